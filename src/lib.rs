@@ -2,4 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod broker;
+pub mod history;
 pub mod model;

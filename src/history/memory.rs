@@ -1,0 +1,296 @@
+//! Histories that live as long as the process: a ring of shared messages per topic.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::{Appended, Bounds, Completion, History, HistoryError, HistoryStore, Limit};
+use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+
+/// Keeps histories in memory, under one ceiling for all topics.
+///
+/// Cloning is cheap; clones are the same store. An append that takes the sum of all histories over
+/// the ceiling drops the oldest messages of its own topic until the sum fits or only the message
+/// just appended is left of the topic. So a busy topic pays for itself and cannot push out a quiet
+/// one, and the sum goes over the ceiling by at most one message per topic.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+/// What all histories of a store hold together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Messages held.
+    pub messages: usize,
+    /// What they weigh, in bytes ([`Message::weight`]).
+    pub bytes: usize,
+}
+
+impl MemoryStore {
+    /// A store that starts to remember at `now`. `ceiling` is in bytes, over all topics
+    /// (`usize::MAX` for none). `random` makes the epochs: if it repeated a number between two
+    /// lives of a topic, cursors of the first would recover wrongly in the second.
+    pub fn new(
+        ceiling: usize,
+        random: impl Fn() -> u64 + Send + Sync + 'static,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                ceiling,
+                random: Box::new(random),
+                messages: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+                known_from: AtomicU64::new(now.0),
+            }),
+        }
+    }
+
+    /// What is held at this moment, over all topics.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            messages: self.shared.messages.load(Ordering::Relaxed),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl HistoryStore for MemoryStore {
+    fn open(&self, _topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
+        if bounds.messages == 0 {
+            return Err(HistoryError::NoMessages);
+        }
+        Ok(Box::new(MemoryHistory {
+            shared: Arc::clone(&self.shared),
+            bounds,
+            epoch: self.shared.new_epoch(),
+            ring: VecDeque::new(),
+            bytes: 0,
+            newest: 0,
+            last_time: Timestamp(0),
+            lost_before: Timestamp(0),
+        }))
+    }
+
+    fn remembers(&self, from: Timestamp) -> bool {
+        from.0 >= self.shared.known_from.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+struct Shared {
+    ceiling: usize,
+    random: Box<dyn Fn() -> u64 + Send + Sync>,
+    // Counts of their own: nothing is ordered by them, hence Relaxed.
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+    /// No history that is gone had a message at or after this time.
+    known_from: AtomicU64,
+}
+
+impl Shared {
+    fn new_epoch(&self) -> Epoch {
+        Epoch::from_random((self.random)())
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("ceiling", &self.ceiling)
+            .field("messages", &self.messages)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One topic's ring. The message at index `i` has offset `oldest() + i`, and times do not go back
+/// along it: both are what lets a reader find its place without a search through all of it.
+#[derive(Debug)]
+struct MemoryHistory {
+    shared: Arc<Shared>,
+    bounds: Bounds,
+    epoch: Epoch,
+    ring: VecDeque<Arc<Message>>,
+    bytes: usize,
+    newest: u64,
+    /// The newest message's time, of any epoch.
+    last_time: Timestamp,
+    /// Every message that was dropped is older than this.
+    lost_before: Timestamp,
+}
+
+impl MemoryHistory {
+    fn is_expired(&self, message: &Message, now: Timestamp) -> bool {
+        self.bounds
+            .age
+            .is_some_and(|age| Duration::from_millis(now.0.saturating_sub(message.time.0)) > age)
+    }
+
+    /// How many messages at the ring's old end are too old.
+    fn expired(&self, now: Timestamp) -> usize {
+        if self.bounds.age.is_none() {
+            return 0;
+        }
+        self.ring.partition_point(|held| self.is_expired(held, now))
+    }
+
+    /// The offset of the oldest message that is not too old.
+    fn oldest_at(&self, now: Timestamp) -> u64 {
+        self.oldest() + self.expired(now) as u64
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(gone) = self.ring.pop_front() {
+            let weight = gone.weight();
+            self.lost_before = Timestamp(gone.time.0.saturating_add(1));
+            self.bytes = self.bytes.saturating_sub(weight);
+            self.release(1, weight);
+        }
+    }
+
+    fn release(&self, messages: usize, bytes: usize) {
+        self.shared.messages.fetch_sub(messages, Ordering::Relaxed);
+        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn drop_expired(&mut self, now: Timestamp) {
+        for _ in 0..self.expired(now) {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops from the old end until the bounds hold, but never the newest message.
+    fn drop_excess(&mut self) {
+        while self.ring.len() > 1
+            && (self.ring.len() > self.bounds.messages
+                || self.bytes > self.bounds.bytes
+                || self.shared.bytes.load(Ordering::Relaxed) > self.shared.ceiling)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    /// Gives room back that a burst took and that is no longer needed.
+    fn shrink(&mut self) {
+        const SMALL: usize = 32;
+        let len = self.ring.len();
+        if self.ring.capacity() > SMALL && len < self.ring.capacity() / 4 {
+            self.ring.shrink_to(len * 2);
+        }
+    }
+}
+
+impl History for MemoryHistory {
+    fn append(&mut self, mut message: Message, now: Timestamp) -> Result<Appended, HistoryError> {
+        let time = now.max(self.last_time);
+        self.drop_expired(time);
+        self.newest += 1;
+        self.last_time = time;
+        message.time = time;
+        message.position = Some(Position {
+            epoch: self.epoch,
+            offset: self.newest,
+        });
+        let weight = message.weight();
+        let message = Arc::new(message);
+        self.ring.push_back(Arc::clone(&message));
+        self.bytes += weight;
+        self.shared.messages.fetch_add(1, Ordering::Relaxed);
+        self.shared.bytes.fetch_add(weight, Ordering::Relaxed);
+        self.drop_excess();
+        Ok(Appended {
+            message,
+            completion: Completion::Now,
+        })
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    fn settled(&self) -> u64 {
+        self.newest
+    }
+
+    fn oldest(&self) -> u64 {
+        self.newest + 1 - self.ring.len() as u64
+    }
+
+    fn read(&self, after: u64, limit: Limit, now: Timestamp) -> Vec<Arc<Message>> {
+        let first = after.saturating_add(1).max(self.oldest_at(now));
+        let skipped = usize::try_from(first - self.oldest()).unwrap_or(usize::MAX);
+        let mut bytes = 0_usize;
+        self.ring
+            .range(skipped.min(self.ring.len())..)
+            .take(limit.messages)
+            .enumerate()
+            .take_while(|(taken, message)| {
+                bytes = bytes.saturating_add(message.weight());
+                *taken == 0 || bytes <= limit.bytes
+            })
+            .map(|(_, message)| Arc::clone(message))
+            .collect()
+    }
+
+    fn trim(&mut self, now: Timestamp) {
+        self.drop_expired(now);
+        self.shrink();
+    }
+
+    fn clear(&mut self) -> Result<(), HistoryError> {
+        while !self.ring.is_empty() {
+            self.drop_oldest();
+        }
+        self.ring = VecDeque::new();
+        self.epoch = self.shared.new_epoch();
+        self.newest = 0;
+        Ok(())
+    }
+
+    fn first_since(&self, from: Timestamp) -> u64 {
+        self.oldest() - 1 + self.ring.partition_point(|held| held.time < from) as u64
+    }
+
+    fn holds_since(&self, from: Timestamp, now: Timestamp) -> bool {
+        from >= self.lost_before && self.first_since(from) + 1 >= self.oldest_at(now)
+    }
+
+    fn recovers(&self, cursor: Position, now: Timestamp) -> bool {
+        cursor.epoch == self.epoch
+            && cursor.offset <= self.newest
+            && cursor.offset + 1 >= self.oldest_at(now)
+    }
+
+    fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for MemoryHistory {
+    fn drop(&mut self) {
+        self.release(self.ring.len(), self.bytes);
+        if self.last_time > Timestamp(0) {
+            let after_last = self.last_time.0.saturating_add(1);
+            self.shared
+                .known_from
+                .fetch_max(after_last, Ordering::Relaxed);
+        }
+    }
+}

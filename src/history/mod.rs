@@ -1,0 +1,185 @@
+//! What topics remember: the one numberer of a topic's messages, and where they can be read again.
+//!
+//! A [`HistoryStore`] opens one [`History`] per topic; the topic's home owns it and is the only one
+//! that appends. Nothing here reads a clock or waits: time is passed in, and what takes longer than
+//! a call is told by a [`Ticket`].
+
+#[cfg(test)]
+pub(crate) mod contract;
+mod memory;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+
+pub use memory::{MemoryStore, Usage};
+
+/// One topic's history. It gives the topic's messages their offsets, and nothing else ever does.
+///
+/// Offsets rise by one from 1 and are never given twice within an epoch. Message times never go
+/// back. What is dropped is always the oldest, so what is held is one unbroken run of offsets.
+/// The newest message is held whatever it weighs, until it is too old: a bound in bytes never makes
+/// a topic forget what it has just been given.
+pub trait History: Send + fmt::Debug {
+    /// Takes a message: sets its position and its time (`now`, or the time of the message before
+    /// if that is later; whatever `message` says of either is overwritten), and drops what the
+    /// bounds no longer allow.
+    ///
+    /// The offset stands at once. Nobody may be shown the message before it is complete
+    /// ([`Completion`]), else a crash could give its offset to another message.
+    ///
+    /// # Errors
+    /// [`HistoryError::Unavailable`]: nothing was taken and no offset used; the publisher may try
+    /// again. A store in memory never fails.
+    fn append(&mut self, message: Message, now: Timestamp) -> Result<Appended, HistoryError>;
+
+    /// This life of the history. Changes only by [`clear`](History::clear).
+    fn epoch(&self) -> Epoch;
+
+    /// The offset of the newest message ever taken in this epoch, held or not; 0 for none.
+    fn newest(&self) -> u64;
+
+    /// The offset up to which every message is complete: what subscribers may know of. Equal to
+    /// [`newest`](History::newest) where messages are complete at once.
+    fn settled(&self) -> u64;
+
+    /// The offset of the oldest message held; `newest() + 1` when none is. Counts what has become
+    /// too old since the last append or [`trim`](History::trim).
+    fn oldest(&self) -> u64;
+
+    /// The messages with offsets above `after`, oldest first, as many as `limit` lets through.
+    ///
+    /// Never one that is too old at `now`, nor one beyond [`settled`](History::settled). A first
+    /// offset other than `after + 1` tells of messages that are gone; an empty answer while
+    /// `after < settled()` (and `limit` asks for any) tells that all of them are.
+    fn read(&self, after: u64, limit: Limit, now: Timestamp) -> Vec<Arc<Message>>;
+
+    /// Drops what is too old at `now`. Appending and reading see to age by themselves; this is for
+    /// topics that nobody publishes to, whose memory would otherwise stay taken.
+    fn trim(&mut self, now: Timestamp);
+
+    /// Forgets every message and starts another epoch at offset 0, so that no cursor from before
+    /// recovers. Times still do not go back.
+    ///
+    /// # Errors
+    /// [`HistoryError::Unavailable`]: nothing was forgotten; try again later.
+    fn clear(&mut self) -> Result<(), HistoryError>;
+
+    /// The offset to read after for the messages since `from`: that of the last message before
+    /// `from`, or the one before the oldest held. At most [`newest`](History::newest).
+    fn first_since(&self, from: Timestamp) -> u64;
+
+    /// Whether every message since `from` is still held at `now`: whether a recovery by time is
+    /// whole as far as this history knows. Ask [`HistoryStore::remembers`] as well. A grace that
+    /// is taken off for reading ([`first_since`](History::first_since)) must not be taken off here,
+    /// or what went before the client came would fail its recovery.
+    fn holds_since(&self, from: Timestamp, now: Timestamp) -> bool;
+
+    /// Whether a client that has everything up to `cursor` can be brought up to date: the epoch is
+    /// this one, the offset was given, and every later message is still held at `now`.
+    fn recovers(&self, cursor: Position, now: Timestamp) -> bool;
+
+    /// How many messages are held.
+    fn len(&self) -> usize;
+
+    /// Whether none is held.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the messages held weigh, in bytes ([`Message::weight`]).
+    fn bytes(&self) -> usize;
+}
+
+/// Where topics' histories are kept. Shared by all homes of a node.
+pub trait HistoryStore: Send + Sync {
+    /// The history of a topic, as it was left if the store outlives the process.
+    ///
+    /// At most one value per topic may be open at a time: two would give the same offsets twice.
+    /// Dropping it closes it.
+    ///
+    /// # Errors
+    /// [`HistoryError::NoMessages`] for bounds that keep nothing, [`HistoryError::Unavailable`]
+    /// where the store cannot be reached.
+    fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError>;
+
+    /// Whether no message since `from` went with a whole history: with the process before this one,
+    /// or with a topic that was closed. Where it is false, a recovery by time (of topics the client
+    /// may not even know of) is not whole, though every open history may say so.
+    fn remembers(&self, from: Timestamp) -> bool;
+}
+
+/// How much of a topic is kept: whichever bound is reached first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most this many messages; at least 1. A topic that keeps none has no history at all.
+    pub messages: usize,
+    /// At most this old: a message goes once more than this has passed since its time.
+    pub age: Option<Duration>,
+    /// At most this much weight, in bytes, but always the newest message.
+    pub bytes: usize,
+}
+
+/// How much one reading may return: whichever is reached first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// At most this many messages; with 0, none.
+    pub messages: usize,
+    /// At most this much weight, in bytes, but always one message, or a reader whose limit is
+    /// below one message's weight would never get on.
+    pub bytes: usize,
+}
+
+/// What became of an appended message.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    /// The message with its position and time, as it is held.
+    pub message: Arc<Message>,
+    /// When it may be shown.
+    pub completion: Completion,
+}
+
+impl Appended {
+    /// The offset the message was given.
+    pub fn offset(&self) -> u64 {
+        self.message.position.map_or(0, |position| position.offset)
+    }
+}
+
+/// When a message is as durable as its topic asks, so that it may be delivered and acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// It is.
+    Now,
+    /// When the store says so of this ticket.
+    Later(Ticket),
+}
+
+/// Stands for a message that is not yet complete.
+///
+/// The store that gave it out tells of it, once, by the means it was built with. Within a topic
+/// tickets rise and are told of in order; one tells of all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Why a history did not do what was asked.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum HistoryError {
+    /// The bounds keep no message. A fault of the configuration: trying again does not help.
+    #[error("a history holds at least 1 message; give the topic no history to keep none")]
+    NoMessages,
+    /// The store cannot do it at present; nothing was changed. Trying again later may help.
+    #[error("the history cannot be used at present ({0}); try again later")]
+    Unavailable(String),
+}
+
+impl HistoryError {
+    /// Whether the same call may succeed later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
