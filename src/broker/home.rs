@@ -1,0 +1,503 @@
+//! The home of topics: the one party that numbers their messages, keeps their history, and knows
+//! which workers have subscribers.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::history::{History, HistoryStore, Limit};
+use crate::model::{Filter, Member, Message, Position, SessionId, Timestamp, TopicName};
+use crate::protocol::{ErrorCode, Event, Published, Refusal};
+
+use super::directory::{TopicCard, TopicDirectory};
+use super::filters::FilterTrie;
+use super::message::{ExactAsk, HistoryPage, Piece, Publication, ReadAsk, Receipt, Since, Span, Stand, WildAsk, WildStand};
+use super::rules::{Rules, TopicRule};
+
+/// Recovering by time reads this much further back: clocks of homes may differ by a little, and a
+/// message may have been on its way when the client's time was taken.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What all homes of a node share.
+pub struct Common {
+    /// What topics keep and tell.
+    pub rules: Rules,
+    /// Where histories are.
+    pub store: Arc<dyn HistoryStore>,
+    /// The node's topics.
+    pub directory: TopicDirectory,
+    /// Topics there are, over all homes.
+    pub topics: AtomicUsize,
+    /// How many there may be.
+    pub max_topics: usize,
+    /// The most messages that one subscribe replays.
+    pub max_replay: u64,
+}
+
+/// The topics whose hash falls to one worker.
+pub struct Home {
+    common: Arc<Common>,
+    topics: HashMap<TopicName, Topic, RandomState>,
+    filters: FilterTrie<Interest>,
+    /// When the oldest message of a topic grows too old.
+    expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
+}
+
+struct Topic {
+    card: Arc<TopicCard>,
+    rule: TopicRule,
+    history: Option<Box<dyn History>>,
+    interest: Interest,
+    members: HashMap<SessionId, Member>,
+    last_time: Timestamp,
+    /// The interest of matching filters, and the trie's generation it was computed at.
+    matched: (u64, Interest),
+    has_expiry: bool,
+}
+
+/// How many subscriptions each worker has.
+#[derive(Clone, Debug, Default)]
+pub struct Interest(SmallVec<[u32; 4]>);
+
+/// An event and the workers it goes to.
+pub struct Delivery {
+    /// The event.
+    pub published: Arc<Published>,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// The workers with subscribers.
+    pub to: Interest,
+}
+
+impl Interest {
+    /// The workers that have any.
+    pub fn shards(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().filter(|(_, n)| **n > 0).map(|(shard, _)| shard)
+    }
+
+    /// Subscriptions on all workers.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|n| u64::from(*n)).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|n| *n == 0)
+    }
+
+    fn add(&mut self, shard: usize) {
+        if self.0.len() <= shard {
+            self.0.resize(shard + 1, 0);
+        }
+        if let Some(count) = self.0.get_mut(shard) {
+            *count += 1;
+        }
+    }
+
+    fn take(&mut self, shard: usize) {
+        if let Some(count) = self.0.get_mut(shard) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn merge(&mut self, other: &Interest) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Home {
+    /// A home without topics.
+    pub fn new(common: Arc<Common>, hasher: RandomState) -> Self {
+        Self {
+            common,
+            topics: HashMap::with_hasher(hasher),
+            filters: FilterTrie::new(),
+            expiries: BinaryHeap::new(),
+        }
+    }
+
+    /// Numbers and keeps a message; says to whom it goes.
+    ///
+    /// # Errors
+    /// `unavailable` where the history cannot take it, `limit_exceeded` where there are too many
+    /// topics: nothing was published.
+    pub fn publish(
+        &mut self,
+        publication: Publication,
+        now: Timestamp,
+        accepted: Instant,
+    ) -> Result<(Receipt, Delivery), Refusal> {
+        let topic = publication.topic.clone();
+        if !self.topics.contains_key(&topic) && self.common.rules.of(&topic).history.is_some() {
+            self.create(&topic)?;
+        }
+        let mut message = Message {
+            topic: publication.topic,
+            payload: publication.payload,
+            time: now,
+            position: None,
+            user: publication.user,
+            key: publication.key,
+            publisher: publication.publisher,
+        };
+        let Some(entry) = self.topics.get_mut(&topic) else {
+            // Nobody subscribed by name and nothing is kept: only filters may match.
+            let to = matching_interest(&self.filters, &topic);
+            let receipt = Receipt { position: None, subscribers: to.total() };
+            let published = Arc::new(Published::new(Event::Message(Arc::new(message))));
+            return Ok((receipt, Delivery { published, accepted, to }));
+        };
+        message.time = message.time.max(entry.last_time);
+        entry.last_time = message.time;
+        let message = match &mut entry.history {
+            None => Arc::new(message),
+            Some(history) => {
+                let appended = history.append(message, now).map_err(|e| unavailable(&e))?;
+                entry.card.set_history(history.len(), history.newest());
+                if let (false, Some(age)) = (entry.has_expiry, entry.rule.history.and_then(|h| h.age)) {
+                    entry.has_expiry = true;
+                    self.expiries.push(Reverse((later(appended.message.time, age), topic.clone())));
+                }
+                appended.message
+            }
+        };
+        let to = entry.audience(&self.filters, &topic);
+        let receipt = Receipt { position: message.position, subscribers: to.total() };
+        let published = Arc::new(Published::new(Event::Message(message)));
+        Ok((receipt, Delivery { published, accepted, to }))
+    }
+
+    /// Fixes the end of a replay and adds the interest, in one step; the delivery tells others of
+    /// the newcomer.
+    ///
+    /// # Errors
+    /// `limit_exceeded` where there are too many topics.
+    pub fn subscribe(
+        &mut self,
+        shard: usize,
+        ask: &ExactAsk,
+        now: Timestamp,
+    ) -> Result<(Stand, Option<Delivery>), Refusal> {
+        if !self.topics.contains_key(&ask.topic) {
+            self.create(&ask.topic)?;
+        }
+        let max_replay = self.common.max_replay;
+        let Some(entry) = self.topics.get_mut(&ask.topic) else {
+            return Err(Refusal::new(ErrorCode::Internal, "the topic could not be created"));
+        };
+        let mut stand = Stand { time: now.max(entry.last_time), ..Stand::default() };
+        stand.recovered = ask.since.map(|_| false);
+        if let Some(history) = &mut entry.history {
+            history.trim(now);
+            let (epoch, until) = (history.epoch(), history.settled());
+            stand.position = Some(Position { epoch, offset: until });
+            let mut span = None;
+            if let Some(Since { epoch: Some(asked), offset }) = ask.since {
+                let cursor = Position { epoch: asked, offset };
+                let recovers = history.recovers(cursor, now) && until.saturating_sub(offset) <= max_replay;
+                stand.recovered = Some(recovers);
+                if recovers {
+                    span = Some(offset);
+                }
+            }
+            let after = span.or_else(|| {
+                ask.last.map(|last| {
+                    let oldest = history.oldest().saturating_sub(1);
+                    until.saturating_sub(last.min(max_replay)).max(oldest)
+                })
+            });
+            stand.span = after.map(|after| Span { epoch, after, until });
+        }
+        entry.interest.add(shard);
+        entry.card.set_subscribers(entry.interest.total());
+        let newcomer = Member { since: now, ..ask.member.clone() };
+        if entry.rule.presence {
+            entry.members.insert(newcomer.session, newcomer.clone());
+        }
+        let told = entry.rule.join_leave.then(|| Delivery {
+            published: Arc::new(Published::new(Event::Join {
+                topic: ask.topic.clone(),
+                member: newcomer,
+            })),
+            accepted: Instant::now(),
+            to: entry.audience(&self.filters, &ask.topic),
+        });
+        Ok((stand, told))
+    }
+
+    /// Takes a subscription by name back; the delivery tells others.
+    pub fn unsubscribe(&mut self, shard: usize, topic: &TopicName, gone: &Member, now: Timestamp) -> Option<Delivery> {
+        let entry = self.topics.get_mut(topic)?;
+        entry.interest.take(shard);
+        entry.card.set_subscribers(entry.interest.total());
+        let member = entry.members.remove(&gone.session).unwrap_or_else(|| gone.clone());
+        let told = entry.rule.join_leave.then(|| Delivery {
+            published: Arc::new(Published::new(Event::Leave { topic: topic.clone(), member })),
+            accepted: Instant::now(),
+            to: entry.audience(&self.filters, topic),
+        });
+        self.forget_if_idle(topic, now);
+        told
+    }
+
+    /// Adds the interest of a filter, and says which of its topics are to be replayed from where.
+    pub fn subscribe_filter(&mut self, shard: usize, ask: &WildAsk, now: Timestamp) -> WildStand {
+        self.add_filter(shard, &ask.filter);
+        let mut stand = WildStand { recovered: true, ..WildStand::default() };
+        if ask.last.is_none() && ask.since.is_none() {
+            return stand;
+        }
+        if let Some(since) = &ask.since {
+            // A topic that the client knows and that is no more cannot be recovered.
+            for (topic, known) in &since.positions {
+                let lost = ask.filter.matches(topic)
+                    && ask.homes.is_home(topic)
+                    && known.offset > 0
+                    && self.topics.get(topic).is_none_or(|t| t.history.is_none());
+                if lost {
+                    stand.gaps.push(topic.clone());
+                }
+            }
+            if !self.common.store.remembers(since.from) {
+                stand.recovered = false;
+            }
+        }
+        let mut left = self.common.max_replay;
+        for (topic, entry) in &mut self.topics {
+            if !ask.filter.matches(topic) {
+                continue;
+            }
+            let Some(history) = &mut entry.history else { continue };
+            history.trim(now);
+            let (epoch, until) = (history.epoch(), history.settled());
+            let oldest = history.oldest().saturating_sub(1);
+            let mut after = None;
+            if let Some(since) = &ask.since {
+                after = since.recover(topic, &**history, now).filter(|after| until - (*after).min(until) <= left);
+                if after.is_none() {
+                    stand.gaps.push(topic.clone());
+                }
+            }
+            let after = after
+                .or_else(|| ask.last.map(|last| until.saturating_sub(last.min(left)).max(oldest)))
+                .unwrap_or(until);
+            left = left.saturating_sub(until.saturating_sub(after));
+            stand.spans.push((topic.clone(), Span { epoch, after, until }));
+        }
+        stand.recovered &= stand.gaps.is_empty();
+        stand
+    }
+
+    /// Takes the interest of a filter back.
+    pub fn unsubscribe_filter(&mut self, shard: usize, filter: &Filter) {
+        let Some(interest) = self.filters.get(filter) else { return };
+        let mut interest = interest.clone();
+        interest.take(shard);
+        // Removing and inserting raises the generation, by which topics know that it changed.
+        self.filters.remove(filter);
+        if !interest.is_empty() {
+            self.filters.insert(filter, interest);
+        }
+    }
+
+    /// One piece of a replay.
+    pub fn read(&mut self, ask: &ReadAsk, now: Timestamp) -> Piece {
+        let history = self.topics.get(&ask.topic).and_then(|topic| topic.history.as_deref());
+        let Some(history) = history else {
+            return Piece { epoch: None, messages: Vec::new(), newest: ask.after, is_head: true };
+        };
+        let messages = history.read(ask.after, ask.limit, now);
+        let newest = history.settled();
+        let reached = messages.last().and_then(|m| m.position).map_or(ask.after, |p| p.offset);
+        let is_head = messages.is_empty() || reached >= newest;
+        Piece { epoch: Some(history.epoch()), messages, newest, is_head }
+    }
+
+    /// What `history` asks for.
+    ///
+    /// # Errors
+    /// `history_disabled` where the topic keeps none.
+    pub fn history(&mut self, topic: &TopicName, since: Option<Since>, last: Option<u64>, limit: Limit, now: Timestamp) -> Result<HistoryPage, Refusal> {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            if self.common.rules.of(topic).history.is_some() {
+                return Ok(HistoryPage { position: None, messages: Vec::new() });
+            }
+            return Err(history_disabled(topic));
+        };
+        let Some(history) = &mut entry.history else {
+            return Err(history_disabled(topic));
+        };
+        history.trim(now);
+        let position = Position { epoch: history.epoch(), offset: history.settled() };
+        let oldest = history.oldest().saturating_sub(1);
+        let after = match since {
+            Some(Since { epoch, offset }) if epoch == Some(position.epoch) => offset.max(oldest),
+            Some(_) => oldest,
+            None => oldest,
+        };
+        let after = last.map_or(after, |last| after.max(position.offset.saturating_sub(last)));
+        let messages = history.read(after, limit, now);
+        Ok(HistoryPage { position: Some(position), messages })
+    }
+
+    /// Who is in a topic, the earliest first.
+    ///
+    /// # Errors
+    /// `presence_disabled` where the topic does not tell.
+    pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Refusal> {
+        if !self.common.rules.of(topic).presence {
+            return Err(Refusal::new(
+                ErrorCode::PresenceDisabled,
+                format!("the topic '{topic}' does not tell who is there: no rule with 'presence' matches it"),
+            ));
+        }
+        let mut members: Vec<Member> = self
+            .topics
+            .get(topic)
+            .map(|entry| entry.members.values().cloned().collect())
+            .unwrap_or_default();
+        members.sort_by_key(|member| (member.since, member.session));
+        Ok(members)
+    }
+
+    /// Drops what has grown too old and forgets topics that nothing holds.
+    pub fn sweep(&mut self, now: Timestamp) {
+        while let Some(Reverse((due, _))) = self.expiries.peek() {
+            if *due > now {
+                break;
+            }
+            let Some(Reverse((_, topic))) = self.expiries.pop() else { break };
+            if let Some(entry) = self.topics.get_mut(&topic) {
+                entry.has_expiry = false;
+                if let (Some(history), Some(age)) = (&mut entry.history, entry.rule.history.and_then(|h| h.age)) {
+                    history.trim(now);
+                    entry.card.set_history(history.len(), history.newest());
+                    if let Some(oldest) = oldest_time(&**history, now) {
+                        entry.has_expiry = true;
+                        self.expiries.push(Reverse((later(oldest, age), topic.clone())));
+                    }
+                }
+            }
+            self.forget_if_idle(&topic, now);
+        }
+    }
+
+    fn add_filter(&mut self, shard: usize, filter: &Filter) {
+        let mut interest = self.filters.remove(filter).unwrap_or_default();
+        interest.add(shard);
+        self.filters.insert(filter, interest);
+    }
+
+    fn create(&mut self, topic: &TopicName) -> Result<(), Refusal> {
+        if self.common.topics.fetch_add(1, Ordering::Relaxed) >= self.common.max_topics {
+            self.common.topics.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refusal::new(
+                ErrorCode::LimitExceeded,
+                "there are as many topics as limits.topics allows; use one that exists, or raise the limit",
+            ));
+        }
+        let rule = self.common.rules.of(topic);
+        let history = match rule.history.map(|bounds| self.common.store.open(topic, bounds)) {
+            None => None,
+            Some(Ok(history)) => Some(history),
+            Some(Err(error)) => {
+                self.common.topics.fetch_sub(1, Ordering::Relaxed);
+                return Err(unavailable(&error));
+            }
+        };
+        let card = TopicCard::new(topic.clone(), history.as_ref().map(|h| h.epoch()));
+        self.common.directory.insert(Arc::clone(&card));
+        self.topics.insert(
+            topic.clone(),
+            Topic {
+                card,
+                rule,
+                history,
+                interest: Interest::default(),
+                members: HashMap::new(),
+                last_time: Timestamp::default(),
+                matched: (0, Interest::default()),
+                has_expiry: false,
+            },
+        );
+        Ok(())
+    }
+
+    fn forget_if_idle(&mut self, topic: &TopicName, now: Timestamp) {
+        let Some(entry) = self.topics.get_mut(topic) else { return };
+        if let Some(history) = &mut entry.history {
+            history.trim(now);
+        }
+        let is_kept = entry.history.as_ref().is_some_and(|h| !h.is_empty());
+        if entry.interest.is_empty() && !is_kept {
+            self.topics.remove(topic);
+            self.common.directory.remove(topic);
+            self.common.topics.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Topic {
+    /// All workers with a subscriber, by name or by filter.
+    fn audience(&mut self, filters: &FilterTrie<Interest>, topic: &TopicName) -> Interest {
+        if self.matched.0 != filters.generation() {
+            self.matched = (filters.generation(), matching_interest(filters, topic));
+        }
+        let mut all = self.interest.clone();
+        all.merge(&self.matched.1);
+        all
+    }
+}
+
+fn matching_interest(filters: &FilterTrie<Interest>, topic: &TopicName) -> Interest {
+    let mut all = Interest::default();
+    if !filters.is_empty() {
+        for (_, interest) in filters.matching(topic) {
+            all.merge(interest);
+        }
+    }
+    all
+}
+
+fn oldest_time(history: &dyn History, now: Timestamp) -> Option<Timestamp> {
+    let first = Limit { messages: 1, bytes: 1 };
+    history.read(0, first, now).first().map(|message| message.time)
+}
+
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    // One more: a message goes once more than its age has passed.
+    Timestamp(time.0.saturating_add(by.as_millis() as u64 + 1))
+}
+
+fn unavailable(error: &crate::history::HistoryError) -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, error.to_string()).retry_after(Duration::from_secs(1))
+}
+
+fn history_disabled(topic: &TopicName) -> Refusal {
+    Refusal::new(
+        ErrorCode::HistoryDisabled,
+        format!("the topic '{topic}' keeps no history: no rule with 'history' matches it"),
+    )
+}
+
+impl super::message::WildSince {
+    /// Where to read on, for one topic: after the client's own position, or by time where it does
+    /// not know the topic. `None` where something may be missing.
+    fn recover(&self, topic: &TopicName, history: &dyn History, now: Timestamp) -> Option<u64> {
+        let Some((_, known)) = self.positions.iter().find(|(name, _)| name == topic) else {
+            let from = Timestamp(self.from.0.saturating_sub(GRACE.as_millis() as u64));
+            return history.holds_since(self.from, now).then(|| history.first_since(from));
+        };
+        let cursor = Position { epoch: known.epoch?, offset: known.offset };
+        history.recovers(cursor, now).then_some(cursor.offset)
+    }
+}

@@ -1,0 +1,232 @@
+//! What homes are asked, and what they answer: between workers, and within one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::history::Limit;
+use crate::model::{Epoch, Filter, Member, Message, Origin, Payload, Position, SessionId, Timestamp, TopicName};
+use crate::protocol::{Published, Refusal};
+
+use super::shards::Shards;
+
+/// A message on its way to its topic's home.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Where it goes.
+    pub topic: TopicName,
+    /// What it carries.
+    pub payload: Payload,
+    /// The conflation key.
+    pub key: Option<Arc<str>>,
+    /// Who published it, where that is to be told.
+    pub user: Option<Arc<str>>,
+    /// The session that published it.
+    pub publisher: Option<SessionId>,
+    /// By which door it came.
+    pub origin: Origin,
+}
+
+/// What a publisher is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The message's place, where the topic keeps history.
+    pub position: Option<Position>,
+    /// Subscriptions that matched at that moment.
+    pub subscribers: u64,
+}
+
+/// Where a client says it is in a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// `None`: a text that no broker ever made.
+    pub epoch: Option<Epoch>,
+    /// The last message the client has.
+    pub offset: u64,
+}
+
+/// A subscription by name, for its home.
+pub struct ExactAsk {
+    /// The name.
+    pub topic: TopicName,
+    /// Who subscribes.
+    pub member: Member,
+    /// Replay at most so many.
+    pub last: Option<u64>,
+    /// Recover from here.
+    pub since: Option<Since>,
+}
+
+/// A subscription by filter, for every home.
+pub struct WildAsk {
+    /// The filter.
+    pub filter: Filter,
+    /// Replay at most so many of each topic.
+    pub last: Option<u64>,
+    /// Recover from here.
+    pub since: Option<WildSince>,
+    /// Tells a home which topics are its own.
+    pub homes: HomeOf,
+}
+
+/// Which home is asked.
+#[derive(Clone)]
+pub struct HomeOf {
+    /// The placing of topics.
+    pub shards: Arc<Shards>,
+    /// The home that is asked.
+    pub shard: usize,
+}
+
+impl HomeOf {
+    /// Whether the topic is at home there.
+    pub fn is_home(&self, topic: &TopicName) -> bool {
+        self.shards.home(topic) == self.shard
+    }
+}
+
+/// Where a client says it is in a filter's topics.
+pub struct WildSince {
+    /// The topics it knows.
+    pub positions: Arc<Vec<(TopicName, Since)>>,
+    /// When it last had everything, for the topics it does not know.
+    pub from: Timestamp,
+}
+
+/// A run of a topic's history: what comes after `after` up to `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The life of the history.
+    pub epoch: Epoch,
+    /// The offset before the first.
+    pub after: u64,
+    /// The last offset.
+    pub until: u64,
+}
+
+impl Span {
+    /// How many messages it names.
+    pub fn count(&self) -> u64 {
+        self.until.saturating_sub(self.after)
+    }
+}
+
+/// A subscription by name stands.
+#[derive(Clone, Debug, Default)]
+pub struct Stand {
+    /// When.
+    pub time: Timestamp,
+    /// The newest message, where the topic keeps history.
+    pub position: Option<Position>,
+    /// What is to be replayed.
+    pub span: Option<Span>,
+    /// Whether the client can be brought up to date, if it asked.
+    pub recovered: Option<bool>,
+}
+
+/// A subscription by filter stands at one home.
+#[derive(Clone, Debug, Default)]
+pub struct WildStand {
+    /// What is to be replayed of which topic.
+    pub spans: Vec<(TopicName, Span)>,
+    /// Whether all of this home's topics can be brought up to date.
+    pub recovered: bool,
+    /// Those that cannot.
+    pub gaps: Vec<TopicName>,
+}
+
+/// Asks for a piece of a replay.
+pub struct ReadAsk {
+    /// The topic.
+    pub topic: TopicName,
+    /// The last offset that the session was given.
+    pub after: u64,
+    /// How much.
+    pub limit: Limit,
+}
+
+/// A piece of a replay.
+#[derive(Debug)]
+pub struct Piece {
+    /// The life of the history; `None` where the topic has been forgotten.
+    pub epoch: Option<Epoch>,
+    /// The messages, oldest first.
+    pub messages: Vec<Arc<Message>>,
+    /// The newest offset at that moment.
+    pub newest: u64,
+    /// Whether there is nothing after it: what comes later is delivered live.
+    pub is_head: bool,
+}
+
+/// What a topic remembers.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// The newest message's place; `None` for a topic of which nothing was ever kept.
+    pub position: Option<Position>,
+    /// The messages, oldest first.
+    pub messages: Vec<Arc<Message>>,
+}
+
+/// Names what waits for an answer, on the worker that asked.
+pub type Token = usize;
+
+/// From one registry to another.
+pub enum PeerMessage {
+    /// For the home that the other is.
+    ToHome(ToHome),
+    /// For the sessions of the other's worker: an event of a topic at home here.
+    Deliver(Arc<Published>, Instant),
+    /// The answer to what the other asked.
+    Answer(Token, Result<HomeAnswer, Refusal>),
+}
+
+/// What a home is asked. A token asks for an answer.
+pub enum ToHome {
+    /// Publish.
+    Publish(Publication, Instant, Option<Token>),
+    /// Subscribe by name.
+    Subscribe(Box<ExactAsk>, Token),
+    /// End a subscription by name.
+    Unsubscribe(TopicName, Member),
+    /// Subscribe by filter.
+    SubscribeFilter(Box<WildAsk>, Token),
+    /// End a subscription by filter.
+    UnsubscribeFilter(Filter),
+    /// Read a piece of a replay.
+    Read(ReadAsk, Token),
+    /// Read history.
+    History(TopicName, Option<Since>, Option<u64>, Limit, Token),
+    /// Who is there.
+    Presence(TopicName, Token),
+}
+
+/// What a home answers.
+pub enum HomeAnswer {
+    /// Published.
+    Published(Receipt),
+    /// Subscribed by name.
+    Subscribed(Stand),
+    /// Subscribed by filter.
+    SubscribedFilter(WildStand),
+    /// A piece of a replay.
+    Piece(Piece),
+    /// History.
+    History(HistoryPage),
+    /// Who is there.
+    Presence(Vec<Member>),
+}
+
+impl PeerMessage {
+    /// About how many bytes it holds, for the bound of the queue between workers.
+    pub fn weight(&self) -> usize {
+        const STRUCTURES: usize = 200;
+        STRUCTURES
+            + match self {
+                Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.data.len(),
+                Self::Deliver(published, _) => published.message().map_or(0, |m| m.payload.data.len()),
+                Self::Answer(_, Ok(HomeAnswer::Piece(piece))) => {
+                    piece.messages.iter().map(|m| m.weight()).sum()
+                }
+                _ => 0,
+            }
+    }
+}

@@ -1,0 +1,336 @@
+//! What waits to be written to one client: a queue of shared bytes, bounded in bytes.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+
+use super::wire::Wire;
+
+/// Pieces handed to the kernel in one call; more gain nothing.
+const MAX_PIECES: usize = 64;
+
+/// Where a frame ends within the chunk of bytes that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameEnd(pub u32);
+
+/// A run of whole frames, or what is left of it: the first frame may be partly written.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// What is still to be written.
+    bytes: Bytes,
+    /// How far into its chunk `bytes` begins.
+    base: u32,
+    frames: Frames,
+}
+
+#[derive(Clone, Debug)]
+enum Frames {
+    /// One frame that is an answer or another frame that is no message.
+    Control,
+    /// Messages; where each ends in the chunk.
+    Messages(Rc<[FrameEnd]>),
+}
+
+impl Segment {
+    /// One frame that is no message: an answer, a gap, a closing.
+    pub fn control(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            base: 0,
+            frames: Frames::Control,
+        }
+    }
+
+    /// Bytes `from..to` of a chunk of messages that end at `ends`.
+    pub fn messages(chunk: &Bytes, ends: &Rc<[FrameEnd]>, from: usize, to: usize) -> Self {
+        Self {
+            bytes: chunk.slice(from..to),
+            base: from as u32,
+            frames: Frames::Messages(Rc::clone(ends)),
+        }
+    }
+
+    /// Whole messages that are held here, the one that is partly written included.
+    pub fn messages_held(&self) -> usize {
+        self.ends_within(self.bytes.len())
+    }
+
+    /// How many messages end within the next `len` bytes.
+    fn ends_within(&self, len: usize) -> usize {
+        match &self.frames {
+            Frames::Control => 0,
+            Frames::Messages(ends) => {
+                let (from, to) = (self.base, self.base + len as u32);
+                let before = ends.partition_point(|end| end.0 <= from);
+                let until = ends.partition_point(|end| end.0 <= to);
+                until - before
+            }
+        }
+    }
+
+    /// How many of the next bytes belong to the frame that they begin in the middle of, or begin.
+    fn first_frame_len(&self) -> usize {
+        match &self.frames {
+            Frames::Control => self.bytes.len(),
+            Frames::Messages(ends) => {
+                let next = ends.partition_point(|end| end.0 <= self.base);
+                let end = ends.get(next).map_or(u32::MAX, |end| end.0);
+                ((end - self.base) as usize).min(self.bytes.len())
+            }
+        }
+    }
+
+    /// Whether the bytes begin in the middle of a frame. A frame's start is another's end, or 0.
+    fn is_partial(&self, started: bool) -> bool {
+        match &self.frames {
+            Frames::Control => started,
+            Frames::Messages(ends) => {
+                self.base != 0 && ends.binary_search(&FrameEnd(self.base)).is_err()
+            }
+        }
+    }
+}
+
+impl PartialOrd for FrameEnd {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for FrameEnd {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+/// The queue of one session. It holds nothing while the kernel takes what is written.
+#[derive(Debug)]
+pub struct Outbox {
+    segments: VecDeque<Segment>,
+    bytes: usize,
+    limit: usize,
+    /// Whether bytes of the front segment have been written already.
+    front_started: bool,
+    /// Since when the kernel has not taken all there is.
+    waiting_since: Option<Instant>,
+}
+
+/// The queue's bound would be passed: the message was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What a flush did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Messages whose last byte the kernel took.
+    pub messages: usize,
+    /// Bytes that the kernel took.
+    pub bytes: usize,
+    /// How it ended.
+    pub end: FlushEnd,
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlushEnd {
+    /// All is written.
+    #[default]
+    Empty,
+    /// The kernel takes no more now.
+    Blocked,
+    /// The connection is gone.
+    Broken,
+}
+
+impl Outbox {
+    /// An empty queue that holds at most `limit` bytes of messages.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            segments: VecDeque::new(),
+            bytes: 0,
+            limit,
+            front_started: false,
+            waiting_since: None,
+        }
+    }
+
+    /// Bytes waiting.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Since when the queue has not been emptied; `None` while it is empty.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    /// Whether the queue is over the size at which a replay stops reading ahead.
+    pub fn is_above(&self, fraction_of: usize) -> bool {
+        self.bytes > self.limit / fraction_of.max(1)
+    }
+
+    /// Queues messages.
+    ///
+    /// # Errors
+    /// [`Full`] where the bound would be passed; a queue that is empty takes any one segment.
+    pub fn push(&mut self, segment: Segment) -> Result<(), Full> {
+        if !self.segments.is_empty() && self.bytes + segment.bytes.len() > self.limit {
+            return Err(Full);
+        }
+        self.push_always(segment);
+        Ok(())
+    }
+
+    /// Queues an answer or another frame that is never dropped. Whoever makes answers bounds them:
+    /// a session whose queue is full is not read.
+    pub fn push_always(&mut self, segment: Segment) {
+        if segment.bytes.is_empty() {
+            return;
+        }
+        self.bytes += segment.bytes.len();
+        self.segments.push_back(segment);
+    }
+
+    /// Puts bytes before everything, once, while nothing has been written yet.
+    pub fn push_first(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.segments.push_front(Segment::control(bytes));
+    }
+
+    /// Queues a WebSocket control frame before all that waits, behind the frame that is partly
+    /// written, which it must not split (RFC 6455 §5.4).
+    pub fn overtake(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        let control = Segment::control(frame);
+        let Some(mut front) = self.segments.pop_front() else {
+            self.segments.push_back(control);
+            return;
+        };
+        if !front.is_partial(self.front_started) {
+            self.segments.push_front(front);
+            self.segments.push_front(control);
+            self.front_started = false;
+            return;
+        }
+        let rest_of_frame = front.first_frame_len();
+        let mut head = front.clone();
+        head.bytes.truncate(rest_of_frame);
+        front.bytes.advance(rest_of_frame);
+        front.base += rest_of_frame as u32;
+        if !front.bytes.is_empty() {
+            self.segments.push_front(front);
+        }
+        self.segments.push_front(control);
+        self.segments.push_front(head);
+    }
+
+    /// Drops all that waits but the rest of a frame that is partly written; returns how many
+    /// messages were dropped.
+    pub fn clear(&mut self) -> usize {
+        let held: usize = self.segments.iter().map(Segment::messages_held).sum();
+        let partial = self.segments.pop_front().and_then(|mut front| {
+            front.is_partial(self.front_started).then(|| {
+                front.bytes.truncate(front.first_frame_len());
+                front
+            })
+        });
+        self.segments.clear();
+        self.bytes = 0;
+        let mut kept = 0;
+        match partial {
+            Some(front) => {
+                kept = front.messages_held();
+                self.push_always(front);
+            }
+            None => self.front_started = false,
+        }
+        held - kept
+    }
+
+    /// Messages waiting, the one that is partly written included.
+    pub fn messages(&self) -> usize {
+        self.segments.iter().map(Segment::messages_held).sum()
+    }
+
+    /// Writes until all is written or the kernel takes no more.
+    pub fn flush(&mut self, wire: &dyn Wire, now: Instant) -> Flushed {
+        let mut done = Flushed::default();
+        while !self.segments.is_empty() {
+            match self.write_some(wire) {
+                Ok(0) => {
+                    done.end = FlushEnd::Broken;
+                    return done;
+                }
+                Ok(written) => {
+                    done.bytes += written;
+                    done.messages += self.consume(written);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.waiting_since.get_or_insert(now);
+                    done.end = FlushEnd::Blocked;
+                    return done;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    done.end = FlushEnd::Broken;
+                    return done;
+                }
+            }
+        }
+        self.waiting_since = None;
+        // A queue that was long once would keep its room for good.
+        if self.segments.capacity() > 8 {
+            self.segments = VecDeque::new();
+        }
+        done
+    }
+
+    /// Says that a direct write of messages came up short at `now`.
+    pub fn mark_waiting(&mut self, now: Instant) {
+        self.waiting_since.get_or_insert(now);
+    }
+
+    fn write_some(&self, wire: &dyn Wire) -> io::Result<usize> {
+        if let (1, Some(only)) = (self.segments.len(), self.segments.front()) {
+            return wire.try_write(&only.bytes);
+        }
+        let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+        let mut used = 0;
+        for (piece, segment) in pieces.iter_mut().zip(&self.segments) {
+            *piece = IoSlice::new(&segment.bytes);
+            used += 1;
+        }
+        wire.try_write_vectored(pieces.get(..used).unwrap_or(&[]))
+    }
+
+    /// Takes written bytes off the front; returns how many messages ended in them.
+    fn consume(&mut self, mut written: usize) -> usize {
+        let mut messages = 0;
+        self.bytes = self.bytes.saturating_sub(written);
+        while written > 0 {
+            let Some(front) = self.segments.front_mut() else {
+                break;
+            };
+            let step = written.min(front.bytes.len());
+            messages += front.ends_within(step);
+            written -= step;
+            if step == front.bytes.len() {
+                self.segments.pop_front();
+                self.front_started = false;
+            } else {
+                front.bytes.advance(step);
+                front.base += step as u32;
+                self.front_started = true;
+            }
+        }
+        messages
+    }
+}

@@ -1,0 +1,112 @@
+//! The queues from one worker's registry to the others': in order, one batch under way at a time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix::{MailboxError, Message};
+
+use super::message::PeerMessage;
+use super::shards::Shards;
+
+/// From here on sessions of this worker that publish are not read.
+const CONGESTED_BYTES: usize = 8 * 1024 * 1024;
+
+/// From here on publishes are refused.
+const FULL_BYTES: usize = 2 * CONGESTED_BYTES;
+
+/// Messages for another registry, in the order in which they were made.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PeerBatch {
+    /// The worker that sends.
+    pub from: usize,
+    /// What it sends.
+    pub messages: Vec<PeerMessage>,
+}
+
+/// All queues of one worker.
+pub struct Peers {
+    shard: usize,
+    shards: Arc<Shards>,
+    queues: Vec<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    messages: Vec<PeerMessage>,
+    bytes: usize,
+    under_way: Option<Sending>,
+}
+
+type Sending = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
+
+impl Peers {
+    /// Empty queues.
+    pub fn new(shard: usize, shards: Arc<Shards>) -> Self {
+        let mut queues = Vec::new();
+        queues.resize_with(shards.len(), Queue::default);
+        Self { shard, shards, queues }
+    }
+
+    /// Queues a message. Whoever adds load of its own asks [`Peers::is_full`] first; what follows
+    /// from a message that was taken is always queued, since two homes that waited for each other
+    /// would wait for good.
+    pub fn post(&mut self, to: usize, message: PeerMessage) {
+        if let Some(queue) = self.queues.get_mut(to) {
+            queue.bytes += message.weight();
+            queue.messages.push(message);
+            self.shards.count_queued(to, 1);
+        }
+    }
+
+    /// Whether a publish for that worker would be refused.
+    pub fn is_full(&self, to: usize) -> bool {
+        self.queues.get(to).is_some_and(|queue| queue.bytes > FULL_BYTES)
+    }
+
+    /// Whether publishing sessions should not be read.
+    pub fn is_congested(&self) -> bool {
+        self.queues.iter().any(|queue| queue.bytes > CONGESTED_BYTES)
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_something(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.messages.is_empty())
+    }
+
+    /// Sends a batch to every worker that has taken the one before. Returns the workers that are
+    /// gone: what was sent to them is lost.
+    pub fn pump(&mut self, cx: &mut Context<'_>) -> Vec<usize> {
+        let mut gone = Vec::new();
+        for (to, queue) in self.queues.iter_mut().enumerate() {
+            loop {
+                if let Some(sending) = &mut queue.under_way {
+                    match sending.as_mut().poll(cx) {
+                        Poll::Pending => break,
+                        Poll::Ready(Ok(())) => queue.under_way = None,
+                        Poll::Ready(Err(_)) => {
+                            queue.under_way = None;
+                            gone.push(to);
+                        }
+                    }
+                }
+                if queue.messages.is_empty() {
+                    break;
+                }
+                let messages = std::mem::take(&mut queue.messages);
+                queue.bytes = 0;
+                self.shards.count_queued(to, -(messages.len() as i64));
+                match self.shards.address(to) {
+                    Some(address) => {
+                        let batch = PeerBatch { from: self.shard, messages };
+                        queue.under_way = Some(Box::pin(address.send(batch)));
+                    }
+                    None => gone.push(to),
+                }
+            }
+        }
+        gone
+    }
+}

@@ -1,0 +1,51 @@
+//! What a topic keeps and tells: the first rule whose filter matches.
+
+use crate::history::Bounds;
+use crate::model::{Filter, TopicName};
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The topics it is for.
+    pub filter: Filter,
+    /// How much history they keep; none: they are live only.
+    pub history: Option<Bounds>,
+    /// Whether one may ask who is there.
+    pub presence: bool,
+    /// Whether comings and goings are told.
+    pub join_leave: bool,
+}
+
+/// All rules, in the order in which they are tried.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Rule>);
+
+/// What holds for one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicRule {
+    /// How much history it keeps.
+    pub history: Option<Bounds>,
+    /// Whether one may ask who is there.
+    pub presence: bool,
+    /// Whether comings and goings are told.
+    pub join_leave: bool,
+}
+
+impl Rules {
+    /// Rules that are tried in this order.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self(rules)
+    }
+
+    /// What holds for that topic: live only, where no rule matches.
+    pub fn of(&self, topic: &TopicName) -> TopicRule {
+        self.0
+            .iter()
+            .find(|rule| rule.filter.matches(topic))
+            .map_or_else(TopicRule::default, |rule| TopicRule {
+                history: rule.history,
+                presence: rule.presence,
+                join_leave: rule.join_leave,
+            })
+    }
+}

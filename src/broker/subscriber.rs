@@ -1,0 +1,373 @@
+//! One session as the broker sees it: its outbox, its subscriptions, and where both stand.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::model::SessionId;
+use crate::protocol::{
+    Close, ServerFrame, WireFormat, close_bytes, control_bytes,
+};
+
+use super::book::Book;
+use super::outbox::{FlushEnd, Outbox, Segment};
+use super::turn::Turn;
+use super::wire::Wire;
+
+/// Conditions of a subscriber that a fan-out must mind. While none is set, messages are written
+/// straight to its wire.
+mod flag {
+    /// Nothing may be written yet: the handshake has not been answered.
+    pub const CORKED: u8 = 1;
+    /// Something waits in the outbox, so that what comes must wait behind it.
+    pub const QUEUED: u8 = 2;
+    /// Some topic is not to be delivered as it comes: a replay runs, or a filter is opening.
+    pub const SELECTIVE: u8 = 4;
+    /// A close was queued; no message follows it.
+    pub const CLOSING: u8 = 8;
+    /// It stands in the turn's list already.
+    pub const MARKED: u8 = 16;
+    /// It has several subscriptions, so several topics may fall due for it in one turn.
+    pub const SEVERAL: u8 = 32;
+    /// The connection is gone.
+    pub const GONE: u8 = 64;
+    /// Its outbox was counted among the slow ones.
+    pub const SLOW: u8 = 128;
+}
+
+/// How a session that the server ends treats what is still queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// What is queued is written out first.
+    Orderly,
+    /// What is queued is dropped and counted: the peer does not take it.
+    Abrupt,
+}
+
+/// A session as the broker sees it. Owned by its worker; shared between the session and the
+/// audiences it stands in.
+pub struct Subscriber {
+    flags: Cell<u8>,
+    format: WireFormat,
+    /// The last delivery job that visited it, so that overlapping subscriptions deliver once.
+    visited: Cell<u64>,
+    wire: Rc<dyn Wire>,
+    outbox: RefCell<Outbox>,
+    id: SessionId,
+    turn: Rc<Turn>,
+    reported_bytes: Cell<usize>,
+    closed_with: Cell<Option<(crate::protocol::CloseCode, Instant)>>,
+    pub(super) book: RefCell<Book>,
+}
+
+impl Subscriber {
+    /// A subscriber whose outbox holds at most `queue` bytes. It is corked: what is sent waits
+    /// until [`Subscriber::open`].
+    pub fn new(
+        id: SessionId,
+        format: WireFormat,
+        wire: Rc<dyn Wire>,
+        queue: usize,
+        turn: Rc<Turn>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            flags: Cell::new(flag::CORKED),
+            format,
+            visited: Cell::new(0),
+            wire,
+            outbox: RefCell::new(Outbox::new(queue)),
+            id,
+            turn,
+            reported_bytes: Cell::new(0),
+            closed_with: Cell::new(None),
+            book: RefCell::default(),
+        })
+    }
+
+    /// The session's name.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// What is spoken on its wire.
+    pub fn format(&self) -> WireFormat {
+        self.format
+    }
+
+    /// Bytes waiting in its outbox.
+    pub fn queued_bytes(&self) -> usize {
+        self.outbox.borrow().len()
+    }
+
+    /// Since when its outbox has not been emptied.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.outbox.borrow().waiting_since()
+    }
+
+    /// With which code the server closed it, and when, if it did.
+    pub fn closed_with(&self) -> Option<(crate::protocol::CloseCode, Instant)> {
+        self.closed_with.get()
+    }
+
+    /// Whether a close was queued or the connection is gone: nothing it sends counts any more.
+    pub fn is_ending(&self) -> bool {
+        self.has(flag::CLOSING | flag::GONE)
+    }
+
+    /// Whether it should not be read now: its answers would wait behind a full outbox.
+    pub fn is_congested(&self) -> bool {
+        self.has(flag::QUEUED) && self.outbox.borrow().is_above(1)
+    }
+
+    /// Writes the handshake's answer and the first frames, then all that came meanwhile.
+    pub fn open(self: &Rc<Self>, first: Bytes) {
+        self.outbox.borrow_mut().push_first(first);
+        self.clear(flag::CORKED);
+        self.mark();
+    }
+
+    /// Queues a frame that is no message and is never dropped.
+    pub fn send(self: &Rc<Self>, frame: Bytes) {
+        if self.is_ending() {
+            return;
+        }
+        self.outbox.borrow_mut().push_always(Segment::control(frame));
+        self.mark();
+    }
+
+    /// Queues a frame of the protocol's, where this session's format has it.
+    pub fn send_frame(self: &Rc<Self>, frame: &ServerFrame<'_>) {
+        if let Some(bytes) = control_bytes(self.format, frame) {
+            self.send(bytes);
+        }
+    }
+
+    /// Queues a WebSocket control frame, before all messages that wait.
+    pub fn send_urgent(self: &Rc<Self>, frame: Bytes) {
+        if self.has(flag::GONE | flag::CORKED) || self.closed_with.get().is_some() {
+            return;
+        }
+        self.outbox.borrow_mut().overtake(frame);
+        self.mark();
+    }
+
+    /// Ends the session from the server's side: tells the peer why, then says that nothing follows.
+    pub fn close(self: &Rc<Self>, close: &Close, ending: Ending, now: Instant) {
+        if self.is_ending() {
+            return;
+        }
+        self.set(flag::CLOSING);
+        self.closed_with.set(Some((close.code, now)));
+        let mut outbox = self.outbox.borrow_mut();
+        if ending == Ending::Abrupt {
+            let dropped = outbox.clear();
+            self.turn.metrics.dropped("slow", dropped as u64);
+        }
+        let closing = ServerFrame::Closing {
+            code: close.code,
+            reason: &close.reason,
+            reconnect: close.code.reconnect(),
+            after_ms: close.after.map(|d| d.as_millis() as u64),
+        };
+        if let Some(bytes) = control_bytes(self.format, &closing) {
+            outbox.push_always(Segment::control(bytes));
+        }
+        if self.format != WireFormat::Sse {
+            let frame = close_bytes(close.code, &close.reason);
+            outbox.push_always(Segment::control(frame));
+        }
+        drop(outbox);
+        self.mark();
+    }
+
+    /// Answers the peer's close frame with the same code and ends.
+    pub fn answer_close(self: &Rc<Self>, frame: Bytes) {
+        if !self.has(flag::CLOSING) {
+            self.outbox.borrow_mut().push_always(Segment::control(frame));
+        }
+        self.set(flag::CLOSING);
+        self.mark();
+    }
+
+    /// Ends the connection at once.
+    pub fn kill(&self) {
+        self.set(flag::GONE);
+        self.wire.kill();
+    }
+
+    /// The wire takes bytes again.
+    pub fn writable(self: &Rc<Self>) {
+        self.mark();
+    }
+
+    /// Counts what never left as dropped. Called once, when the session has ended.
+    pub fn abandon(&self) {
+        self.set(flag::GONE);
+        let mut outbox = self.outbox.borrow_mut();
+        let left = outbox.messages();
+        if left > 0 {
+            self.turn.metrics.dropped("closed", left as u64);
+        }
+        outbox.clear();
+        drop(outbox);
+        self.report(0, None);
+    }
+
+    /// Writes what waits. Called at the end of a turn for those that were marked.
+    pub(super) fn flush(&self, now: Instant) {
+        self.clear(flag::MARKED);
+        if self.has(flag::CORKED | flag::GONE) {
+            return;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        let flushed = outbox.flush(&*self.wire, now);
+        let (len, waiting) = (outbox.len(), outbox.waiting_since());
+        drop(outbox);
+        self.count_delivered(flushed.messages as u64, flushed.bytes as u64);
+        match flushed.end {
+            FlushEnd::Empty => {
+                self.clear(flag::QUEUED);
+                if self.has(flag::CLOSING) {
+                    self.wire.shut_writing();
+                }
+            }
+            FlushEnd::Blocked => {
+                self.set(flag::QUEUED);
+                self.wire.want_writable();
+            }
+            FlushEnd::Broken => self.kill(),
+        }
+        self.report(len, waiting);
+    }
+
+    /// Queues messages behind what waits; a session that is too far behind is closed.
+    pub(super) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
+        if self.is_ending() {
+            return;
+        }
+        let messages = segment.messages_held();
+        let pushed = self.outbox.borrow_mut().push(segment);
+        if pushed.is_ok() {
+            self.mark();
+            return;
+        }
+        self.turn.metrics.dropped("slow", messages as u64);
+        self.close(&super::slow("the outbound queue is full"), Ending::Abrupt, now);
+    }
+
+    /// Writes chunks of messages straight to the wire; what the kernel does not take is queued.
+    /// Only for a subscriber that [`Subscriber::is_direct`].
+    pub(super) fn write(
+        self: &Rc<Self>,
+        pieces: &[IoSlice<'_>],
+        total: usize,
+    ) -> Result<usize, Unwritten> {
+        let written = match pieces {
+            [only] => self.wire.try_write(only),
+            several => self.wire.try_write_vectored(several),
+        };
+        match written {
+            Ok(n) if n == total => Ok(n),
+            Ok(n) => Err(Unwritten::From(n)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Unwritten::From(0)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(Unwritten::From(0)),
+            Err(_) => {
+                self.kill();
+                Err(Unwritten::Gone)
+            }
+        }
+    }
+
+    /// Counts messages whose last byte the kernel took.
+    pub(super) fn count_delivered(&self, messages: u64, bytes: u64) {
+        self.count_delivered_as(self.format, messages, bytes);
+    }
+
+    /// Counts what a job delivered to several sessions of one format.
+    pub(super) fn count_delivered_as(&self, format: WireFormat, messages: u64, bytes: u64) {
+        if bytes > 0 {
+            self.turn.metrics.delivered(format.index(), messages, bytes);
+        }
+    }
+
+    /// Whether messages may be written to the wire at once, `alone` saying that no other topic
+    /// falls due in this turn.
+    pub(super) fn is_direct(&self, alone: bool) -> bool {
+        let flags = self.flags.get();
+        let hindrance =
+            flag::CORKED | flag::QUEUED | flag::SELECTIVE | flag::CLOSING | flag::GONE | flag::MARKED;
+        flags & hindrance == 0 && (alone || flags & flag::SEVERAL == 0)
+    }
+
+    /// Whether some topics are not to be delivered as they come.
+    pub(super) fn is_selective(&self) -> bool {
+        self.has(flag::SELECTIVE)
+    }
+
+    /// Whether the outbox is drained enough to read more of a replay.
+    pub(super) fn wants_replay(&self) -> bool {
+        !self.is_ending() && !self.outbox.borrow().is_above(4)
+    }
+
+    /// Notes a visit by a delivery job; false if that job has been here already.
+    pub(super) fn visit(&self, job: u64) -> bool {
+        self.visited.replace(job) != job
+    }
+
+    /// Sets the flags that follow from the book.
+    pub(super) fn settle_book(&self, book: &Book) {
+        self.put(flag::SELECTIVE, book.is_selective());
+        self.put(flag::SEVERAL, book.len() > 1);
+    }
+
+    fn mark(self: &Rc<Self>) {
+        self.set(flag::QUEUED);
+        if !self.has(flag::MARKED) {
+            self.set(flag::MARKED);
+            self.turn.mark(self);
+        }
+    }
+
+    fn report(&self, len: usize, waiting: Option<Instant>) {
+        let before = self.reported_bytes.replace(len);
+        if before != len {
+            self.turn.metrics.queued_bytes(len as i64 - before as i64);
+        }
+        let slow = waiting.is_some();
+        if slow != self.has(flag::SLOW) {
+            self.put(flag::SLOW, slow);
+            self.turn.metrics.slow_sessions(if slow { 1 } else { -1 });
+        }
+    }
+
+    fn has(&self, flags: u8) -> bool {
+        self.flags.get() & flags != 0
+    }
+
+    fn set(&self, flags: u8) {
+        self.flags.set(self.flags.get() | flags);
+    }
+
+    fn clear(&self, flags: u8) {
+        self.flags.set(self.flags.get() & !flags);
+    }
+
+    fn put(&self, flags: u8, on: bool) {
+        if on {
+            self.set(flags);
+        } else {
+            self.clear(flags);
+        }
+    }
+}
+
+/// Why a direct write did not take everything.
+pub(super) enum Unwritten {
+    /// The kernel took only so many bytes.
+    From(usize),
+    /// The connection is gone.
+    Gone,
+}

@@ -1,0 +1,63 @@
+//! One turn of a worker's event loop: whose outboxes have something to write at its end.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::metrics::WorkerMetrics;
+
+use super::subscriber::Subscriber;
+
+/// What the sessions and the registry of one worker hand to the flush at the end of a turn.
+///
+/// It stands apart from the registry's state, so that an answer can be queued while that state is
+/// borrowed.
+pub struct Turn {
+    dirty: RefCell<Vec<Rc<Subscriber>>>,
+    waker: RefCell<Option<Waker>>,
+    /// The worker's counters.
+    pub metrics: WorkerMetrics,
+}
+
+impl Turn {
+    /// A turn with nothing to do.
+    pub fn new(metrics: WorkerMetrics) -> Self {
+        Self {
+            dirty: RefCell::default(),
+            waker: RefCell::default(),
+            metrics,
+        }
+    }
+
+    /// Notes that a subscriber's outbox has something to write.
+    pub fn mark(&self, subscriber: &Rc<Subscriber>) {
+        self.dirty.borrow_mut().push(Rc::clone(subscriber));
+        self.wake();
+    }
+
+    /// Asks for a flush at the end of this turn.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Says who is to be woken by the next [`Turn::wake`].
+    pub fn sleep(&self, waker: &Waker) {
+        *self.waker.borrow_mut() = Some(waker.clone());
+    }
+
+    /// Those marked since the last call.
+    pub fn take_dirty(&self) -> Vec<Rc<Subscriber>> {
+        std::mem::take(&mut *self.dirty.borrow_mut())
+    }
+
+    /// Gives the room of a list back for the next turn.
+    pub fn recycle(&self, mut list: Vec<Rc<Subscriber>>) {
+        list.clear();
+        let mut dirty = self.dirty.borrow_mut();
+        if dirty.is_empty() && list.capacity() <= 4096 {
+            *dirty = list;
+        }
+    }
+}
