@@ -25,9 +25,10 @@ fmt:
 lint:
     cargo clippy --all-targets --locked -- -D warnings
 
-# Licences, banned crates, sources, and (where their database can be reached) advisories.
+# Licences, banned crates and sources. (Advisories too: `just test lint`.)
 deny:
-    cargo deny --locked check --hide-inclusion-graph
+    cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
+# The library's documentation, in the browser.
 docs:
     RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --locked --open
