@@ -36,7 +36,7 @@ struct Source {
 }
 
 impl Source {
-    /// `broker/table/mod.rs` is the module broker::table.
+    /// `broker/table/mod.rs` is the module `broker::table`.
     fn module(&self) -> Vec<&str> {
         let name = self.path.strip_suffix(".rs").unwrap_or(&self.path);
         let mut levels: Vec<_> = name.split('/').collect();
