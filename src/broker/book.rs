@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::model::{Epoch, Filter, TopicName};
 
 use super::fanout::Audience;
+use super::registry::ReplyTo;
 
 /// What a session has subscribed to, in the order in which it did.
 #[derive(Default)]
@@ -29,7 +30,12 @@ pub struct Entry {
 /// Where a subscription stands.
 pub enum Place {
     /// It was asked for and does not stand at every home yet.
-    Opening,
+    Opening {
+        /// Where it notes what passes meanwhile, for a filter that is to be replayed.
+        catching: Option<(Rc<Audience>, usize)>,
+        /// It is to be ended as soon as it stands.
+        end: Option<ReplyTo>,
+    },
     /// It stands: a member of this audience, under that key.
     Standing(Rc<Audience>, usize),
 }
@@ -80,8 +86,25 @@ impl Book {
         self.entries.push(Entry {
             filter,
             echo,
-            place: Place::Opening,
+            place: Place::Opening { catching: None, end: None },
         });
+    }
+
+    /// Says that a subscription stands; returns who asked for its end meanwhile.
+    pub fn stand(&mut self, filter: &Filter, audience: Rc<Audience>, key: usize) -> Option<ReplyTo> {
+        let entry = self.find_mut(filter)?;
+        match std::mem::replace(&mut entry.place, Place::Standing(audience, key)) {
+            Place::Opening { end, .. } => end,
+            Place::Standing(..) => None,
+        }
+    }
+
+    /// Takes out where an opening filter notes what passes.
+    pub fn take_catching(&mut self, filter: &Filter) -> Option<(Rc<Audience>, usize)> {
+        match &mut self.find_mut(filter)?.place {
+            Place::Opening { catching, .. } => catching.take(),
+            Place::Standing(..) => None,
+        }
     }
 
     /// Takes a subscription out.

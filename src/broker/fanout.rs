@@ -258,6 +258,19 @@ impl Fanout {
         progress
     }
 
+    /// Ends the connections of all members.
+    pub fn kill_members(&mut self) {
+        self.jobs.clear();
+        self.backlog = 0;
+        let kill = |audience: &Rc<Audience>| {
+            for (_, member) in audience.members.borrow().iter() {
+                member.subscriber.kill();
+            }
+        };
+        self.topics.values().for_each(kill);
+        self.filters.values().for_each(kill);
+    }
+
     fn refresh_matches(&self, audience: &Audience, topic: &TopicName) {
         let generation = self.filters.generation();
         let mut matched = audience.matched.borrow_mut();

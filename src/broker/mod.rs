@@ -1,3 +1,259 @@
-//! The broker: who subscribes to what, and how a message gets to them.
+//! The broker: topics, their homes and their audiences, behind one handle.
+//!
+//! Nothing here knows of transports, HTTP or tokens; bytes leave by the [`Wire`] trait.
 
+mod batch;
+mod book;
+mod directory;
+mod fanout;
 pub mod filters;
+mod home;
+mod message;
+mod outbox;
+mod peers;
+mod registry;
+mod replay;
+mod rules;
+mod shards;
+mod subscriber;
+mod turn;
+mod wire;
+mod worker;
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::history::{HistoryStore, Limit};
+use crate::metrics::Metrics;
+use crate::model::{Filter, Member, SessionId, TopicName};
+use crate::protocol::{Close, CloseCode, ErrorCode, Refusal, WireFormat};
+
+pub use directory::{SessionCard, TopicView};
+pub use message::{HistoryPage, Publication, Receipt, Since};
+pub use registry::{Reply, ReplyTo, Subscription, TopicRegistry, refuse};
+pub use rules::{Rule, Rules, TopicRule};
+pub use subscriber::{Ending, Subscriber};
+pub use wire::Wire;
+pub use worker::Worker;
+
+use directory::{SessionDirectory, TopicDirectory};
+use home::Common;
+use shards::Shards;
+
+/// The one handle through which everything publishes, subscribes and asks. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    node: Arc<Node>,
+}
+
+/// What a broker is built with.
+pub struct Settings {
+    /// How many workers there will be.
+    pub workers: usize,
+    /// What topics keep and tell.
+    pub rules: Rules,
+    /// Where histories are.
+    pub store: Arc<dyn HistoryStore>,
+    /// How many topics there may be.
+    pub max_topics: usize,
+    /// The most messages that one subscribe replays.
+    pub max_replay: u64,
+    /// The most subscriptions of one session.
+    pub max_subscriptions: usize,
+    /// The bound of a session's outbox, in bytes.
+    pub queue: usize,
+}
+
+struct Node {
+    /// Tells this broker from others in the process: a thread works for one of them.
+    number: u64,
+    common: Arc<Common>,
+    shards: Arc<Shards>,
+    sessions: SessionDirectory,
+    metrics: Metrics,
+    settings: Settings,
+}
+
+/// Why a thread cannot become a worker.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum WorkerError {
+    /// More threads ask than the broker was built for.
+    #[error("the broker was built for {0} workers and all of them run")]
+    NoFreeShard(usize),
+}
+
+impl Broker {
+    /// A broker whose workers have not started.
+    pub fn new(settings: Settings, metrics: Metrics) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let common = Common {
+            rules: settings.rules.clone(),
+            store: Arc::clone(&settings.store),
+            directory: TopicDirectory::default(),
+            topics: AtomicUsize::new(0),
+            max_topics: settings.max_topics,
+            max_replay: settings.max_replay,
+        };
+        Self {
+            node: Arc::new(Node {
+                number: NEXT.fetch_add(1, Ordering::Relaxed),
+                common: Arc::new(common),
+                shards: Arc::new(Shards::new(settings.workers)),
+                sessions: SessionDirectory::default(),
+                metrics,
+                settings,
+            }),
+        }
+    }
+
+    /// Makes the current thread, which must run an actix system, one of the broker's workers. A
+    /// thread that is one already gets the same again.
+    ///
+    /// # Errors
+    /// [`WorkerError::NoFreeShard`] where all workers run.
+    pub fn enter(&self) -> Result<Rc<Worker>, WorkerError> {
+        worker::enter(self)
+    }
+
+    /// Publishes a message, from any thread.
+    ///
+    /// # Errors
+    /// What the topic's home refuses: `unavailable`, `limit_exceeded`. Nothing was published then.
+    pub async fn publish(&self, publication: Publication) -> Result<Receipt, Refusal> {
+        let accepted = Instant::now();
+        let home = self.node.shards.home(&publication.topic);
+        let answer = self.ask(home, move |worker, reply| worker.publish(publication, accepted, reply));
+        match answer.await? {
+            Reply::Published(receipt) => Ok(receipt),
+            _ => Err(internal()),
+        }
+    }
+
+    /// Reads a topic's history.
+    ///
+    /// # Errors
+    /// `history_disabled` where the topic keeps none.
+    pub async fn history(&self, topic: TopicName, since: Option<Since>, last: Option<u64>, limit: Limit) -> Result<HistoryPage, Refusal> {
+        let home = self.node.shards.home(&topic);
+        let answer = self.ask(home, move |worker, reply| worker.history(topic, since, last, limit, reply));
+        match answer.await? {
+            Reply::History(page) => Ok(page),
+            _ => Err(internal()),
+        }
+    }
+
+    /// Who is in a topic.
+    ///
+    /// # Errors
+    /// `presence_disabled` where the topic does not tell.
+    pub async fn presence(&self, topic: TopicName) -> Result<Vec<Member>, Refusal> {
+        let home = self.node.shards.home(&topic);
+        let answer = self.ask(home, move |worker, reply| worker.presence(topic, reply));
+        match answer.await? {
+            Reply::Presence(members) => Ok(members),
+            _ => Err(internal()),
+        }
+    }
+
+    /// One topic, if it has sessions or history.
+    pub fn topic(&self, topic: &TopicName) -> Option<TopicView> {
+        self.node.common.directory.get(topic)
+    }
+
+    /// A page of topics by name, those after `after`.
+    pub fn topics(&self, filter: Option<&Filter>, after: Option<&str>, limit: usize) -> Vec<TopicView> {
+        self.node.common.directory.page(filter, after, limit)
+    }
+
+    /// How many topics there are.
+    pub fn topic_count(&self) -> usize {
+        self.node.common.directory.len()
+    }
+
+    /// What holds for a topic.
+    pub fn rule_of(&self, topic: &TopicName) -> TopicRule {
+        self.node.common.rules.of(topic)
+    }
+
+    /// Enters a session into the directory: it counts from here on.
+    pub fn register(&self, card: SessionCard) {
+        self.node.sessions.insert(card);
+    }
+
+    /// Strikes a session out of the directory.
+    pub fn deregister(&self, session: SessionId) {
+        self.node.sessions.remove(session);
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.node.sessions.len()
+    }
+
+    /// One session.
+    pub fn session(&self, session: SessionId) -> Option<SessionCard> {
+        self.node.sessions.get(session)
+    }
+
+    /// How many workers run, of how many.
+    pub fn workers(&self) -> (usize, usize) {
+        (self.node.shards.running(), self.node.shards.len())
+    }
+
+    /// Messages on their way to that worker's registry.
+    pub fn queued_for(&self, shard: usize) -> i64 {
+        self.node.shards.queued(shard)
+    }
+
+    /// The metrics everything of this broker counts in.
+    pub fn metrics(&self) -> &Metrics {
+        &self.node.metrics
+    }
+
+    /// What the broker was built with.
+    pub fn settings(&self) -> &Settings {
+        &self.node.settings
+    }
+
+    /// Asks on this thread where it is a worker, else on the home's.
+    async fn ask(&self, home: usize, ask: impl FnOnce(&Worker, ReplyTo) + Send + 'static) -> Result<Reply, Refusal> {
+        let (sender, answer) = oneshot::channel();
+        match worker::here(self) {
+            Some(worker) => ask(&worker, ReplyTo::Caller(sender)),
+            None => {
+                let gone = || Refusal::new(ErrorCode::Unavailable, "the broker is starting or stopping; try again");
+                let registry = self.node.shards.address(home).ok_or_else(gone)?;
+                let errand = worker::Errand(Box::new(move |worker| ask(worker, ReplyTo::Caller(sender))));
+                registry.send(errand).await.map_err(|_| gone())?;
+            }
+        }
+        answer.await.unwrap_or_else(|_| {
+            Err(Refusal::new(ErrorCode::Unavailable, "the topic's home went away; try again"))
+        })
+    }
+}
+
+/// What a session is opened with.
+pub struct Opening {
+    /// Its name.
+    pub id: SessionId,
+    /// What is spoken on its wire.
+    pub format: WireFormat,
+    /// Where its connection comes from.
+    pub address: Option<IpAddr>,
+}
+
+fn internal() -> Refusal {
+    Refusal::new(ErrorCode::Internal, "the broker answered another question; please report this")
+}
+
+/// The close of a session that does not take what is sent.
+fn slow(reason: &'static str) -> Close {
+    Close { code: CloseCode::SLOW, reason: reason.into(), after: None }
+}

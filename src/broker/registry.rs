@@ -322,6 +322,11 @@ impl Registry {
         self.fanout.flush(usize::MAX, now);
     }
 
+    /// Ends every session of this worker at once: what was written to them is not known any more.
+    pub(super) fn end_all_sessions(&mut self) {
+        self.fanout.kill_members();
+    }
+
     fn to_home(&mut self, home: usize, ask: ToHome) {
         if home == self.shard {
             self.at_home(home, ask);
@@ -697,4 +702,10 @@ pub fn refuse(session: &Rc<Subscriber>, id: Option<u64>, refusal: &Refusal) {
 
 fn kind(filter: &Filter) -> &'static str {
     if filter.has_wildcard() { "filter" } else { "exact" }
+}
+
+/// The actor by which a worker's registry is reached from other threads. The state stands outside
+/// of it, so that a fault of the actor loses nothing.
+pub struct TopicRegistry {
+    pub(super) worker: std::rc::Weak<super::worker::Worker>,
 }

@@ -1,0 +1,273 @@
+//! One worker thread's part of the broker: its registry, its turn, and the task that ends a turn.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, AsyncContext, Handler, Message};
+
+use crate::history::Limit;
+use crate::model::{Filter, Member, SessionId, Timestamp, TopicName};
+use crate::protocol::WireFormat;
+
+use super::home::Home;
+use super::message::{Publication, Since};
+use super::peers::PeerBatch;
+use super::registry::{Registry, ReplyTo, Subscription, TopicRegistry};
+use super::shards::Shards;
+use super::subscriber::Subscriber;
+use super::turn::Turn;
+use super::wire::Wire;
+use super::{Broker, WorkerError};
+
+/// Members that one slice of a flush visits before other tasks have their turn.
+const SLICE: usize = 1024;
+
+/// Bytes that are due to sessions of this worker before publishers are no longer read.
+const BACKLOG: usize = 32 * 1024 * 1024;
+
+/// How often what has grown too old is dropped.
+const SWEEP: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// The worker that this thread is, and the number of its broker.
+    static HERE: RefCell<Option<(u64, Rc<Worker>)>> = const { RefCell::new(None) };
+}
+
+/// One worker thread's part of the broker.
+pub struct Worker {
+    registry: RefCell<Registry>,
+    turn: Rc<Turn>,
+    shard: usize,
+    shards: Arc<Shards>,
+    broker: Broker,
+    /// Readers that wait until what was published has got on.
+    held: RefCell<Vec<Waker>>,
+}
+
+/// Something to be done on a worker's thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Errand(pub Box<dyn FnOnce(&Worker) + Send>);
+
+/// The worker that this thread is for that broker.
+pub fn here(broker: &Broker) -> Option<Rc<Worker>> {
+    HERE.try_with(|here| match &*here.borrow() {
+        Some((number, worker)) if *number == broker.node.number => Some(Rc::clone(worker)),
+        _ => None,
+    })
+    .ok()
+    .flatten()
+}
+
+/// Makes this thread a worker.
+pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
+    if let Some(worker) = here(broker) {
+        return Ok(worker);
+    }
+    let node = &broker.node;
+    let mut started = None;
+    node.shards
+        .claim(|shard| {
+            let turn = Rc::new(Turn::new(node.metrics.worker(shard)));
+            let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
+            let registry = Registry::new(
+                shard,
+                Arc::clone(&node.shards),
+                home,
+                Rc::clone(&turn),
+                node.settings.max_subscriptions,
+            );
+            let worker = Rc::new(Worker {
+                registry: RefCell::new(registry),
+                turn,
+                shard,
+                shards: Arc::clone(&node.shards),
+                broker: broker.clone(),
+                held: RefCell::default(),
+            });
+            let address = TopicRegistry { worker: Rc::downgrade(&worker) }.start();
+            actix_rt::spawn(turns(Rc::downgrade(&worker)));
+            started = Some(worker);
+            address
+        })
+        .ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
+    let worker = started.ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
+    HERE.with(|here| *here.borrow_mut() = Some((node.number, Rc::clone(&worker))));
+    Ok(worker)
+}
+
+impl Worker {
+    /// A new session of this worker: it counts as connected and can subscribe; nothing is written
+    /// before [`Subscriber::open`].
+    pub fn attach(&self, id: SessionId, format: WireFormat, wire: Rc<dyn Wire>) -> Rc<Subscriber> {
+        Subscriber::new(id, format, wire, self.broker.node.settings.queue, Rc::clone(&self.turn))
+    }
+
+    /// Takes a session out of everything, whatever ended it.
+    pub fn detach(&self, subscriber: &Rc<Subscriber>, member: &Member) {
+        self.registry.borrow_mut().detach(subscriber, member);
+    }
+
+    /// Publishes a message.
+    pub fn publish(&self, publication: Publication, accepted: Instant, reply: ReplyTo) {
+        self.registry.borrow_mut().publish(publication, accepted, reply);
+    }
+
+    /// Subscribes a session.
+    pub fn subscribe(&self, subscriber: &Rc<Subscriber>, ask: Subscription, reply: ReplyTo) {
+        let max_replay = self.broker.node.settings.max_replay;
+        self.registry.borrow_mut().subscribe(subscriber, ask, max_replay, reply);
+    }
+
+    /// Ends one subscription of a session, or all.
+    pub fn unsubscribe(&self, subscriber: &Rc<Subscriber>, filter: Option<&Filter>, member: &Member, reply: ReplyTo) {
+        self.registry.borrow_mut().unsubscribe(subscriber, filter, member, Instant::now(), reply);
+    }
+
+    /// Reads history.
+    pub fn history(&self, topic: TopicName, since: Option<Since>, last: Option<u64>, limit: Limit, reply: ReplyTo) {
+        self.registry.borrow_mut().history(topic, since, last, limit, reply);
+    }
+
+    /// Asks who is in a topic.
+    pub fn presence(&self, topic: TopicName, reply: ReplyTo) {
+        self.registry.borrow_mut().presence(topic, reply);
+    }
+
+    /// The broker this worker is of.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// This worker's index.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// The worker's counters.
+    pub fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    /// Whether publishers should not be read now: what they published has not got on. If so,
+    /// `waker` is woken once it has.
+    pub fn holds_back(&self, waker: &Waker) -> bool {
+        let registry = self.registry.borrow();
+        let congested = registry.peers.is_congested() || registry.fanout.backlog() > BACKLOG;
+        if congested {
+            self.held.borrow_mut().push(waker.clone());
+        }
+        congested
+    }
+
+    /// Ends a turn: writes what is due and sends on what is for other workers.
+    fn end_turn(&self, cx: &mut Context<'_>) {
+        self.turn.sleep(cx.waker());
+        let now = Instant::now();
+        let mut registry = self.registry.borrow_mut();
+        let progress = registry.fanout.flush(SLICE, now);
+        if let Some(latency) = progress.latency {
+            self.turn.metrics.delivery_latency(latency);
+        }
+        let dirty = self.turn.take_dirty();
+        for subscriber in &dirty {
+            subscriber.flush(now);
+            if subscriber.is_selective() {
+                registry.replaying.push(Rc::clone(subscriber));
+            }
+        }
+        self.turn.recycle(dirty);
+        for subscriber in std::mem::take(&mut registry.replaying) {
+            registry.go_on_replaying(&subscriber);
+        }
+        let gone = registry.peers.pump(cx);
+        let is_free = !registry.peers.is_congested() && registry.fanout.backlog() <= BACKLOG;
+        drop(registry);
+        for shard in gone {
+            tracing::error!(shard, "a worker is gone: what was on its way to it is lost");
+        }
+        if is_free {
+            for waker in self.held.borrow_mut().drain(..) {
+                waker.wake();
+            }
+        }
+        self.turn.metrics.flush();
+        if progress.unfinished {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shards.release(self.shard);
+    }
+}
+
+/// Runs for as long as the worker does: woken by whatever makes something due, it runs after the
+/// tasks that were ready then, so that bursts gather by themselves.
+async fn turns(worker: Weak<Worker>) {
+    poll_fn(move |cx| {
+        let Some(worker) = worker.upgrade() else {
+            return Poll::Ready(());
+        };
+        let ended = catch_unwind(AssertUnwindSafe(|| worker.end_turn(cx)));
+        if ended.is_err() {
+            worker.turn.metrics.panicked("flush");
+            // What was being written may be lost to some: they reconnect and recover.
+            worker.registry.borrow_mut().end_all_sessions();
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Actor for TopicRegistry {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(SWEEP, |registry, _| {
+            registry.with("registry", |worker| {
+                worker.registry.borrow_mut().home.sweep(Timestamp::now());
+            });
+        });
+    }
+}
+
+impl Handler<PeerBatch> for TopicRegistry {
+    type Result = ();
+
+    fn handle(&mut self, batch: PeerBatch, _: &mut Self::Context) {
+        let started = Instant::now();
+        for message in batch.messages {
+            self.with("registry", |worker| {
+                worker.registry.borrow_mut().receive(batch.from, message);
+            });
+        }
+        self.with("registry", |worker| worker.turn.metrics.turn_seconds(started.elapsed()));
+    }
+}
+
+impl Handler<Errand> for TopicRegistry {
+    type Result = ();
+
+    fn handle(&mut self, errand: Errand, _: &mut Self::Context) {
+        self.with("registry", |worker| (errand.0)(worker));
+    }
+}
+
+impl TopicRegistry {
+    /// Does something with the worker's state. A panic ends this one thing and is counted.
+    fn with(&self, place: &'static str, act: impl FnOnce(&Worker)) {
+        let Some(worker) = self.worker.upgrade() else { return };
+        if catch_unwind(AssertUnwindSafe(|| act(&worker))).is_err() {
+            worker.turn.metrics.panicked(place);
+        }
+    }
+}
