@@ -191,3 +191,50 @@ fn kind_of(text: &str) -> &'static str {
         Some(_) => "something that is not JSON",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Action, parse_json};
+
+    #[test]
+    fn names_and_values_are_borrowed_from_the_text() {
+        let mut members = Vec::new();
+        let text = r#" {"a" : [1, 2], "\u0062": "x" } "#;
+        each_member("it", text, |name, value| members.push((name, value.get()))).unwrap();
+        assert!(matches!(members[0], (Cow::Borrowed("a"), "[1, 2]")));
+        assert!(matches!(&members[1], (Cow::Owned(b), "\"x\"") if b == "b"));
+        let value = serde_json::from_str(r#""plain""#).unwrap();
+        assert!(matches!(string("f", value), Ok(Cow::Borrowed("plain"))));
+    }
+
+    #[test]
+    fn nesting_costs_no_stack() {
+        const DEPTH: usize = 100_000;
+        let arrays = format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
+        let objects = format!("{}1{}", r#"{"a":"#.repeat(DEPTH), "}".repeat(DEPTH));
+        let check = move || {
+            for deep in [arrays, objects] {
+                let text =
+                    format!(r#"{{"type":"publish","topic":"t","more":{deep},"data":{deep}}}"#);
+                let Action::Publish(publish) = parse_json(&text).unwrap().action else {
+                    panic!("a publish");
+                };
+                assert_eq!(publish.payload.data, deep);
+                for field in ["id", "type", "topic", "since", "data"] {
+                    let text = format!(r#"{{"type":"subscribe","{field}":{deep}}}"#);
+                    assert!(parse_json(&text).is_err(), "{field}");
+                }
+            }
+            let open = "[".repeat(1_000_000);
+            assert!(parse_json(&open).is_err());
+            assert!(parse_json(&format!(r#"{{"data":{open}"#)).is_err());
+        };
+        std::thread::Builder::new()
+            .stack_size(128 * 1024)
+            .spawn(check)
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+}

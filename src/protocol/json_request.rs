@@ -299,3 +299,6 @@ fn not_yet(field: &str, remedy: &str) -> Refusal {
 fn because(refusal: &Refusal, reason: &str) -> Refusal {
     Refusal::new(refusal.code, format!("{}, {reason}", refusal.message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,7 @@ impl MessageReader {
         if open.fragments > MAX_FRAGMENTS {
             return Err(Close::new(CloseCode::POLICY, "too many fragments"));
         }
+        open.grow(data.len(), self.max_message);
         open.data.extend_from_slice(data);
         if let Some(whole) = &mut open.text {
             match std::str::from_utf8(open.data.get(*whole..).unwrap_or_default()) {
@@ -144,6 +145,17 @@ impl MessageReader {
             }
         }
         Ok(open.text)
+    }
+}
+
+impl Open {
+    /// Makes room for `more` bytes: twice what there is, but never more than a message may have.
+    fn grow(&mut self, more: usize, max: usize) {
+        let needed = self.data.len() + more;
+        if needed > self.data.capacity() {
+            let room = (self.data.capacity() * 2).min(max).max(needed);
+            self.data.reserve_exact(room - self.data.len());
+        }
     }
 }
 
@@ -166,4 +178,190 @@ fn out_of_order() -> Close {
 
 fn not_utf8() -> Close {
     Close::new(CloseCode::INVALID_UTF8, "the text is not valid UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(data: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(data)
+    }
+
+    /// What the last of the pieces gives; those before it must give nothing.
+    fn feed(max: usize, pieces: Vec<Piece>) -> Result<Option<Incoming>, Close> {
+        let mut reader = MessageReader::new(max);
+        let mut last = Ok(None);
+        for piece in pieces {
+            assert_eq!(last, Ok(None), "before {piece:?}");
+            last = reader.feed(piece);
+        }
+        last
+    }
+
+    fn code(result: Result<Option<Incoming>, Close>) -> u16 {
+        result.unwrap_err().code.0
+    }
+
+    #[test]
+    fn whole_messages_pass_without_a_copy() {
+        let data = bytes("é".as_bytes());
+        let at = data.as_ptr();
+        let Ok(Some(Incoming::Text(text))) = feed(2, vec![Piece::Text(data)]) else {
+            panic!("a text");
+        };
+        assert_eq!(text.as_ptr(), at);
+        let binary = feed(2, vec![Piece::Binary(bytes(b"\xff"))]);
+        assert_eq!(binary, Ok(Some(Incoming::Binary(bytes(b"\xff")))));
+    }
+
+    #[test]
+    fn fragments_are_joined_in_order() {
+        let text = feed(
+            9,
+            vec![
+                Piece::FirstText(bytes(b"a\xe2")),
+                Piece::Continue(bytes(b"\x82")),
+                Piece::Continue(bytes(b"")),
+                Piece::Last(bytes(b"\xacb")),
+            ],
+        );
+        assert_eq!(text, Ok(Some(Incoming::Text(bytes("a€b".as_bytes())))));
+        let binary = feed(
+            9,
+            vec![
+                Piece::FirstBinary(bytes(b"\xe2")),
+                Piece::Last(bytes(b"\xff")),
+            ],
+        );
+        assert_eq!(binary, Ok(Some(Incoming::Binary(bytes(b"\xe2\xff")))));
+    }
+
+    #[test]
+    fn a_message_may_have_the_limit_and_not_a_byte_more() {
+        for (whole, fragmented, accepted) in [(4, (2, 2), true), (5, (2, 3), false)] {
+            let whole = feed(4, vec![Piece::Binary(bytes(&vec![0; whole]))]);
+            let fragmented = feed(
+                4,
+                vec![
+                    Piece::FirstBinary(bytes(&vec![0; fragmented.0])),
+                    Piece::Last(bytes(&vec![0; fragmented.1])),
+                ],
+            );
+            for result in [whole, fragmented] {
+                if accepted {
+                    assert!(result.is_ok());
+                } else {
+                    assert_eq!(code(result), 1009);
+                }
+            }
+        }
+        assert_eq!(code(feed(4, vec![Piece::FirstText(bytes(b"12345"))])), 1009);
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_ends_the_connection_with_the_fragment_that_shows_it() {
+        for pieces in [
+            vec![Piece::Text(bytes(b"\xff"))],
+            vec![Piece::Text(bytes(b"a\xe2\x82"))],
+            vec![Piece::FirstText(bytes(b"a\xff"))],
+            vec![
+                Piece::FirstText(bytes(b"a\xe2")),
+                Piece::Continue(bytes(b"a")),
+            ],
+            // An overlong form and a surrogate show in their second byte.
+            vec![
+                Piece::FirstText(bytes(b"\xe0")),
+                Piece::Continue(bytes(b"\x80")),
+            ],
+            vec![
+                Piece::FirstText(bytes(b"\xed")),
+                Piece::Continue(bytes(b"\xa0")),
+            ],
+            // Ends within a character.
+            vec![
+                Piece::FirstText(bytes(b"a\xe2")),
+                Piece::Last(bytes(b"\x82")),
+            ],
+        ] {
+            let what = format!("{pieces:?}");
+            assert_eq!(code(feed(99, pieces)), 1007, "{what}");
+        }
+    }
+
+    #[test]
+    fn frames_out_of_order_are_a_protocol_error() {
+        for pieces in [
+            vec![Piece::Continue(bytes(b""))],
+            vec![Piece::Last(bytes(b""))],
+            vec![Piece::FirstText(bytes(b"")), Piece::Text(bytes(b""))],
+            vec![Piece::FirstText(bytes(b"")), Piece::Binary(bytes(b""))],
+            vec![Piece::FirstBinary(bytes(b"")), Piece::FirstText(bytes(b""))],
+        ] {
+            let what = format!("{pieces:?}");
+            assert_eq!(code(feed(99, pieces)), 1002, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_message_comes_in_a_bounded_number_of_fragments() {
+        let mut pieces = vec![Piece::FirstText(Bytes::new())];
+        pieces.resize(MAX_FRAGMENTS - 1, Piece::Continue(Bytes::new()));
+        let mut enough = pieces.clone();
+        enough.push(Piece::Last(Bytes::new()));
+        assert_eq!(feed(9, enough), Ok(Some(Incoming::Text(Bytes::new()))));
+        pieces.push(Piece::Continue(Bytes::new()));
+        pieces.push(Piece::Last(Bytes::new()));
+        assert_eq!(code(feed(9, pieces)), 1008);
+    }
+
+    #[test]
+    fn an_idle_reader_is_two_words() {
+        assert_eq!(size_of::<MessageReader>(), 2 * size_of::<usize>());
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_cut_anywhere_reads_as_it_was(
+            text in any::<String>(),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 1..8),
+        ) {
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut start = 0;
+            for cut in cuts {
+                let data = bytes(&text.as_bytes()[start..cut]);
+                pieces.push(match pieces.len() {
+                    0 => Piece::FirstText(data),
+                    _ => Piece::Continue(data),
+                });
+                start = cut;
+            }
+            pieces.push(Piece::Last(bytes(&text.as_bytes()[start..])));
+            let whole = feed(text.len(), pieces);
+            prop_assert_eq!(whole, Ok(Some(Incoming::Text(bytes(text.as_bytes())))));
+        }
+
+        #[test]
+        fn fragments_are_valid_exactly_where_the_whole_is(
+            data in proptest::collection::vec(
+                prop_oneof![Just(0xe2_u8), Just(0x82), Just(0xac), Just(0xf0), Just(b'a'), any::<u8>()],
+                0..6,
+            ),
+        ) {
+            let mut reader = MessageReader::new(99);
+            let mut result = reader.feed(Piece::FirstText(Bytes::new()));
+            for byte in &data {
+                if result.is_ok() {
+                    result = reader.feed(Piece::Continue(bytes(&[*byte])));
+                }
+            }
+            if result.is_ok() {
+                result = reader.feed(Piece::Last(Bytes::new()));
+            }
+            prop_assert_eq!(result.is_ok(), std::str::from_utf8(&data).is_ok());
+        }
+    }
 }

@@ -346,3 +346,6 @@ fn put_seconds(out: &mut dyn Out, seconds: f64) {
     let seconds = if seconds.is_finite() { seconds } else { 0.0 };
     out.raw(seconds.to_string().as_bytes());
 }
+
+#[cfg(test)]
+mod tests;

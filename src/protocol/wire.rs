@@ -180,3 +180,6 @@ fn exactly(put: impl Fn(&mut dyn Out)) -> Bytes {
     put(&mut out);
     Bytes::from(out)
 }
+
+#[cfg(test)]
+mod tests;
