@@ -5,3 +5,4 @@
 pub mod broker;
 pub mod history;
 pub mod model;
+pub mod protocol;

@@ -1,0 +1,304 @@
+//! Reads a client's JSON frames (section 3), strictly.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::Refusal;
+use super::fields::{Fields, bad, boolean, each_member, integer, string};
+use super::request::{
+    Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
+};
+use crate::model::{Epoch, Filter, Payload, Timestamp, TopicName};
+
+/// The fields of all frames, those of every publish first.
+const FRAME: [&str; 14] = [
+    "type",
+    "topic",
+    "data",
+    "id",
+    "encoding",
+    "key",
+    "retain",
+    "last",
+    "since",
+    "limit",
+    "echo",
+    "overflow",
+    "min_interval_ms",
+    "token",
+];
+const SINCE: [&str; 4] = ["epoch", "offset", "positions", "from"];
+
+type Frame<'a> = Fields<'a, { FRAME.len() }>;
+
+/// Reads one frame.
+///
+/// # Errors
+/// `bad_request` or `invalid_topic`, with the frame's `id` where that could be read. The message
+/// names the field, what was found and what would do.
+pub fn parse_json(text: &str) -> Result<Request, BadFrame> {
+    let frame =
+        Fields::read("a frame", text, &FRAME).map_err(|refusal| BadFrame { id: None, refusal })?;
+    let id = read_id(&frame).map_err(|refusal| BadFrame { id: None, refusal })?;
+    match frame.no_duplicate().and_then(|()| read_action(&frame)) {
+        Ok(action) => Ok(Request { id, action }),
+        Err(refusal) => Err(BadFrame { id, refusal }),
+    }
+}
+
+/// Reads one message to publish, `{topic, data, encoding?, retain?, key?}`: the fields of a
+/// `publish` frame, as the HTTP API takes them.
+///
+/// # Errors
+/// `bad_request` or `invalid_topic`, as [`parse_json`].
+pub fn parse_publish(text: &str) -> Result<Publish, Refusal> {
+    let object = Fields::read("a message to publish", text, &FRAME)?;
+    object.no_duplicate()?;
+    read_publish(&object)
+}
+
+fn read_id(frame: &Frame<'_>) -> Result<Option<u64>, Refusal> {
+    if frame.duplicate() == Some("id") {
+        frame.no_duplicate()?;
+    }
+    frame
+        .get("id")
+        .map(|id| integer("id", id, MAX_ID))
+        .transpose()
+}
+
+fn read_action(frame: &Frame<'_>) -> Result<Action, Refusal> {
+    const KNOWN: &str = "one of subscribe, unsubscribe, publish, history, presence, auth and ping";
+    let name = string("type", frame.need("type", "type", KNOWN)?)?;
+    match &*name {
+        "publish" => read_publish(frame).map(Action::Publish),
+        "subscribe" => read_subscribe(frame).map(Action::Subscribe),
+        "unsubscribe" => frame
+            .get("topic")
+            .map(read_filter)
+            .transpose()
+            .map(Action::Unsubscribe),
+        "history" => read_history(frame).map(Action::History),
+        "presence" => read_name(frame).map(Action::Presence),
+        "auth" => string("token", frame.need("token", "token", "a string")?)
+            .map(|token| Action::Auth(token.into_owned())),
+        "ping" => Ok(Action::Ping),
+        other if other.len() <= 32 => Err(bad(format!("'type' must be {KNOWN}, found {other:?}"))),
+        _ => Err(bad(format!("'type' must be {KNOWN}, found another text"))),
+    }
+}
+
+fn read_publish(frame: &Frame<'_>) -> Result<Publish, Refusal> {
+    let topic = read_name(frame)?;
+    let data = frame.need("data", "data", "the message, any JSON value")?;
+    let payload = read_payload(frame.get("encoding"), data)?;
+    if let Some(retain) = frame.get("retain")
+        && boolean("retain", retain)?
+    {
+        return Err(not_yet("retain", "leave it out or give false"));
+    }
+    let key = frame
+        .get("key")
+        .map(|key| string("key", key))
+        .transpose()?
+        .map(Arc::from);
+    Ok(Publish {
+        topic,
+        payload,
+        key,
+    })
+}
+
+fn read_payload(encoding: Option<&RawValue>, data: &RawValue) -> Result<Payload, Refusal> {
+    let Some(encoding) = encoding else {
+        return Ok(Payload::json_checked(data.get()));
+    };
+    let known = "\"base64\" or \"text\", or be left out for JSON";
+    match &*string("encoding", encoding)? {
+        "text" => {
+            let text = string("data", data)
+                .map_err(|refusal| because(&refusal, "since 'encoding' is \"text\""))?;
+            Ok(Payload::text(text))
+        }
+        "base64" => {
+            let text = string("data", data)
+                .map_err(|refusal| because(&refusal, "since 'encoding' is \"base64\""))?;
+            STANDARD_PAD_INDIFFERENT
+                .decode(text.as_bytes())
+                .map(|bytes| Payload::binary(Bytes::from(bytes)))
+                .map_err(|error| {
+                    bad(format!(
+                        "'data' must be base64 of the standard alphabet, since 'encoding' is \
+                         \"base64\": {error}"
+                    ))
+                })
+        }
+        _ => Err(bad(format!(
+            "'encoding' must be {known}, found another text"
+        ))),
+    }
+}
+
+fn read_subscribe(frame: &Frame<'_>) -> Result<Subscribe, Refusal> {
+    let filter = read_filter(frame.need("topic", "topic", "a topic name or filter")?)?;
+    let last = read_count(frame, "last")?;
+    let since = frame
+        .get("since")
+        .map(|since| {
+            if filter.has_wildcard() {
+                read_positions(&filter, since)
+            } else {
+                read_cursor("since", since).map(Since::Position)
+            }
+        })
+        .transpose()?;
+    let echo = frame
+        .get("echo")
+        .map(|echo| boolean("echo", echo))
+        .transpose()?;
+    if let Some(overflow) = frame.get("overflow") {
+        match &*string("overflow", overflow)? {
+            "disconnect" => {}
+            "drop_oldest" | "conflate" => {
+                return Err(not_yet("overflow", "leave it out or give \"disconnect\""));
+            }
+            _ => {
+                return Err(bad("'overflow' must be \"disconnect\", found another text"));
+            }
+        }
+    }
+    if let Some(interval) = frame.get("min_interval_ms") {
+        integer("min_interval_ms", interval, u64::MAX)?;
+        return Err(not_yet("min_interval_ms", "leave it out"));
+    }
+    Ok(Subscribe {
+        filter,
+        last,
+        since,
+        echo: echo.unwrap_or(true),
+    })
+}
+
+fn read_history(frame: &Frame<'_>) -> Result<HistoryQuery, Refusal> {
+    let topic = read_name(frame)?;
+    let since = frame.get("since");
+    Ok(HistoryQuery {
+        topic,
+        since: since.map(|raw| read_cursor("since", raw)).transpose()?,
+        last: read_count(frame, "last")?,
+        limit: read_count(frame, "limit")?,
+    })
+}
+
+fn read_name(frame: &Frame<'_>) -> Result<TopicName, Refusal> {
+    let text = string("topic", frame.need("topic", "topic", "a topic name")?)?;
+    TopicName::new(&text).map_err(|error| Refusal::invalid_topic("topic", &error))
+}
+
+fn read_filter(topic: &RawValue) -> Result<Filter, Refusal> {
+    let text = string("topic", topic)?;
+    Filter::new(&text).map_err(|error| Refusal::invalid_topic("topic", &error))
+}
+
+fn read_count(frame: &Frame<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
+    frame
+        .get(name)
+        .map(|count| integer(name, count, u64::MAX))
+        .transpose()
+}
+
+/// `{epoch, offset}`.
+fn read_cursor(field: impl fmt::Display, raw: &RawValue) -> Result<Cursor, Refusal> {
+    let cursor = Fields::read(format_args!("'{field}'"), raw.get(), &SINCE)?;
+    cursor
+        .no_duplicate()
+        .map_err(|refusal| because(&refusal, &format!("in '{field}'")))?;
+    for other in ["positions", "from"] {
+        if cursor.get(other).is_some() {
+            return Err(bad(format!(
+                "'{field}' must be {{epoch, offset}} for a plain topic name, found '{other}', which \
+                 goes with filters"
+            )));
+        }
+    }
+    let epoch = cursor.need(format_args!("{field}.epoch"), "epoch", "a string")?;
+    let offset = cursor.need(format_args!("{field}.offset"), "offset", "an integer")?;
+    Ok(Cursor {
+        epoch: Epoch::parse(&string(format_args!("{field}.epoch"), epoch)?),
+        offset: integer(format_args!("{field}.offset"), offset, u64::MAX)?,
+    })
+}
+
+/// `{positions, from}`.
+fn read_positions(filter: &Filter, raw: &RawValue) -> Result<Since, Refusal> {
+    let since = Fields::read("'since'", raw.get(), &SINCE)?;
+    since
+        .no_duplicate()
+        .map_err(|refusal| because(&refusal, "in 'since'"))?;
+    for other in ["epoch", "offset"] {
+        if since.get(other).is_some() {
+            return Err(bad(format!(
+                "'since' must be {{positions, from}} for a filter, found '{other}', which goes with \
+                 plain topic names"
+            )));
+        }
+    }
+    let mut positions = Vec::new();
+    let given = since.get("positions");
+    if let Some(map) = given {
+        let mut members = Vec::new();
+        each_member("'since.positions'", map.get(), |name, cursor| {
+            members.push((name, cursor));
+        })?;
+        positions.reserve_exact(members.len());
+        for (name, cursor) in members {
+            let topic = TopicName::new(&name)
+                .map_err(|error| Refusal::invalid_topic("since.positions", &error))?;
+            if !filter.matches(&topic) {
+                return Err(bad(format!(
+                    "'since.positions' must name only topics that the filter matches, found {topic:?}"
+                )));
+            }
+            let cursor = read_cursor(format_args!("since.positions[{topic:?}]"), cursor)?;
+            positions.push((topic, cursor));
+        }
+        positions.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let twice = positions
+            .array_windows()
+            .find(|[(one, _), (other, _)]| one == other);
+        if let Some([(topic, _), _]) = twice {
+            return Err(bad(format!(
+                "'since.positions' must name each topic once, found {topic:?} twice"
+            )));
+        }
+    }
+    let from = since
+        .get("from")
+        .map(|from| integer("since.from", from, u64::MAX).map(Timestamp))
+        .transpose()?;
+    if given.is_none() && from.is_none() {
+        return Err(bad(
+            "'since' must be {positions, from} for a filter, found neither of them",
+        ));
+    }
+    Ok(Since::Positions { positions, from })
+}
+
+/// A field of the protocol that this broker does not carry out.
+fn not_yet(field: &str, remedy: &str) -> Refusal {
+    bad(format!(
+        "'{field}' as given is not carried out by this broker yet; {remedy}"
+    ))
+}
+
+fn because(refusal: &Refusal, reason: &str) -> Refusal {
+    Refusal::new(refusal.code, format!("{}, {reason}", refusal.message))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! What stands on the wire: the frames of the client protocol, read and written.
+//!
+//! Everything here is a function of its arguments. Sockets, actors and clocks are elsewhere.
+
+mod close;
+mod codes;
+mod event;
+mod fields;
+mod frame;
+mod json_out;
+mod json_request;
+mod message_reader;
+mod request;
+mod server_frame;
+mod wire;
+
+pub use close::{Close, CloseCode};
+pub use codes::{ErrorCode, Refusal};
+pub use event::{Event, Published};
+pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
+pub use json_request::{parse_json, parse_publish};
+pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
+pub use request::{
+    Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
+};
+pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
+pub use wire::{WireFormat, control_bytes, message_bytes, message_json};

@@ -1,0 +1,185 @@
+//! The complete bytes for a socket, in each format that the broker speaks.
+
+use bytes::Bytes;
+
+use super::frame::{Opcode, header_len, put_frame, put_header};
+use super::json_out::{Object, Out, measure};
+use super::server_frame::{ServerFrame, put_position};
+use crate::model::{Kind, Message};
+
+/// How a session is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WireFormat {
+    /// `fanfare.v1.json`: a JSON object in each WebSocket text frame.
+    Json,
+    /// `fanfare.v1.raw`: a WebSocket frame is a payload.
+    Raw,
+    /// Server-sent events, with a JSON object in each.
+    Sse,
+}
+
+impl WireFormat {
+    /// How many formats there are.
+    pub const COUNT: usize = Self::ALL.len();
+    /// Every format, in the order of [`WireFormat::index`].
+    pub const ALL: [Self; 3] = [Self::Json, Self::Raw, Self::Sse];
+
+    /// A number below [`WireFormat::COUNT`], for arrays with one entry for each format.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Json => 0,
+            Self::Raw => 1,
+            Self::Sse => 2,
+        }
+    }
+
+    /// The label `protocol` of metrics.
+    pub const fn protocol_label(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Raw => "raw",
+            Self::Sse => "sse",
+        }
+    }
+
+    /// The label `transport` of metrics.
+    pub const fn transport_label(self) -> &'static str {
+        match self {
+            Self::Json | Self::Raw => "websocket",
+            Self::Sse => "sse",
+        }
+    }
+
+    /// The full name: what `Sec-WebSocket-Protocol` says, and `welcome` in `protocol`. Server-sent
+    /// events are no subprotocol; their name is that of what stands in their data.
+    pub const fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Json | Self::Sse => "fanfare.v1.json",
+            Self::Raw => "fanfare.v1.raw",
+        }
+    }
+}
+
+/// A message as the socket gets it: one whole frame or event, in one allocation.
+///
+/// `replay` marks a message that is replayed; the raw format cannot tell.
+pub fn message_bytes(format: WireFormat, message: &Message, replay: bool) -> Bytes {
+    match format {
+        WireFormat::Json => text_frame(|out| put_message_json(out, message, replay)),
+        WireFormat::Raw => {
+            let opcode = match message.payload.kind {
+                Kind::Json | Kind::Text => Opcode::Text,
+                Kind::Binary => Opcode::Binary,
+            };
+            let data = &message.payload.data;
+            let mut out = Vec::with_capacity(header_len(data.len()) + data.len());
+            put_frame(&mut out, opcode, data);
+            Bytes::from(out)
+        }
+        WireFormat::Sse => exactly(|out| {
+            put_event_id(out, message);
+            put_event(out, "message", |out| put_message_json(out, message, replay));
+        }),
+    }
+}
+
+/// Any other frame of the server's, as the socket gets it; `None` where the format does not have it:
+/// raw sessions get payloads and nothing else, event streams what comes without being asked for.
+pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Bytes> {
+    match (format, frame) {
+        (WireFormat::Json, _) => Some(text_frame(|out| frame.put_json(out))),
+        (
+            WireFormat::Sse,
+            ServerFrame::Gap { .. }
+            | ServerFrame::Join { .. }
+            | ServerFrame::Leave { .. }
+            | ServerFrame::Closing { .. },
+        ) => Some(exactly(|out| {
+            put_event(out, frame.name(), |out| frame.put_json(out));
+        })),
+        (WireFormat::Raw | WireFormat::Sse, _) => None,
+    }
+}
+
+/// A message as a JSON object, as the HTTP API's answers hold it.
+pub fn message_json(message: &Message, replay: bool) -> String {
+    let mut out = Vec::with_capacity(measure(|out| put_message_json(out, message, replay)));
+    put_message_json(&mut out, message, replay);
+    // Everything written is UTF-8, so nothing is lost or copied.
+    String::from_utf8(out)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Writes the `message` object of section 4.
+pub(super) fn put_message_json(out: &mut dyn Out, message: &Message, replay: bool) {
+    let mut object = Object::of_type(out, "message");
+    object.string("topic", message.topic.as_str());
+    let data = object.name("data");
+    let encoding = match message.payload.kind {
+        Kind::Json => {
+            data.raw(&message.payload.data);
+            None
+        }
+        Kind::Text => {
+            data.string(message.payload.as_str().unwrap_or_default());
+            Some("text")
+        }
+        Kind::Binary => {
+            data.base64(&message.payload.data);
+            Some("base64")
+        }
+    };
+    object.string_if("encoding", encoding);
+    object.number("time", message.time.0);
+    put_position(&mut object, message.position);
+    object.string_if("user", message.user.as_deref());
+    object.string_if("key", message.key.as_deref());
+    if replay {
+        object.boolean("replay", true);
+    }
+    object.end();
+}
+
+/// The `id` line of an event: the message's own `epoch:offset:time`, with `-` and 0 where the topic
+/// keeps no history.
+fn put_event_id(out: &mut dyn Out, message: &Message) {
+    let epoch = message.position.as_ref().map(|at| at.epoch);
+    out.raw(b"id: ");
+    out.raw(
+        epoch
+            .as_ref()
+            .map_or("-", |epoch| epoch.as_str())
+            .as_bytes(),
+    );
+    out.raw(b":");
+    out.number(message.position.map_or(0, |at| at.offset));
+    out.raw(b":");
+    out.number(message.time.0);
+    out.raw(b"\n");
+}
+
+/// An event whose data is one line of JSON.
+fn put_event(out: &mut dyn Out, event: &str, put_json: impl FnOnce(&mut dyn Out)) {
+    out.raw(b"event: ");
+    out.raw(event.as_bytes());
+    out.raw(b"\ndata: ");
+    put_json(out);
+    out.raw(b"\n\n");
+}
+
+fn text_frame(put_json: impl Fn(&mut dyn Out)) -> Bytes {
+    let len = measure(&put_json);
+    let mut out = Vec::with_capacity(header_len(len) + len);
+    put_header(&mut out, Opcode::Text, len);
+    put_json(&mut out);
+    Bytes::from(out)
+}
+
+fn exactly(put: impl Fn(&mut dyn Out)) -> Bytes {
+    let mut out = Vec::with_capacity(measure(&put));
+    put(&mut out);
+    Bytes::from(out)
+}
+
+#[cfg(test)]
+mod tests;
