@@ -2,4 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
+pub mod metrics;
 pub mod model;
+pub mod telemetry;
