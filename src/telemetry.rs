@@ -113,7 +113,13 @@ mod tests {
 
     #[test]
     fn a_level_is_a_word_or_a_list_of_directives() {
-        for good in ["info", "off", "TRACE", "info,fanfare::broker=debug", "fanfare=trace"] {
+        for good in [
+            "info",
+            "off",
+            "TRACE",
+            "info,fanfare::broker=debug",
+            "fanfare=trace",
+        ] {
             assert!(check_level(good).is_ok(), "{good}");
         }
         for bad in ["", "  ", "fanfare=loud", "info,fanfare=="] {

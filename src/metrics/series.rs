@@ -59,9 +59,7 @@ const ROUND_TRIP: [f64; 12] = [
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0, 60.0,
 ];
 /// 250 µs to 10 s. Few, since there is a histogram for each route, method and status.
-const REQUEST: [f64; 9] = [
-    0.000_25, 0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0,
-];
+const REQUEST: [f64; 9] = [0.000_25, 0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
 
 impl Series {
     /// Registers every series, those of bounded labels at 0.

@@ -96,7 +96,8 @@ impl WorkerMetrics {
 
     /// So many messages wait for this worker's registry now; seen at once.
     pub fn mailbox(&self, messages: usize) {
-        self.mailbox.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        self.mailbox
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
     }
 
     /// Hands everything in.
