@@ -1,4 +1,8 @@
 //! What the process says of itself: the log, on standard error.
+//!
+//! A message is a fixed text. What somebody else chose goes into a field, written with `?`, so that a
+//! line break in it cannot begin a line that looks like one of ours; payloads, query strings and
+//! credentials go nowhere.
 
 use std::any::Any;
 use std::io::IsTerminal;

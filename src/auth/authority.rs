@@ -71,3 +71,120 @@ fn parse_port(digits: &str) -> Option<u16> {
     let all_digits = digits.bytes().all(|b| b.is_ascii_digit());
     all_digits.then(|| digits.parse().ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_the_same_however_they_are_written() {
+        for (one, other) in [
+            ("Example.COM", "example.com"),
+            ("EXAMPLE.com:80", "example.com:80"),
+            ("[::1]:8080", "[0:0:0:0:0:0:0:1]:8080"),
+            ("[2001:DB8::1]", "[2001:db8::1]"),
+        ] {
+            let parsed = Authority::parse(one);
+            assert!(parsed.is_some(), "{one}");
+            assert_eq!(parsed, Authority::parse(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_differs_stays_different() {
+        for (one, other) in [
+            ("example.com", "example.com."),
+            ("example.com", "example.com:80"),
+            ("a_b", "a-b"),
+            ("127.0.0.1", "[::ffff:127.0.0.1]"),
+        ] {
+            assert_ne!(
+                Authority::parse(one),
+                Authority::parse(other),
+                "{one} {other}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_host_and_a_port_are_read() {
+        for bad in [
+            "",
+            ":",
+            ":80",
+            "a:",
+            "a:b",
+            "a:+80",
+            "a:-1",
+            "a:65536",
+            "a:80:80",
+            "a b",
+            " a",
+            "a ",
+            "a/",
+            "a/b",
+            "a?b",
+            "a#b",
+            "u@a",
+            "u:p@a",
+            "a\\b",
+            "a%2eb",
+            ".",
+            ".a",
+            "a..b",
+            "a..",
+            "[",
+            "[]",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::1]:",
+            "[::1]80",
+            "[127.0.0.1]",
+            "[fe80::1%lo]",
+            "é",
+            "a\0",
+            "a,b",
+            "*",
+            "*.a",
+        ] {
+            assert_eq!(Authority::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_lead_to_this_machine_are_known() {
+        let is_loopback = |text| Authority::parse(text).is_some_and(|a| a.host.is_loopback());
+        for local in [
+            "localhost",
+            "LOCALHOST:8080",
+            "app.localhost",
+            "a.b.localhost:1",
+            "127.0.0.1",
+            "127.255.0.9:80",
+            "[::1]",
+            "[::1]:8080",
+        ] {
+            assert!(is_loopback(local), "{local}");
+        }
+        for foreign in [
+            "localhost.evil.example",
+            "evillocalhost",
+            "127.0.0.1.evil.example",
+            "127.1",
+            "0177.0.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0.0.0.0",
+            "[::]",
+            "128.0.0.1",
+            "10.0.0.1",
+            "[::2]",
+            "localhost@evil.example",
+            "evil.example",
+            ".localhost",
+        ] {
+            assert!(!is_loopback(foreign), "{foreign}");
+        }
+    }
+}

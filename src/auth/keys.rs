@@ -99,3 +99,77 @@ impl ApiKeys {
 pub fn sha256(key: &Secret) -> [u8; 32] {
     Sha256::digest(key.reveal().as_bytes()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    fn key(name: &str, text: &str) -> KeyEntry {
+        KeyEntry {
+            name: name.to_owned(),
+            sha256: sha256(&Secret::new(text)),
+            scopes: vec![Scope::Publish],
+            topics: None,
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    fn found(keys: &ApiKeys, presented: &str) -> Option<String> {
+        let entry = keys.find(&Secret::new(presented))?;
+        Some(entry.name.clone())
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_text_wherever_it_stands() {
+        let keys = ApiKeys::new(vec![
+            key("first", "aaa"),
+            key("mid", "bbb"),
+            key("last", "ccc"),
+        ]);
+        for (presented, name) in [("aaa", "first"), ("bbb", "mid"), ("ccc", "last")] {
+            assert_eq!(found(&keys, presented).as_deref(), Some(name));
+        }
+        assert_eq!(keys.len(), 3);
+    }
+
+    #[test]
+    fn whatever_is_no_key_finds_none() {
+        let keys = ApiKeys::new(vec![key("first", "aaa"), key("last", "bbb")]);
+        let as_hash = hex(&sha256(&Secret::new("aaa")));
+        for presented in ["", "a", "aaaa", "AAA", "aaa ", " aaa", "aaabbb", &as_hash] {
+            assert_eq!(found(&keys, presented), None, "{presented:?}");
+        }
+        assert_eq!(found(&ApiKeys::default(), ""), None);
+        assert!(ApiKeys::default().is_empty());
+    }
+
+    #[test]
+    fn of_two_entries_with_one_key_the_first_counts() {
+        let keys = ApiKeys::new(vec![key("first", "aaa"), key("again", "aaa")]);
+        assert_eq!(found(&keys, "aaa").as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn the_hash_is_the_one_that_sha256sum_prints() {
+        let printed = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+        assert_eq!(hex(&sha256(&Secret::new("foo"))), printed);
+    }
+
+    #[test]
+    fn a_scope_reads_back_as_it_was_written() {
+        for scope in [Scope::Publish, Scope::Read, Scope::Admin] {
+            assert_eq!(Scope::parse(scope.as_str()), Some(scope));
+        }
+        for none in ["", "Publish", "write", "*"] {
+            assert_eq!(Scope::parse(none), None, "{none}");
+        }
+    }
+}

@@ -86,8 +86,6 @@ label! {
     DropReason {
         /// The session's queue was full.
         Slow = "slow",
-        /// A newer message of the same key took its place.
-        Conflated = "conflated",
         /// The session ended with the message in its queue.
         Closed = "closed",
     }
@@ -148,8 +146,6 @@ label! {
         Unknown = "unknown",
         /// They are known, but not for this.
         Scope = "scope",
-        /// They were good once.
-        Expired = "expired",
     }
 }
 

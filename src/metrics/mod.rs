@@ -9,7 +9,12 @@ mod close_code;
 mod held;
 mod labels;
 mod occurrences;
+#[cfg(test)]
+mod promtool;
+mod registrar;
 mod series;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -1,17 +1,16 @@
 //! Every series there is: its name, its help, its labels, and where it stands in the registry.
 
-use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
 use super::MetricsError;
 use super::close_code;
 use super::labels::{
-    AuthFailure, DropReason, Durability, Each, ErrorCode, Label, Place, Protocol, Recovery,
-    Refusal, SubscriptionKind, Transport,
+    AuthFailure, DropReason, Durability, Each, ErrorCode, Place, Protocol, Recovery, Refusal,
+    SubscriptionKind, Transport,
 };
+use super::registrar::Registrar;
 
 /// The handles of all series of one broker.
 pub(super) struct Series {
@@ -63,8 +62,9 @@ const REQUEST: [f64; 9] = [0.000_25, 0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 1
 
 impl Series {
     /// Registers every series, those of bounded labels at 0.
+    #[expect(clippy::too_many_lines, reason = "a table, one series after another")]
     pub(super) fn register(registry: &Registry) -> Result<Self, MetricsError> {
-        let r = Registrar(registry);
+        let r = Registrar::new(registry);
         let series = Self {
             connections: r.gauges_of_two(
                 "connections",
@@ -197,121 +197,4 @@ impl Series {
         series.disconnects.with_label_values(&[close_code::APP]);
         Ok(series)
     }
-}
-
-/// Makes series in a registry.
-struct Registrar<'a>(&'a Registry);
-
-impl Registrar<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, MetricsError> {
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, MetricsError> {
-        self.add(IntGauge::with_opts(opts(name, help))?)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, MetricsError> {
-        self.add(IntCounter::with_opts(opts(name, help))?)
-    }
-
-    fn histogram(
-        &self,
-        name: &str,
-        help: &str,
-        buckets: &[f64],
-    ) -> Result<Histogram, MetricsError> {
-        self.add(Histogram::with_opts(histogram_opts(name, help, buckets))?)
-    }
-
-    fn gauge_vec(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntGaugeVec, MetricsError> {
-        self.add(IntGaugeVec::new(opts(name, help), labels)?)
-    }
-
-    fn counter_vec(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, MetricsError> {
-        self.add(IntCounterVec::new(opts(name, help), labels)?)
-    }
-
-    fn histogram_vec(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: &[f64],
-    ) -> Result<HistogramVec, MetricsError> {
-        self.add(HistogramVec::new(
-            histogram_opts(name, help, buckets),
-            labels,
-        )?)
-    }
-
-    fn counters<L: Label>(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-    ) -> Result<Each<L, IntCounter>, MetricsError> {
-        let family = self.counter_vec(name, help, &[label])?;
-        Ok(Each::make(|value: L| {
-            family.with_label_values(&[value.as_str()])
-        }))
-    }
-
-    fn gauges<L: Label>(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-    ) -> Result<Each<L, IntGauge>, MetricsError> {
-        let family = self.gauge_vec(name, help, &[label])?;
-        Ok(Each::make(|value: L| {
-            family.with_label_values(&[value.as_str()])
-        }))
-    }
-
-    fn gauges_of_two<L: Label, M: Label>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: [&str; 2],
-    ) -> Result<Each<L, Each<M, IntGauge>>, MetricsError> {
-        let family = self.gauge_vec(name, help, &labels)?;
-        Ok(Each::make(|first: L| {
-            Each::make(|second: M| family.with_label_values(&[first.as_str(), second.as_str()]))
-        }))
-    }
-
-    fn histograms<L: Label>(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-        buckets: &[f64],
-    ) -> Result<Each<L, Histogram>, MetricsError> {
-        let family = self.histogram_vec(name, help, &[label], buckets)?;
-        Ok(Each::make(|value: L| {
-            family.with_label_values(&[value.as_str()])
-        }))
-    }
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("fanfare")
-}
-
-fn histogram_opts(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
-    HistogramOpts::new(name, help)
-        .namespace("fanfare")
-        .buckets(buckets.to_vec())
 }
