@@ -2,7 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod broker;
 pub mod history;
+pub mod metrics;
 pub mod model;
 pub mod protocol;
+pub mod telemetry;

@@ -1,0 +1,140 @@
+//! The counters of one worker, handed in once a turn.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use prometheus::core::{AtomicU64, GenericLocalCounter};
+use prometheus::local::LocalHistogram;
+use prometheus::{IntCounter, IntGauge};
+
+use super::labels::{DropReason, Durability, Each, Label, Protocol};
+use super::series::Series;
+
+type Counter = GenericLocalCounter<AtomicU64>;
+
+/// What one worker counts of messages, without touching memory that other workers write: it lies in
+/// the worker's thread until [`flush`](Self::flush) hands it in, once a turn of the event loop.
+///
+/// A worker that sleeps has handed in everything, so in a broker at rest the sums are exact.
+pub struct WorkerMetrics {
+    published: Each<Protocol, Counter>,
+    published_bytes: Each<Protocol, Counter>,
+    delivered: Each<Protocol, Counter>,
+    delivered_bytes: Each<Protocol, Counter>,
+    dropped: Each<DropReason, Counter>,
+    delivery: LocalHistogram,
+    publish: Each<Durability, LocalHistogram>,
+    heartbeat_rtt: LocalHistogram,
+    turn: LocalHistogram,
+    queued_bytes: Cell<i64>,
+    queued_bytes_sum: IntGauge,
+    mailbox: IntGauge,
+}
+
+impl WorkerMetrics {
+    pub(super) fn new(series: &Series, shard: usize) -> Self {
+        let shard = shard.to_string();
+        Self {
+            published: local(&series.published),
+            published_bytes: local(&series.published_bytes),
+            delivered: local(&series.delivered),
+            delivered_bytes: local(&series.delivered_bytes),
+            dropped: local(&series.dropped),
+            delivery: series.delivery.local(),
+            publish: series.publish.map(prometheus::Histogram::local),
+            heartbeat_rtt: series.heartbeat_rtt.local(),
+            turn: series.turn.with_label_values(&[&shard]).local(),
+            queued_bytes: Cell::new(0),
+            queued_bytes_sum: series.queued_bytes.clone(),
+            mailbox: series.mailbox.with_label_values(&[&shard]),
+        }
+    }
+
+    /// A message of so many payload bytes was accepted from a publisher of that protocol.
+    pub fn published(&self, protocol: Protocol, bytes: usize) {
+        add(&self.published, protocol, 1);
+        add(&self.published_bytes, protocol, bytes as u64);
+    }
+
+    /// The kernel took so many messages whole, for sessions of that protocol.
+    pub fn delivered(&self, protocol: Protocol, messages: u64, bytes: u64) {
+        add(&self.delivered, protocol, messages);
+        add(&self.delivered_bytes, protocol, bytes);
+    }
+
+    /// So many messages were queued for a session and will not be delivered.
+    pub fn dropped(&self, reason: DropReason, messages: u64) {
+        add(&self.dropped, reason, messages);
+    }
+
+    /// A sample: from the accepting of a publish to the kernel's taking of its frame.
+    pub fn delivery_latency(&self, took: Duration) {
+        self.delivery.observe(took.as_secs_f64());
+    }
+
+    /// From the arrival of a publish to its acknowledgement.
+    pub fn publish_latency(&self, durability: Durability, took: Duration) {
+        if let Some(histogram) = self.publish.get(durability) {
+            histogram.observe(took.as_secs_f64());
+        }
+    }
+
+    /// A client answered a ping after that time.
+    pub fn heartbeat_rtt(&self, took: Duration) {
+        self.heartbeat_rtt.observe(took.as_secs_f64());
+    }
+
+    /// A turn of this worker's registry took that long.
+    pub fn turn(&self, took: Duration) {
+        self.turn.observe(took.as_secs_f64());
+    }
+
+    /// The outbound queues of this worker's sessions grew or shrank by so many bytes.
+    pub fn queued_bytes(&self, delta: i64) {
+        self.queued_bytes.set(self.queued_bytes.get() + delta);
+    }
+
+    /// So many messages wait for this worker's registry now; seen at once.
+    pub fn mailbox(&self, messages: usize) {
+        self.mailbox
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
+    /// Hands everything in.
+    pub fn flush(&self) {
+        let counters = [
+            &self.published,
+            &self.published_bytes,
+            &self.delivered,
+            &self.delivered_bytes,
+        ];
+        for counter in counters.into_iter().flat_map(Each::iter) {
+            counter.flush();
+        }
+        self.dropped.iter().for_each(Counter::flush);
+        self.publish.iter().for_each(LocalHistogram::flush);
+        for histogram in [&self.delivery, &self.heartbeat_rtt, &self.turn] {
+            histogram.flush();
+        }
+        let queued = self.queued_bytes.take();
+        if queued != 0 {
+            self.queued_bytes_sum.add(queued);
+        }
+    }
+}
+
+impl Drop for WorkerMetrics {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+fn local<L: Label>(counters: &Each<L, IntCounter>) -> Each<L, Counter> {
+    counters.map(IntCounter::local)
+}
+
+fn add<L: Label>(counters: &Each<L, Counter>, value: L, n: u64) {
+    if let Some(counter) = counters.get(value) {
+        counter.inc_by(n);
+    }
+}
