@@ -5,7 +5,7 @@ mod node;
 use smallvec::SmallVec;
 
 use crate::model::{Filter, TopicName};
-use node::{Node, after_levels, first_level, shared_levels};
+use node::{Node, Rest, after_levels, first_level, shared_levels};
 
 /// Filters, each with a value, asked for those that match a name.
 ///
@@ -24,6 +24,9 @@ pub struct FilterTrie<T> {
 
 /// The filters that match a name, in no particular order.
 pub type Matches<'a, T> = SmallVec<[(&'a Filter, &'a T); 4]>;
+
+/// A node whose levels the name has, and what is left of the name below it.
+type Reached<'a, 'n, T> = (&'a Node<T>, Rest<'n>);
 
 impl<T> FilterTrie<T> {
     /// A trie without filters.
@@ -107,8 +110,7 @@ impl<T> FilterTrie<T> {
     /// The filters that match that name, each once, with their values.
     pub fn matching(&self, name: &TopicName) -> Matches<'_, T> {
         let mut matches = Matches::new();
-        // Nodes that match the name so far, with what is left of the name below them.
-        let mut reached: SmallVec<[(&Node<T>, Option<&str>); 8]> = SmallVec::new();
+        let mut reached: SmallVec<[Reached<'_, '_, T>; 8]> = SmallVec::new();
         let text = name.as_str();
         reached.extend(self.root.step(first_level(text), Some(text)));
         if !name.is_reserved() {

@@ -4,6 +4,10 @@ use std::collections::HashMap;
 
 use crate::model::Filter;
 
+/// What is left of a text that is read level by level: `None` once it is used up, since an empty
+/// text is still a level (the last one of "a/").
+pub(super) type Rest<'t> = Option<&'t str>;
+
 /// A place that filters end at or part at. Below the root, a node has an entry or at least two
 /// children; with neither it would be of no use.
 #[derive(Debug)]
@@ -35,8 +39,8 @@ impl<T> Node<T> {
     pub(super) fn step<'a, 'n>(
         &'a self,
         level: &str,
-        rest: Option<&'n str>,
-    ) -> Option<(&'a Self, Option<&'n str>)> {
+        rest: Rest<'n>,
+    ) -> Option<(&'a Self, Rest<'n>)> {
         let child = self.children.get(level)?;
         Some((child, rest_below(&child.label, rest)?))
     }
@@ -89,7 +93,7 @@ pub(super) fn shared_levels(one: &str, other: &str) -> usize {
 
 /// What is left of `text` after the levels it is to begin with: `Some(None)` if nothing is, `None`
 /// if it does not begin with them.
-pub(super) fn after_levels<'t>(text: &'t str, levels: &str) -> Option<Option<&'t str>> {
+pub(super) fn after_levels<'t>(text: &'t str, levels: &str) -> Option<Rest<'t>> {
     let rest = text.strip_prefix(levels)?;
     if rest.is_empty() {
         return Some(None);
@@ -97,9 +101,8 @@ pub(super) fn after_levels<'t>(text: &'t str, levels: &str) -> Option<Option<&'t
     rest.strip_prefix('/').map(Some)
 }
 
-/// What is left of a part of a name (`None` is no level at all) below the levels of a filter:
-/// `None` if these do not match.
-fn rest_below<'n>(levels: &str, mut rest: Option<&'n str>) -> Option<Option<&'n str>> {
+/// What is left of a part of a name below the levels of a filter; `None` if these do not match.
+fn rest_below<'n>(levels: &str, mut rest: Rest<'n>) -> Option<Rest<'n>> {
     for level in levels.split('/') {
         // Asked first: "a/#" matches "a" too.
         if level == "#" {
