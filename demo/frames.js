@@ -11,6 +11,7 @@ export class Frames {
   #kept = [];
   #paused = false;
   #missed = 0;
+  #follow = true;
   #list = byId("frames");
   #panel = byId("frames-panel");
 
@@ -28,6 +29,10 @@ export class Frames {
       this.#tell();
     });
     this.#panel.addEventListener("toggle", () => this.#redraw());
+    this.#list.addEventListener("scroll", () => {
+      this.#follow = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 24;
+    });
+    new ResizeObserver(() => this.#toEnd()).observe(this.#list);
   }
 
   add(direction, text) {
@@ -51,7 +56,6 @@ export class Frames {
   }
 
   #draw({ direction, text, time }) {
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 24;
     const shown = text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)} … (${text.length} characters)` : text;
     const clock = time.toTimeString().slice(0, 8) + "." + String(time.getMilliseconds()).padStart(3, "0");
     this.#list.append(
@@ -65,6 +69,10 @@ export class Frames {
       ),
     );
     while (this.#list.children.length > KEPT) this.#list.firstChild.remove();
-    if (atEnd) this.#list.scrollTop = this.#list.scrollHeight;
+    this.#toEnd();
+  }
+
+  #toEnd() {
+    if (this.#follow) this.#list.scrollTop = this.#list.scrollHeight;
   }
 }

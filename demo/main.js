@@ -62,7 +62,7 @@ function schedule() {
 function curlFor(name) {
   // Quotes are escaped too, as the line is for a shell.
   const path = name.split("/").map((level) => encodeURIComponent(level).replaceAll("'", "%27")).join("/");
-  return `curl -d 'hello' -H 'content-type: text/plain' '${location.origin}/v1/topics/${path}/messages'`;
+  return `curl -d 'hello' \\\n-H 'content-type: text/plain' \\\n'${location.origin}/v1/topics/${path}/messages'`;
 }
 
 function composer() {

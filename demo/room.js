@@ -194,11 +194,12 @@ export function guestName(session) {
   return `guest ${(hash(session) & 0xffff).toString(16).padStart(4, "0")}`;
 }
 
-/** FNV-1a, for labels and colours only. */
+/** FNV-1a, stirred once more so that its low bits are as good as the rest; for labels and colours only. */
 export function hash(text) {
   let value = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  return (value ^ (value >>> 16)) >>> 0;
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  return (value ^ (value >>> 13)) >>> 0;
 }
 
 /** Makes what anyone may publish into something to show: text, code, or the beginning of some bytes. */

@@ -5,7 +5,7 @@ import { hash } from "./room.js";
 
 const GROUPED_WITHIN_MS = 5 * 60_000;
 const NEAR_THE_END_PX = 80;
-const COLOURS = 8;
+const COLOURS = 10;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -189,6 +189,8 @@ export class View {
     byId("empty").hidden = false;
     byId("empty-title").textContent = "There is no such room";
     byId("empty-text").textContent = text;
+    byId("side").hidden = true;
+    byId("drawer-open").hidden = true;
     byId("empty-curl").replaceChildren(el("a", { class: "button", href: location.pathname }, "Go to the lobby"));
   }
 }
