@@ -233,6 +233,7 @@ function describeBytes(base64) {
   }
   const head = [...bytes.subarray(0, BYTES_SHOWN)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
   const size = `${bytes.length} ${bytes.length === 1 ? "byte" : "bytes"}`;
+  if (bytes.length === 0) return size;
   return bytes.length > BYTES_SHOWN ? `${size}\n${head} …` : `${size}\n${head}`;
 }
 

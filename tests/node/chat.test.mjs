@@ -203,7 +203,7 @@ test("a cut is recovered from without a gap or a double", async () => {
   await ada.state("reconnecting");
   for (let i = 1; i <= 5; i++) await broker.publish(`demo/${room}`, `missed ${i}`);
   await ada.say("written while away");
-  assert.equal((await ada.entries()).at(-1).status, "waiting");
+  await until("it to wait", async () => (await ada.entries()).at(-1).status === "waiting");
   proxy.mend();
 
   await ada.state("live");
@@ -227,7 +227,7 @@ test("a message whose answer was lost is neither lost nor doubled", async () => 
   proxy.swallowAnswers();
   await ada.say("did you get this?");
   await grace.hears("did you get this?");
-  assert.equal((await ada.entries()).at(-1).status, "sending");
+  await until("it to be pending", async () => (await ada.entries()).at(-1).status === "sending");
   proxy.cut();
   await ada.state("reconnecting");
   proxy.mend();
