@@ -1,6 +1,6 @@
 // The corner with the raw frames: the last 200, as they went over the wire.
 
-import { byId, el } from "./dom.js";
+import { Follower, byId, el } from "./dom.js";
 
 const KEPT = 200;
 const LONGEST_SHOWN = 2000;
@@ -11,8 +11,8 @@ export class Frames {
   #kept = [];
   #paused = false;
   #missed = 0;
-  #follow = true;
   #list = byId("frames");
+  #follower = new Follower(this.#list);
   #panel = byId("frames-panel");
 
   constructor() {
@@ -29,10 +29,6 @@ export class Frames {
       this.#tell();
     });
     this.#panel.addEventListener("toggle", () => this.#redraw());
-    this.#list.addEventListener("scroll", () => {
-      this.#follow = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 24;
-    });
-    new ResizeObserver(() => this.#toEnd()).observe(this.#list);
   }
 
   add(direction, text) {
@@ -69,10 +65,6 @@ export class Frames {
       ),
     );
     while (this.#list.children.length > KEPT) this.#list.firstChild.remove();
-    this.#toEnd();
-  }
-
-  #toEnd() {
-    if (this.#follow) this.#list.scrollTop = this.#list.scrollHeight;
+    this.#follower.follow();
   }
 }

@@ -27,7 +27,6 @@ if (error) {
   view.showState({ name: "closed", reason: "no such room" });
   view.showFault(error);
   byId("retry").hidden = true;
-  for (const id of ["name", "message", "send"]) byId(id).disabled = true;
 } else {
   const url = new URL("ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";

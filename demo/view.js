@@ -1,6 +1,6 @@
 // Draws the room. It reads the state and asks through callbacks; it keeps nothing that the room does not know.
 
-import { byId, copy, el } from "./dom.js";
+import { Follower, byId, copy, el } from "./dom.js";
 import { hash } from "./room.js";
 
 const GROUPED_WITHIN_MS = 5 * 60_000;
@@ -14,10 +14,9 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: 
 export class View {
   #on;
   #log = byId("log");
-  #scroll = byId("scroll");
+  #follower;
   #drawn = new Map();
   #unread = 0;
-  #follow = true;
   #countdown;
 
   /** `on`: retry(id), discard(id) for own messages. */
@@ -29,10 +28,8 @@ export class View {
     byId("empty-curl").append(...curlLine(curl));
     byId("side-curl").append(...curlLine(curl));
 
-    this.#scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    byId("newer").addEventListener("click", () => this.toEnd());
-    // A keyboard on the screen or a growing text field must not hide the last message.
-    new ResizeObserver(() => this.#follow && this.toEnd()).observe(this.#scroll);
+    this.#follower = new Follower(byId("scroll"), { slack: NEAR_THE_END_PX, onArrive: () => this.#read() });
+    byId("newer").addEventListener("click", () => this.#follower.toEnd());
   }
 
   // ---- the log
@@ -69,8 +66,9 @@ export class View {
     }
     this.#drawn = wanted;
 
-    if (this.#follow || added.some(([, { entry }]) => entry.status)) this.toEnd();
-    else this.#unread += added.length;
+    if (added.some(([, { entry }]) => entry.status)) this.#follower.toEnd();
+    this.#follower.follow();
+    this.#unread = this.#follower.following ? 0 : this.#unread + added.length;
     this.#tellUnread();
   }
 
@@ -111,18 +109,6 @@ export class View {
       el("button", { type: "button", class: "link", "data-testid": "retry", onclick: () => this.#on.retry(id) }, "Try again"),
       el("button", { type: "button", class: "link", onclick: () => this.#on.discard(id) }, "Discard"),
     );
-  }
-
-  toEnd() {
-    this.#scroll.scrollTop = this.#scroll.scrollHeight;
-    this.#follow = true;
-    this.#read();
-  }
-
-  #scrolled() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
-    this.#follow = scrollHeight - scrollTop - clientHeight < NEAR_THE_END_PX;
-    if (this.#follow) this.#read();
   }
 
   #read() {
@@ -190,6 +176,7 @@ export class View {
     byId("empty-title").textContent = "There is no such room";
     byId("empty-text").textContent = text;
     byId("side").hidden = true;
+    byId("composer").hidden = true;
     byId("drawer-open").hidden = true;
     byId("empty-curl").replaceChildren(el("a", { class: "button", href: location.pathname }, "Go to the lobby"));
   }

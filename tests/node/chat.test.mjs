@@ -142,6 +142,25 @@ test("the last 30 stand there on arrival", async () => {
   assert.deepEqual(await ada.texts(), Array.from({ length: 30 }, (_, i) => `number ${i + 6}`));
 });
 
+test("who reads further up is not pulled down, but told", async () => {
+  const room = newRoom();
+  for (let i = 1; i <= 30; i++) await broker.publish(`demo/${room}`, `number ${i}`);
+  const ada = await Window.open(room);
+  await ada.hears("number 30");
+  const visible = (text) => ada.at("entry").getByText(text, { exact: true }).evaluate((element) => {
+    const { top, bottom } = element.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
+  await until("the newest to be in sight", () => visible("number 30"));
+  await ada.at("entry").first().hover();
+  await ada.page.mouse.wheel(0, -5000);
+  await until("the oldest to be in sight", () => visible("number 1"));
+  await broker.publish(`demo/${room}`, "news");
+  await ada.page.getByRole("button", { name: "1 new message" }).click();
+  await until("the news to be in sight", () => visible("news"));
+  await ada.page.getByRole("button", { name: "new message" }).waitFor({ state: "hidden" });
+});
+
 test("what a backend publishes is shown by its kind", async () => {
   const room = newRoom();
   const ada = await Window.open(room);
@@ -241,6 +260,20 @@ test("a message whose answer was lost is neither lost nor doubled", async () => 
     assert.deepEqual(await window.texts(), ["first", "did you get this?", "third"]);
     assert.deepEqual((await window.entries()).map(({ offset }) => offset), [1, 2, 3], "it was published once");
   }
+});
+
+test("a connection that died in silence is found out and replaced", async () => {
+  const room = newRoom();
+  const ada = await Window.open(room, { base: proxy.base });
+  proxy.swallowAnswers();
+  await broker.publish(`demo/${room}`, "into the silence");
+  // What a browser says when the network changed: the page asks, gets no answer within 10 s, and comes back.
+  await ada.page.evaluate(() => dispatchEvent(new Event("online")));
+  await ada.state("reconnecting");
+  proxy.mend();
+  await ada.state("live");
+  await ada.hears("into the silence");
+  assert.deepEqual(await ada.texts(), ["into the silence"]);
 });
 
 test("after more was missed than the room keeps, the page says so", async () => {
