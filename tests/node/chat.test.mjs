@@ -233,6 +233,7 @@ test("a cut is recovered from without a gap or a double", async () => {
     ["before", "missed 1", "missed 2", "missed 3", "missed 4", "missed 5", "written while away"],
   );
   assert.deepEqual(entries.map(({ offset }) => offset), [1, 2, 3, 4, 5, 6, 7]);
+  assert.match(await ada.at("frames").textContent(), /"recovered":true/);
   assert.deepEqual(await ada.lines("note"), [], "an exact recovery needs no excuse");
 });
 
