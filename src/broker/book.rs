@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::model::{Epoch, Filter, TopicName};
 
 use super::fanout::Audience;
-use super::registry::ReplyTo;
+use super::reply::ReplyTo;
 
 /// What a session has subscribed to, in the order in which it did.
 #[derive(Default)]
@@ -76,7 +76,9 @@ impl Book {
 
     /// As [`Book::find`], to be changed.
     pub fn find_mut(&mut self, filter: &Filter) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.filter == *filter)
+        self.entries
+            .iter_mut()
+            .find(|entry| entry.filter == *filter)
     }
 
     /// Adds a subscription that opens.
@@ -86,12 +88,20 @@ impl Book {
         self.entries.push(Entry {
             filter,
             echo,
-            place: Place::Opening { catching: None, end: None },
+            place: Place::Opening {
+                catching: None,
+                end: None,
+            },
         });
     }
 
     /// Says that a subscription stands; returns who asked for its end meanwhile.
-    pub fn stand(&mut self, filter: &Filter, audience: Rc<Audience>, key: usize) -> Option<ReplyTo> {
+    pub fn stand(
+        &mut self,
+        filter: &Filter,
+        audience: Rc<Audience>,
+        key: usize,
+    ) -> Option<ReplyTo> {
         let entry = self.find_mut(filter)?;
         match std::mem::replace(&mut entry.place, Place::Standing(audience, key)) {
             Place::Opening { end, .. } => end,
@@ -166,9 +176,7 @@ impl Book {
 
     /// Starts a replay.
     pub fn start_replay(&mut self, topic: TopicName, replay: Replay) {
-        self.replays
-            .get_or_insert_default()
-            .insert(topic, replay);
+        self.replays.get_or_insert_default().insert(topic, replay);
     }
 
     /// Ends a replay: the topic is live for this session.

@@ -107,7 +107,12 @@ impl TopicDirectory {
     }
 
     /// The first `limit` topics by name that come after `after` and that the filter matches.
-    pub fn page(&self, filter: Option<&Filter>, after: Option<&str>, limit: usize) -> Vec<TopicView> {
+    pub fn page(
+        &self,
+        filter: Option<&Filter>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<TopicView> {
         // The `limit` least names, found in one pass and sorted outside every lock.
         let mut least: BinaryHeap<TopicName> = BinaryHeap::with_capacity(limit.min(1024) + 1);
         for entry in &self.cards {

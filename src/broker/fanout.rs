@@ -55,7 +55,11 @@ pub enum Role {
 impl Role {
     /// The role of a subscription that stands.
     pub fn standing(echo: bool) -> Self {
-        if echo { Self::Live } else { Self::LiveWithoutEcho }
+        if echo {
+            Self::Live
+        } else {
+            Self::LiveWithoutEcho
+        }
     }
 }
 
@@ -147,7 +151,12 @@ impl Fanout {
     }
 
     /// Adds a member. What is due already is not for it.
-    pub fn join(&mut self, filter: &Filter, subscriber: &Rc<Subscriber>, role: Role) -> (Rc<Audience>, usize) {
+    pub fn join(
+        &mut self,
+        filter: &Filter,
+        subscriber: &Rc<Subscriber>,
+        role: Role,
+    ) -> (Rc<Audience>, usize) {
         let audience = match filter.as_name() {
             Some(topic) => Rc::clone(
                 self.topics
@@ -197,7 +206,7 @@ impl Fanout {
 
     /// Takes an event for the sessions of this worker.
     pub fn accept(&mut self, published: &Published, accepted: Instant) {
-        let topic = published.event().topic();
+        let topic = published.topic();
         let audience = match self.topics.get(topic) {
             Some(audience) => Rc::clone(audience),
             None if self.filters.is_empty() => return,
@@ -275,7 +284,12 @@ impl Fanout {
         let generation = self.filters.generation();
         let mut matched = audience.matched.borrow_mut();
         if matched.0 != generation {
-            matched.1 = self.filters.matching(topic).into_iter().cloned().collect();
+            matched.1 = self
+                .filters
+                .matching(topic)
+                .into_iter()
+                .map(|(_, a)| Rc::clone(a))
+                .collect();
             matched.0 = generation;
         }
     }
@@ -288,12 +302,20 @@ impl Fanout {
         match audience.filter.as_name() {
             Some(topic) => {
                 // Another of the same name may have taken its place.
-                if self.topics.get(&topic).is_some_and(|a| Rc::ptr_eq(a, audience)) {
+                if self
+                    .topics
+                    .get(&topic)
+                    .is_some_and(|a| Rc::ptr_eq(a, audience))
+                {
                     self.topics.remove(&topic);
                 }
             }
             None => {
-                if self.filters.get(&audience.filter).is_some_and(|a| Rc::ptr_eq(a, audience)) {
+                if self
+                    .filters
+                    .get(&audience.filter)
+                    .is_some_and(|a| Rc::ptr_eq(a, audience))
+                {
                     self.filters.remove(&audience.filter);
                 }
             }
@@ -335,7 +357,9 @@ impl Job {
                     continue;
                 }
                 let index = subscriber.format().index();
-                let Some(ready) = pieces.get(index) else { continue };
+                let Some(ready) = pieces.get(index) else {
+                    continue;
+                };
                 if ready.total == 0 {
                     continue;
                 }
@@ -359,7 +383,8 @@ impl Job {
                         Err(Unwritten::Gone) => {}
                     }
                 } else if !subscriber.is_ending() {
-                    self.batch.queue_for(subscriber, member.from, member.role, exact, now);
+                    self.batch
+                        .queue_for(subscriber, member.from, member.role, exact, now);
                 }
             }
             drop(members);
@@ -411,7 +436,14 @@ impl Sealed {
     }
 
     /// Queues what is for this member, frame by frame where not all is.
-    fn queue_for(&self, subscriber: &Rc<Subscriber>, from: u64, role: Role, exact: bool, now: Instant) {
+    fn queue_for(
+        &self,
+        subscriber: &Rc<Subscriber>,
+        from: u64,
+        role: Role,
+        exact: bool,
+        now: Instant,
+    ) {
         let mut echo = role == Role::Live;
         if subscriber.is_selective() {
             let book = subscriber.book.borrow();

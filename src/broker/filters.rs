@@ -107,6 +107,17 @@ impl<T> FilterTrie<T> {
         Some(value)
     }
 
+    /// All values, in no particular order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        let mut left: Vec<&Node<T>> = vec![&self.root];
+        std::iter::from_fn(move || {
+            let node = left.pop()?;
+            left.extend(node.children.values());
+            Some(node.entry.as_ref().map(|(_, value)| value))
+        })
+        .flatten()
+    }
+
     /// The filters that match that name, each once, with their values.
     pub fn matching(&self, name: &TopicName) -> Matches<'_, T> {
         let mut matches = Matches::new();

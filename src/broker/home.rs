@@ -12,11 +12,13 @@ use smallvec::SmallVec;
 
 use crate::history::{History, HistoryStore, Limit};
 use crate::model::{Filter, Member, Message, Position, SessionId, Timestamp, TopicName};
-use crate::protocol::{ErrorCode, Event, Published, Refusal};
+use crate::protocol::{Cursor, ErrorCode, Event, Published, Refusal};
 
 use super::directory::{TopicCard, TopicDirectory};
 use super::filters::FilterTrie;
-use super::message::{ExactAsk, HistoryPage, Piece, Publication, ReadAsk, Receipt, Since, Span, Stand, WildAsk, WildStand};
+use super::message::{
+    ExactAsk, HistoryPage, Piece, Publication, ReadAsk, Receipt, Span, Stand, WildAsk, WildStand,
+};
 use super::rules::{Rules, TopicRule};
 
 /// Recovering by time reads this much further back: clocks of homes may differ by a little, and a
@@ -77,7 +79,11 @@ pub struct Delivery {
 impl Interest {
     /// The workers that have any.
     pub fn shards(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().filter(|(_, n)| **n > 0).map(|(shard, _)| shard)
+        self.0
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| **n > 0)
+            .map(|(shard, _)| shard)
     }
 
     /// Subscriptions on all workers.
@@ -152,9 +158,19 @@ impl Home {
         let Some(entry) = self.topics.get_mut(&topic) else {
             // Nobody subscribed by name and nothing is kept: only filters may match.
             let to = matching_interest(&self.filters, &topic);
-            let receipt = Receipt { position: None, subscribers: to.total() };
+            let receipt = Receipt {
+                position: None,
+                subscribers: to.total(),
+            };
             let published = Arc::new(Published::new(Event::Message(Arc::new(message))));
-            return Ok((receipt, Delivery { published, accepted, to }));
+            return Ok((
+                receipt,
+                Delivery {
+                    published,
+                    accepted,
+                    to,
+                },
+            ));
         };
         message.time = message.time.max(entry.last_time);
         entry.last_time = message.time;
@@ -163,17 +179,30 @@ impl Home {
             Some(history) => {
                 let appended = history.append(message, now).map_err(|e| unavailable(&e))?;
                 entry.card.set_history(history.len(), history.newest());
-                if let (false, Some(age)) = (entry.has_expiry, entry.rule.history.and_then(|h| h.age)) {
+                if let (false, Some(age)) =
+                    (entry.has_expiry, entry.rule.history.and_then(|h| h.age))
+                {
                     entry.has_expiry = true;
-                    self.expiries.push(Reverse((later(appended.message.time, age), topic.clone())));
+                    self.expiries
+                        .push(Reverse((later(appended.message.time, age), topic.clone())));
                 }
                 appended.message
             }
         };
         let to = entry.audience(&self.filters, &topic);
-        let receipt = Receipt { position: message.position, subscribers: to.total() };
+        let receipt = Receipt {
+            position: message.position,
+            subscribers: to.total(),
+        };
         let published = Arc::new(Published::new(Event::Message(message)));
-        Ok((receipt, Delivery { published, accepted, to }))
+        Ok((
+            receipt,
+            Delivery {
+                published,
+                accepted,
+                to,
+            },
+        ))
     }
 
     /// Fixes the end of a replay and adds the interest, in one step; the delivery tells others of
@@ -192,18 +221,35 @@ impl Home {
         }
         let max_replay = self.common.max_replay;
         let Some(entry) = self.topics.get_mut(&ask.topic) else {
-            return Err(Refusal::new(ErrorCode::Internal, "the topic could not be created"));
+            return Err(Refusal::new(
+                ErrorCode::Internal,
+                "the topic could not be created",
+            ));
         };
-        let mut stand = Stand { time: now.max(entry.last_time), ..Stand::default() };
+        let mut stand = Stand {
+            time: now.max(entry.last_time),
+            ..Stand::default()
+        };
         stand.recovered = ask.since.map(|_| false);
         if let Some(history) = &mut entry.history {
             history.trim(now);
             let (epoch, until) = (history.epoch(), history.settled());
-            stand.position = Some(Position { epoch, offset: until });
+            stand.position = Some(Position {
+                epoch,
+                offset: until,
+            });
             let mut span = None;
-            if let Some(Since { epoch: Some(asked), offset }) = ask.since {
-                let cursor = Position { epoch: asked, offset };
-                let recovers = history.recovers(cursor, now) && until.saturating_sub(offset) <= max_replay;
+            if let Some(Cursor {
+                epoch: Some(asked),
+                offset,
+            }) = ask.since
+            {
+                let cursor = Position {
+                    epoch: asked,
+                    offset,
+                };
+                let recovers =
+                    history.recovers(cursor, now) && until.saturating_sub(offset) <= max_replay;
                 stand.recovered = Some(recovers);
                 if recovers {
                     span = Some(offset);
@@ -215,11 +261,18 @@ impl Home {
                     until.saturating_sub(last.min(max_replay)).max(oldest)
                 })
             });
-            stand.span = after.map(|after| Span { epoch, after, until });
+            stand.span = after.map(|after| Span {
+                epoch,
+                after,
+                until,
+            });
         }
         entry.interest.add(shard);
         entry.card.set_subscribers(entry.interest.total());
-        let newcomer = Member { since: now, ..ask.member.clone() };
+        let newcomer = Member {
+            since: now,
+            ..ask.member.clone()
+        };
         if entry.rule.presence {
             entry.members.insert(newcomer.session, newcomer.clone());
         }
@@ -235,13 +288,25 @@ impl Home {
     }
 
     /// Takes a subscription by name back; the delivery tells others.
-    pub fn unsubscribe(&mut self, shard: usize, topic: &TopicName, gone: &Member, now: Timestamp) -> Option<Delivery> {
+    pub fn unsubscribe(
+        &mut self,
+        shard: usize,
+        topic: &TopicName,
+        gone: &Member,
+        now: Timestamp,
+    ) -> Option<Delivery> {
         let entry = self.topics.get_mut(topic)?;
         entry.interest.take(shard);
         entry.card.set_subscribers(entry.interest.total());
-        let member = entry.members.remove(&gone.session).unwrap_or_else(|| gone.clone());
+        let member = entry
+            .members
+            .remove(&gone.session)
+            .unwrap_or_else(|| gone.clone());
         let told = entry.rule.join_leave.then(|| Delivery {
-            published: Arc::new(Published::new(Event::Leave { topic: topic.clone(), member })),
+            published: Arc::new(Published::new(Event::Leave {
+                topic: topic.clone(),
+                member,
+            })),
             accepted: Instant::now(),
             to: entry.audience(&self.filters, topic),
         });
@@ -252,13 +317,16 @@ impl Home {
     /// Adds the interest of a filter, and says which of its topics are to be replayed from where.
     pub fn subscribe_filter(&mut self, shard: usize, ask: &WildAsk, now: Timestamp) -> WildStand {
         self.add_filter(shard, &ask.filter);
-        let mut stand = WildStand { recovered: true, ..WildStand::default() };
+        let mut stand = WildStand {
+            recovered: true,
+            ..WildStand::default()
+        };
         if ask.last.is_none() && ask.since.is_none() {
             return stand;
         }
         if let Some(since) = &ask.since {
             // A topic that the client knows and that is no more cannot be recovered.
-            for (topic, known) in &since.positions {
+            for (topic, known) in since.positions.iter() {
                 let lost = ask.filter.matches(topic)
                     && ask.homes.is_home(topic)
                     && known.offset > 0
@@ -267,7 +335,10 @@ impl Home {
                     stand.gaps.push(topic.clone());
                 }
             }
-            if !self.common.store.remembers(since.from) {
+            if since
+                .from
+                .is_none_or(|from| !self.common.store.remembers(from))
+            {
                 stand.recovered = false;
             }
         }
@@ -276,22 +347,36 @@ impl Home {
             if !ask.filter.matches(topic) {
                 continue;
             }
-            let Some(history) = &mut entry.history else { continue };
+            let Some(history) = &mut entry.history else {
+                continue;
+            };
             history.trim(now);
             let (epoch, until) = (history.epoch(), history.settled());
             let oldest = history.oldest().saturating_sub(1);
             let mut after = None;
             if let Some(since) = &ask.since {
-                after = since.recover(topic, &**history, now).filter(|after| until - (*after).min(until) <= left);
+                after = since
+                    .recover(topic, &**history, now)
+                    .filter(|after| until - (*after).min(until) <= left);
                 if after.is_none() {
                     stand.gaps.push(topic.clone());
                 }
             }
             let after = after
-                .or_else(|| ask.last.map(|last| until.saturating_sub(last.min(left)).max(oldest)))
+                .or_else(|| {
+                    ask.last
+                        .map(|last| until.saturating_sub(last.min(left)).max(oldest))
+                })
                 .unwrap_or(until);
             left = left.saturating_sub(until.saturating_sub(after));
-            stand.spans.push((topic.clone(), Span { epoch, after, until }));
+            stand.spans.push((
+                topic.clone(),
+                Span {
+                    epoch,
+                    after,
+                    until,
+                },
+            ));
         }
         stand.recovered &= stand.gaps.is_empty();
         stand
@@ -299,7 +384,9 @@ impl Home {
 
     /// Takes the interest of a filter back.
     pub fn unsubscribe_filter(&mut self, shard: usize, filter: &Filter) {
-        let Some(interest) = self.filters.get(filter) else { return };
+        let Some(interest) = self.filters.get(filter) else {
+            return;
+        };
         let mut interest = interest.clone();
         interest.take(shard);
         // Removing and inserting raises the generation, by which topics know that it changed.
@@ -311,42 +398,74 @@ impl Home {
 
     /// One piece of a replay.
     pub fn read(&mut self, ask: &ReadAsk, now: Timestamp) -> Piece {
-        let history = self.topics.get(&ask.topic).and_then(|topic| topic.history.as_deref());
+        let history = self
+            .topics
+            .get(&ask.topic)
+            .and_then(|topic| topic.history.as_deref());
         let Some(history) = history else {
-            return Piece { epoch: None, messages: Vec::new(), newest: ask.after, is_head: true };
+            return Piece {
+                epoch: None,
+                messages: Vec::new(),
+                newest: ask.after,
+                is_head: true,
+            };
         };
         let messages = history.read(ask.after, ask.limit, now);
         let newest = history.settled();
-        let reached = messages.last().and_then(|m| m.position).map_or(ask.after, |p| p.offset);
+        let reached = messages
+            .last()
+            .and_then(|m| m.position)
+            .map_or(ask.after, |p| p.offset);
         let is_head = messages.is_empty() || reached >= newest;
-        Piece { epoch: Some(history.epoch()), messages, newest, is_head }
+        Piece {
+            epoch: Some(history.epoch()),
+            messages,
+            newest,
+            is_head,
+        }
     }
 
     /// What `history` asks for.
     ///
     /// # Errors
     /// `history_disabled` where the topic keeps none.
-    pub fn history(&mut self, topic: &TopicName, since: Option<Since>, last: Option<u64>, limit: Limit, now: Timestamp) -> Result<HistoryPage, Refusal> {
-        let Some(entry) = self.topics.get_mut(topic) else {
-            if self.common.rules.of(topic).history.is_some() {
-                return Ok(HistoryPage { position: None, messages: Vec::new() });
-            }
+    pub fn history(
+        &mut self,
+        topic: &TopicName,
+        since: Option<Cursor>,
+        last: Option<u64>,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Result<HistoryPage, Refusal> {
+        if self.common.rules.of(topic).history.is_none() {
             return Err(history_disabled(topic));
-        };
-        let Some(history) = &mut entry.history else {
+        }
+        let is_new = !self.topics.contains_key(topic);
+        if is_new {
+            // So that the answer names a life of the topic, if only a short one.
+            self.create(topic)?;
+        }
+        let Some(history) = self.topics.get_mut(topic).and_then(|t| t.history.as_mut()) else {
             return Err(history_disabled(topic));
         };
         history.trim(now);
-        let position = Position { epoch: history.epoch(), offset: history.settled() };
+        let position = Position {
+            epoch: history.epoch(),
+            offset: history.settled(),
+        };
         let oldest = history.oldest().saturating_sub(1);
         let after = match since {
-            Some(Since { epoch, offset }) if epoch == Some(position.epoch) => offset.max(oldest),
-            Some(_) => oldest,
-            None => oldest,
+            Some(Cursor { epoch, offset }) if epoch == Some(position.epoch) => offset.max(oldest),
+            _ => oldest,
         };
-        let after = last.map_or(after, |last| after.max(position.offset.saturating_sub(last)));
+        let after = last.map_or(after, |last| {
+            after.max(position.offset.saturating_sub(last))
+        });
         let messages = history.read(after, limit, now);
-        Ok(HistoryPage { position: Some(position), messages })
+        if is_new {
+            self.forget_if_idle(topic, now);
+        }
+        Ok(HistoryPage { position, messages })
     }
 
     /// Who is in a topic, the earliest first.
@@ -357,7 +476,9 @@ impl Home {
         if !self.common.rules.of(topic).presence {
             return Err(Refusal::new(
                 ErrorCode::PresenceDisabled,
-                format!("the topic '{topic}' does not tell who is there: no rule with 'presence' matches it"),
+                format!(
+                    "the topic '{topic}' does not tell who is there: no rule with 'presence' matches it"
+                ),
             ));
         }
         let mut members: Vec<Member> = self
@@ -375,15 +496,20 @@ impl Home {
             if *due > now {
                 break;
             }
-            let Some(Reverse((_, topic))) = self.expiries.pop() else { break };
+            let Some(Reverse((_, topic))) = self.expiries.pop() else {
+                break;
+            };
             if let Some(entry) = self.topics.get_mut(&topic) {
                 entry.has_expiry = false;
-                if let (Some(history), Some(age)) = (&mut entry.history, entry.rule.history.and_then(|h| h.age)) {
+                if let (Some(history), Some(age)) =
+                    (&mut entry.history, entry.rule.history.and_then(|h| h.age))
+                {
                     history.trim(now);
                     entry.card.set_history(history.len(), history.newest());
                     if let Some(oldest) = oldest_time(&**history, now) {
                         entry.has_expiry = true;
-                        self.expiries.push(Reverse((later(oldest, age), topic.clone())));
+                        self.expiries
+                            .push(Reverse((later(oldest, age), topic.clone())));
                     }
                 }
             }
@@ -406,7 +532,10 @@ impl Home {
             ));
         }
         let rule = self.common.rules.of(topic);
-        let history = match rule.history.map(|bounds| self.common.store.open(topic, bounds)) {
+        let history = match rule
+            .history
+            .map(|bounds| self.common.store.open(topic, bounds))
+        {
             None => None,
             Some(Ok(history)) => Some(history),
             Some(Err(error)) => {
@@ -433,7 +562,9 @@ impl Home {
     }
 
     fn forget_if_idle(&mut self, topic: &TopicName, now: Timestamp) {
-        let Some(entry) = self.topics.get_mut(topic) else { return };
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return;
+        };
         if let Some(history) = &mut entry.history {
             history.trim(now);
         }
@@ -469,8 +600,14 @@ fn matching_interest(filters: &FilterTrie<Interest>, topic: &TopicName) -> Inter
 }
 
 fn oldest_time(history: &dyn History, now: Timestamp) -> Option<Timestamp> {
-    let first = Limit { messages: 1, bytes: 1 };
-    history.read(0, first, now).first().map(|message| message.time)
+    let first = Limit {
+        messages: 1,
+        bytes: 1,
+    };
+    history
+        .read(0, first, now)
+        .first()
+        .map(|message| message.time)
 }
 
 fn later(time: Timestamp, by: Duration) -> Timestamp {
@@ -494,10 +631,16 @@ impl super::message::WildSince {
     /// not know the topic. `None` where something may be missing.
     fn recover(&self, topic: &TopicName, history: &dyn History, now: Timestamp) -> Option<u64> {
         let Some((_, known)) = self.positions.iter().find(|(name, _)| name == topic) else {
-            let from = Timestamp(self.from.0.saturating_sub(GRACE.as_millis() as u64));
-            return history.holds_since(self.from, now).then(|| history.first_since(from));
+            let from = self.from?;
+            let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
+            return history
+                .holds_since(from, now)
+                .then(|| history.first_since(earlier));
         };
-        let cursor = Position { epoch: known.epoch?, offset: known.offset };
+        let cursor = Position {
+            epoch: known.epoch?,
+            offset: known.offset,
+        };
         history.recovers(cursor, now).then_some(cursor.offset)
     }
 }

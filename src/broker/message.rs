@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::history::Limit;
-use crate::model::{Epoch, Filter, Member, Message, Origin, Payload, Position, SessionId, Timestamp, TopicName};
-use crate::protocol::{Published, Refusal};
+use crate::model::{
+    Epoch, Filter, Member, Message, Origin, Payload, Position, SessionId, Timestamp, TopicName,
+};
+use crate::protocol::{Cursor, Published, Refusal};
 
 use super::shards::Shards;
 
@@ -35,15 +37,6 @@ pub struct Receipt {
     pub subscribers: u64,
 }
 
-/// Where a client says it is in a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Since {
-    /// `None`: a text that no broker ever made.
-    pub epoch: Option<Epoch>,
-    /// The last message the client has.
-    pub offset: u64,
-}
-
 /// A subscription by name, for its home.
 pub struct ExactAsk {
     /// The name.
@@ -53,7 +46,7 @@ pub struct ExactAsk {
     /// Replay at most so many.
     pub last: Option<u64>,
     /// Recover from here.
-    pub since: Option<Since>,
+    pub since: Option<Cursor>,
 }
 
 /// A subscription by filter, for every home.
@@ -87,9 +80,9 @@ impl HomeOf {
 /// Where a client says it is in a filter's topics.
 pub struct WildSince {
     /// The topics it knows.
-    pub positions: Arc<Vec<(TopicName, Since)>>,
+    pub positions: Arc<Vec<(TopicName, Cursor)>>,
     /// When it last had everything, for the topics it does not know.
-    pub from: Timestamp,
+    pub from: Option<Timestamp>,
 }
 
 /// A run of a topic's history: what comes after `after` up to `until`.
@@ -160,8 +153,8 @@ pub struct Piece {
 /// What a topic remembers.
 #[derive(Clone, Debug)]
 pub struct HistoryPage {
-    /// The newest message's place; `None` for a topic of which nothing was ever kept.
-    pub position: Option<Position>,
+    /// The newest message's place.
+    pub position: Position,
     /// The messages, oldest first.
     pub messages: Vec<Arc<Message>>,
 }
@@ -194,7 +187,7 @@ pub enum ToHome {
     /// Read a piece of a replay.
     Read(ReadAsk, Token),
     /// Read history.
-    History(TopicName, Option<Since>, Option<u64>, Limit, Token),
+    History(TopicName, Option<Cursor>, Option<u64>, Limit, Token),
     /// Who is there.
     Presence(TopicName, Token),
 }
@@ -222,7 +215,9 @@ impl PeerMessage {
         STRUCTURES
             + match self {
                 Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.data.len(),
-                Self::Deliver(published, _) => published.message().map_or(0, |m| m.payload.data.len()),
+                Self::Deliver(published, _) => {
+                    published.message().map_or(0, |m| m.payload.data.len())
+                }
                 Self::Answer(_, Ok(HomeAnswer::Piece(piece))) => {
                     piece.messages.iter().map(|m| m.weight()).sum()
                 }

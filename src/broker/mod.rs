@@ -13,9 +13,11 @@ mod outbox;
 mod peers;
 mod registry;
 mod replay;
+mod reply;
 mod rules;
 mod shards;
 mod subscriber;
+mod subscribing;
 mod turn;
 mod wire;
 mod worker;
@@ -32,13 +34,15 @@ use tokio::sync::oneshot;
 use crate::history::{HistoryStore, Limit};
 use crate::metrics::Metrics;
 use crate::model::{Filter, Member, SessionId, TopicName};
-use crate::protocol::{Close, CloseCode, ErrorCode, Refusal, WireFormat};
+use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use directory::{SessionCard, TopicView};
-pub use message::{HistoryPage, Publication, Receipt, Since};
-pub use registry::{Reply, ReplyTo, Subscription, TopicRegistry, refuse};
+pub use message::{HistoryPage, Publication, Receipt};
+pub use registry::TopicRegistry;
+pub use reply::{Reply, ReplyTo, refuse};
 pub use rules::{Rule, Rules, TopicRule};
 pub use subscriber::{Ending, Subscriber};
+pub use subscribing::Subscription;
 pub use wire::Wire;
 pub use worker::Worker;
 
@@ -128,7 +132,9 @@ impl Broker {
     pub async fn publish(&self, publication: Publication) -> Result<Receipt, Refusal> {
         let accepted = Instant::now();
         let home = self.node.shards.home(&publication.topic);
-        let answer = self.ask(home, move |worker, reply| worker.publish(publication, accepted, reply));
+        let answer = self.ask(home, move |worker, reply| {
+            worker.publish(publication, accepted, reply)
+        });
         match answer.await? {
             Reply::Published(receipt) => Ok(receipt),
             _ => Err(internal()),
@@ -139,9 +145,17 @@ impl Broker {
     ///
     /// # Errors
     /// `history_disabled` where the topic keeps none.
-    pub async fn history(&self, topic: TopicName, since: Option<Since>, last: Option<u64>, limit: Limit) -> Result<HistoryPage, Refusal> {
+    pub async fn history(
+        &self,
+        topic: TopicName,
+        since: Option<Cursor>,
+        last: Option<u64>,
+        limit: Limit,
+    ) -> Result<HistoryPage, Refusal> {
         let home = self.node.shards.home(&topic);
-        let answer = self.ask(home, move |worker, reply| worker.history(topic, since, last, limit, reply));
+        let answer = self.ask(home, move |worker, reply| {
+            worker.history(topic, since, last, limit, reply)
+        });
         match answer.await? {
             Reply::History(page) => Ok(page),
             _ => Err(internal()),
@@ -167,7 +181,12 @@ impl Broker {
     }
 
     /// A page of topics by name, those after `after`.
-    pub fn topics(&self, filter: Option<&Filter>, after: Option<&str>, limit: usize) -> Vec<TopicView> {
+    pub fn topics(
+        &self,
+        filter: Option<&Filter>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<TopicView> {
         self.node.common.directory.page(filter, after, limit)
     }
 
@@ -222,19 +241,32 @@ impl Broker {
     }
 
     /// Asks on this thread where it is a worker, else on the home's.
-    async fn ask(&self, home: usize, ask: impl FnOnce(&Worker, ReplyTo) + Send + 'static) -> Result<Reply, Refusal> {
+    async fn ask(
+        &self,
+        home: usize,
+        ask: impl FnOnce(&Worker, ReplyTo) + Send + 'static,
+    ) -> Result<Reply, Refusal> {
         let (sender, answer) = oneshot::channel();
         match worker::here(self) {
             Some(worker) => ask(&worker, ReplyTo::Caller(sender)),
             None => {
-                let gone = || Refusal::new(ErrorCode::Unavailable, "the broker is starting or stopping; try again");
+                let gone = || {
+                    Refusal::new(
+                        ErrorCode::Unavailable,
+                        "the broker is starting or stopping; try again",
+                    )
+                };
                 let registry = self.node.shards.address(home).ok_or_else(gone)?;
-                let errand = worker::Errand(Box::new(move |worker| ask(worker, ReplyTo::Caller(sender))));
+                let errand =
+                    worker::Errand(Box::new(move |worker| ask(worker, ReplyTo::Caller(sender))));
                 registry.send(errand).await.map_err(|_| gone())?;
             }
         }
         answer.await.unwrap_or_else(|_| {
-            Err(Refusal::new(ErrorCode::Unavailable, "the topic's home went away; try again"))
+            Err(Refusal::new(
+                ErrorCode::Unavailable,
+                "the topic's home went away; try again",
+            ))
         })
     }
 }
@@ -250,10 +282,17 @@ pub struct Opening {
 }
 
 fn internal() -> Refusal {
-    Refusal::new(ErrorCode::Internal, "the broker answered another question; please report this")
+    Refusal::new(
+        ErrorCode::Internal,
+        "the broker answered another question; please report this",
+    )
 }
 
 /// The close of a session that does not take what is sent.
 fn slow(reason: &'static str) -> Close {
-    Close { code: CloseCode::SLOW, reason: reason.into(), after: None }
+    Close {
+        code: CloseCode::SLOW,
+        reason: reason.into(),
+        after: None,
+    }
 }

@@ -47,7 +47,11 @@ impl Peers {
     pub fn new(shard: usize, shards: Arc<Shards>) -> Self {
         let mut queues = Vec::new();
         queues.resize_with(shards.len(), Queue::default);
-        Self { shard, shards, queues }
+        Self {
+            shard,
+            shards,
+            queues,
+        }
     }
 
     /// Queues a message. Whoever adds load of its own asks [`Peers::is_full`] first; what follows
@@ -63,12 +67,16 @@ impl Peers {
 
     /// Whether a publish for that worker would be refused.
     pub fn is_full(&self, to: usize) -> bool {
-        self.queues.get(to).is_some_and(|queue| queue.bytes > FULL_BYTES)
+        self.queues
+            .get(to)
+            .is_some_and(|queue| queue.bytes > FULL_BYTES)
     }
 
     /// Whether publishing sessions should not be read.
     pub fn is_congested(&self) -> bool {
-        self.queues.iter().any(|queue| queue.bytes > CONGESTED_BYTES)
+        self.queues
+            .iter()
+            .any(|queue| queue.bytes > CONGESTED_BYTES)
     }
 
     /// Whether something waits to be sent.
@@ -100,7 +108,10 @@ impl Peers {
                 self.shards.count_queued(to, -(messages.len() as i64));
                 match self.shards.address(to) {
                     Some(address) => {
-                        let batch = PeerBatch { from: self.shard, messages };
+                        let batch = PeerBatch {
+                            from: self.shard,
+                            messages,
+                        };
                         queue.under_way = Some(Box::pin(address.send(batch)));
                     }
                     None => gone.push(to),

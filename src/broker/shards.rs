@@ -30,7 +30,10 @@ impl Shards {
     pub fn new(workers: usize) -> Self {
         let mut slots = Vec::new();
         slots.resize_with(workers.max(1), Slot::default);
-        Self { hasher: RandomState::new(), slots }
+        Self {
+            hasher: RandomState::new(),
+            slots,
+        }
     }
 
     /// How many workers there are.

@@ -7,10 +7,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::metrics::{DropReason, Held, Protocol};
 use crate::model::SessionId;
-use crate::protocol::{
-    Close, ServerFrame, WireFormat, close_bytes, control_bytes,
-};
+use crate::protocol::{Close, ServerFrame, WireFormat, close_bytes, control_bytes};
 
 use super::book::Book;
 use super::outbox::{FlushEnd, Outbox, Segment};
@@ -34,8 +33,6 @@ mod flag {
     pub const SEVERAL: u8 = 32;
     /// The connection is gone.
     pub const GONE: u8 = 64;
-    /// Its outbox was counted among the slow ones.
-    pub const SLOW: u8 = 128;
 }
 
 /// How a session that the server ends treats what is still queued.
@@ -59,6 +56,8 @@ pub struct Subscriber {
     id: SessionId,
     turn: Rc<Turn>,
     reported_bytes: Cell<usize>,
+    /// Held while the outbox is counted among the slow ones.
+    slow: RefCell<Option<Held>>,
     closed_with: Cell<Option<(crate::protocol::CloseCode, Instant)>>,
     pub(super) book: RefCell<Book>,
 }
@@ -82,6 +81,7 @@ impl Subscriber {
             id,
             turn,
             reported_bytes: Cell::new(0),
+            slow: RefCell::default(),
             closed_with: Cell::new(None),
             book: RefCell::default(),
         })
@@ -134,7 +134,9 @@ impl Subscriber {
         if self.is_ending() {
             return;
         }
-        self.outbox.borrow_mut().push_always(Segment::control(frame));
+        self.outbox
+            .borrow_mut()
+            .push_always(Segment::control(frame));
         self.mark();
     }
 
@@ -164,15 +166,9 @@ impl Subscriber {
         let mut outbox = self.outbox.borrow_mut();
         if ending == Ending::Abrupt {
             let dropped = outbox.clear();
-            self.turn.metrics.dropped("slow", dropped as u64);
+            self.turn.metrics.dropped(DropReason::Slow, dropped as u64);
         }
-        let closing = ServerFrame::Closing {
-            code: close.code,
-            reason: &close.reason,
-            reconnect: close.code.reconnect(),
-            after_ms: close.after.map(|d| d.as_millis() as u64),
-        };
-        if let Some(bytes) = control_bytes(self.format, &closing) {
+        if let Some(bytes) = control_bytes(self.format, &ServerFrame::closing(close)) {
             outbox.push_always(Segment::control(bytes));
         }
         if self.format != WireFormat::Sse {
@@ -186,7 +182,9 @@ impl Subscriber {
     /// Answers the peer's close frame with the same code and ends.
     pub fn answer_close(self: &Rc<Self>, frame: Bytes) {
         if !self.has(flag::CLOSING) {
-            self.outbox.borrow_mut().push_always(Segment::control(frame));
+            self.outbox
+                .borrow_mut()
+                .push_always(Segment::control(frame));
         }
         self.set(flag::CLOSING);
         self.mark();
@@ -209,7 +207,7 @@ impl Subscriber {
         let mut outbox = self.outbox.borrow_mut();
         let left = outbox.messages();
         if left > 0 {
-            self.turn.metrics.dropped("closed", left as u64);
+            self.turn.metrics.dropped(DropReason::Closed, left as u64);
         }
         outbox.clear();
         drop(outbox);
@@ -254,8 +252,12 @@ impl Subscriber {
             self.mark();
             return;
         }
-        self.turn.metrics.dropped("slow", messages as u64);
-        self.close(&super::slow("the outbound queue is full"), Ending::Abrupt, now);
+        self.turn.metrics.dropped(DropReason::Slow, messages as u64);
+        self.close(
+            &super::slow("the outbound queue is full"),
+            Ending::Abrupt,
+            now,
+        );
     }
 
     /// Writes chunks of messages straight to the wire; what the kernel does not take is queued.
@@ -289,7 +291,7 @@ impl Subscriber {
     /// Counts what a job delivered to several sessions of one format.
     pub(super) fn count_delivered_as(&self, format: WireFormat, messages: u64, bytes: u64) {
         if bytes > 0 {
-            self.turn.metrics.delivered(format.index(), messages, bytes);
+            self.turn.metrics.delivered(label(format), messages, bytes);
         }
     }
 
@@ -297,8 +299,12 @@ impl Subscriber {
     /// falls due in this turn.
     pub(super) fn is_direct(&self, alone: bool) -> bool {
         let flags = self.flags.get();
-        let hindrance =
-            flag::CORKED | flag::QUEUED | flag::SELECTIVE | flag::CLOSING | flag::GONE | flag::MARKED;
+        let hindrance = flag::CORKED
+            | flag::QUEUED
+            | flag::SELECTIVE
+            | flag::CLOSING
+            | flag::GONE
+            | flag::MARKED;
         flags & hindrance == 0 && (alone || flags & flag::SEVERAL == 0)
     }
 
@@ -336,10 +342,9 @@ impl Subscriber {
         if before != len {
             self.turn.metrics.queued_bytes(len as i64 - before as i64);
         }
-        let slow = waiting.is_some();
-        if slow != self.has(flag::SLOW) {
-            self.put(flag::SLOW, slow);
-            self.turn.metrics.slow_sessions(if slow { 1 } else { -1 });
+        let mut slow = self.slow.borrow_mut();
+        if waiting.is_some() != slow.is_some() {
+            *slow = waiting.map(|_| self.turn.all_metrics().slow_session());
         }
     }
 
@@ -370,4 +375,12 @@ pub(super) enum Unwritten {
     From(usize),
     /// The connection is gone.
     Gone,
+}
+
+fn label(format: WireFormat) -> Protocol {
+    match format {
+        WireFormat::Json => Protocol::Json,
+        WireFormat::Raw => Protocol::Raw,
+        WireFormat::Sse => Protocol::Sse,
+    }
 }

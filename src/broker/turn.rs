@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{Metrics, Recovery, SubscriptionKind, WorkerMetrics};
+use crate::protocol::ErrorCode;
 
 use super::subscriber::Subscriber;
 
@@ -17,16 +18,43 @@ pub struct Turn {
     waker: RefCell<Option<Waker>>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
+    all: Metrics,
 }
 
 impl Turn {
     /// A turn with nothing to do.
-    pub fn new(metrics: WorkerMetrics) -> Self {
+    pub fn new(metrics: Metrics, shard: usize) -> Self {
         Self {
             dirty: RefCell::default(),
             waker: RefCell::default(),
-            metrics,
+            metrics: metrics.worker(shard),
+            all: metrics,
         }
+    }
+
+    /// The metrics that all workers share.
+    pub fn all_metrics(&self) -> &Metrics {
+        &self.all
+    }
+
+    /// Counts subscriptions, at once: the gauge has changed before a frame tells of it.
+    pub fn subscriptions_changed(&self, kind: SubscriptionKind, by: i64) {
+        self.all.subscriptions_changed(kind, by);
+    }
+
+    /// Counts a publish that was refused.
+    pub fn publish_failed(&self, code: ErrorCode) {
+        self.all
+            .publish_failed(crate::metrics::ErrorCode::named(code.as_str()));
+    }
+
+    /// Counts a recovery that was asked for.
+    pub fn recovery(&self, recovered: bool) {
+        self.all.recovery(if recovered {
+            Recovery::Recovered
+        } else {
+            Recovery::Gap
+        });
     }
 
     /// Notes that a subscriber's outbox has something to write.

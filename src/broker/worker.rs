@@ -11,15 +11,18 @@ use std::time::{Duration, Instant};
 use actix::{Actor, AsyncContext, Handler, Message};
 
 use crate::history::Limit;
+use crate::metrics::Place;
 use crate::model::{Filter, Member, SessionId, Timestamp, TopicName};
-use crate::protocol::WireFormat;
+use crate::protocol::{Cursor, WireFormat};
 
 use super::home::Home;
-use super::message::{Publication, Since};
+use super::message::Publication;
 use super::peers::PeerBatch;
-use super::registry::{Registry, ReplyTo, Subscription, TopicRegistry};
+use super::registry::{Registry, TopicRegistry};
+use super::reply::ReplyTo;
 use super::shards::Shards;
 use super::subscriber::Subscriber;
+use super::subscribing::Subscription;
 use super::turn::Turn;
 use super::wire::Wire;
 use super::{Broker, WorkerError};
@@ -73,7 +76,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
     let mut started = None;
     node.shards
         .claim(|shard| {
-            let turn = Rc::new(Turn::new(node.metrics.worker(shard)));
+            let turn = Rc::new(Turn::new(node.metrics.clone(), shard));
             let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
             let registry = Registry::new(
                 shard,
@@ -90,7 +93,10 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 broker: broker.clone(),
                 held: RefCell::default(),
             });
-            let address = TopicRegistry { worker: Rc::downgrade(&worker) }.start();
+            let address = TopicRegistry {
+                worker: Rc::downgrade(&worker),
+            }
+            .start();
             actix_rt::spawn(turns(Rc::downgrade(&worker)));
             started = Some(worker);
             address
@@ -105,7 +111,13 @@ impl Worker {
     /// A new session of this worker: it counts as connected and can subscribe; nothing is written
     /// before [`Subscriber::open`].
     pub fn attach(&self, id: SessionId, format: WireFormat, wire: Rc<dyn Wire>) -> Rc<Subscriber> {
-        Subscriber::new(id, format, wire, self.broker.node.settings.queue, Rc::clone(&self.turn))
+        Subscriber::new(
+            id,
+            format,
+            wire,
+            self.broker.node.settings.queue,
+            Rc::clone(&self.turn),
+        )
     }
 
     /// Takes a session out of everything, whatever ended it.
@@ -115,23 +127,44 @@ impl Worker {
 
     /// Publishes a message.
     pub fn publish(&self, publication: Publication, accepted: Instant, reply: ReplyTo) {
-        self.registry.borrow_mut().publish(publication, accepted, reply);
+        self.registry
+            .borrow_mut()
+            .publish(publication, accepted, reply);
     }
 
     /// Subscribes a session.
     pub fn subscribe(&self, subscriber: &Rc<Subscriber>, ask: Subscription, reply: ReplyTo) {
         let max_replay = self.broker.node.settings.max_replay;
-        self.registry.borrow_mut().subscribe(subscriber, ask, max_replay, reply);
+        self.registry
+            .borrow_mut()
+            .subscribe(subscriber, ask, max_replay, reply);
     }
 
     /// Ends one subscription of a session, or all.
-    pub fn unsubscribe(&self, subscriber: &Rc<Subscriber>, filter: Option<&Filter>, member: &Member, reply: ReplyTo) {
-        self.registry.borrow_mut().unsubscribe(subscriber, filter, member, Instant::now(), reply);
+    pub fn unsubscribe(
+        &self,
+        subscriber: &Rc<Subscriber>,
+        filter: Option<&Filter>,
+        member: &Member,
+        reply: ReplyTo,
+    ) {
+        self.registry
+            .borrow_mut()
+            .unsubscribe(subscriber, filter, member, Instant::now(), reply);
     }
 
     /// Reads history.
-    pub fn history(&self, topic: TopicName, since: Option<Since>, last: Option<u64>, limit: Limit, reply: ReplyTo) {
-        self.registry.borrow_mut().history(topic, since, last, limit, reply);
+    pub fn history(
+        &self,
+        topic: TopicName,
+        since: Option<Cursor>,
+        last: Option<u64>,
+        limit: Limit,
+        reply: ReplyTo,
+    ) {
+        self.registry
+            .borrow_mut()
+            .history(topic, since, last, limit, reply);
     }
 
     /// Asks who is in a topic.
@@ -218,7 +251,7 @@ async fn turns(worker: Weak<Worker>) {
         };
         let ended = catch_unwind(AssertUnwindSafe(|| worker.end_turn(cx)));
         if ended.is_err() {
-            worker.turn.metrics.panicked("flush");
+            worker.broker.node.metrics.panicked(Place::Flush);
             // What was being written may be lost to some: they reconnect and recover.
             worker.registry.borrow_mut().end_all_sessions();
             cx.waker().wake_by_ref();
@@ -233,7 +266,7 @@ impl Actor for TopicRegistry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(SWEEP, |registry, _| {
-            registry.with("registry", |worker| {
+            registry.with(|worker| {
                 worker.registry.borrow_mut().home.sweep(Timestamp::now());
             });
         });
@@ -246,11 +279,11 @@ impl Handler<PeerBatch> for TopicRegistry {
     fn handle(&mut self, batch: PeerBatch, _: &mut Self::Context) {
         let started = Instant::now();
         for message in batch.messages {
-            self.with("registry", |worker| {
+            self.with(|worker| {
                 worker.registry.borrow_mut().receive(batch.from, message);
             });
         }
-        self.with("registry", |worker| worker.turn.metrics.turn_seconds(started.elapsed()));
+        self.with(|worker| worker.turn.metrics.turn(started.elapsed()));
     }
 }
 
@@ -258,16 +291,18 @@ impl Handler<Errand> for TopicRegistry {
     type Result = ();
 
     fn handle(&mut self, errand: Errand, _: &mut Self::Context) {
-        self.with("registry", |worker| (errand.0)(worker));
+        self.with(|worker| (errand.0)(worker));
     }
 }
 
 impl TopicRegistry {
     /// Does something with the worker's state. A panic ends this one thing and is counted.
-    fn with(&self, place: &'static str, act: impl FnOnce(&Worker)) {
-        let Some(worker) = self.worker.upgrade() else { return };
+    fn with(&self, act: impl FnOnce(&Worker)) {
+        let Some(worker) = self.worker.upgrade() else {
+            return;
+        };
         if catch_unwind(AssertUnwindSafe(|| act(&worker))).is_err() {
-            worker.turn.metrics.panicked(place);
+            worker.broker.node.metrics.panicked(Place::Registry);
         }
     }
 }

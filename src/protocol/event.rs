@@ -1,6 +1,6 @@
 //! What a topic tells its subscribers, encoded once for all of them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use crate::model::{Member, Message, SessionId, TopicName};
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A message was published.
-    Message(Message),
+    Message(Arc<Message>),
     /// A session came.
     Join {
         /// Where.

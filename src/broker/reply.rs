@@ -1,0 +1,111 @@
+//! Answers to what sessions and callers ask of the broker.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::model::{Filter, Member};
+use crate::protocol::{
+    Answer, Close, CloseCode, ErrorCode, Event, Published, Refusal, ServerFrame, SubscribeOk,
+    WireFormat,
+};
+
+use super::message::{HistoryPage, Receipt};
+use super::subscriber::{Ending, Subscriber};
+
+/// Whom an answer is for.
+pub enum ReplyTo {
+    /// Nobody asked for one.
+    Nobody,
+    /// A session; with an `id` it gets an `ok`, errors it always gets.
+    Session {
+        /// The session.
+        to: Rc<Subscriber>,
+        /// The `id` of its frame.
+        id: Option<u64>,
+    },
+    /// Someone who awaits it.
+    Caller(oneshot::Sender<Result<Reply, Refusal>>),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Reply {
+    /// Published.
+    Published(Receipt),
+    /// Subscribed.
+    Subscribed(SubscribeOk),
+    /// Unsubscribed.
+    Unsubscribed(Option<Filter>),
+    /// History.
+    History(HistoryPage),
+    /// Who is there.
+    Presence(Vec<Member>),
+}
+
+impl ReplyTo {
+    /// Sends the answer on.
+    pub(super) fn send(self, answer: Result<Reply, Refusal>) {
+        match self {
+            Self::Nobody => {}
+            Self::Caller(caller) => {
+                // A caller that went away does not want it any more.
+                let _gone = caller.send(answer);
+            }
+            Self::Session { to, id } => match answer {
+                Ok(reply) => {
+                    if let Some(id) = id {
+                        to.send_frame(&ServerFrame::Ok {
+                            id,
+                            answer: &reply.into_answer(),
+                        });
+                    }
+                }
+                Err(refusal) => refuse(&to, id, &refusal),
+            },
+        }
+    }
+}
+
+impl Reply {
+    fn into_answer(self) -> Answer {
+        match self {
+            Self::Published(receipt) => Answer::Published(receipt.position),
+            Self::Subscribed(ok) => Answer::Subscribed(ok),
+            Self::Unsubscribed(filter) => Answer::Unsubscribed(filter),
+            Self::Presence(members) => Answer::Presence(members),
+            Self::History(page) => Answer::History {
+                epoch: page.position.epoch,
+                offset: page.position.offset,
+                messages: page
+                    .messages
+                    .into_iter()
+                    .map(|message| Arc::new(Published::new(Event::Message(message))))
+                    .collect(),
+            },
+        }
+    }
+}
+
+/// Tells a session that something it asked for was not done: by an error frame, or by closing where
+/// its format has none (protocol section 6).
+pub fn refuse(session: &Rc<Subscriber>, id: Option<u64>, refusal: &Refusal) {
+    if session.format() != WireFormat::Raw {
+        return session.send_frame(&ServerFrame::Error { id, refusal });
+    }
+    let code = match refusal.code {
+        ErrorCode::TooLarge => CloseCode::TOO_LARGE,
+        ErrorCode::RateLimited => CloseCode::RATE,
+        ErrorCode::Unavailable => CloseCode::OVERLOADED,
+        ErrorCode::Internal => CloseCode::INTERNAL,
+        _ => CloseCode::POLICY,
+    };
+    let close = Close {
+        code,
+        reason: refusal.message.clone(),
+        after: refusal.retry_after,
+    };
+    session.close(&close, Ending::Orderly, Instant::now());
+}
