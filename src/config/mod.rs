@@ -4,14 +4,22 @@
 
 mod access;
 mod fault;
+mod kinds;
+mod layer;
 mod load;
+mod paths;
+mod reader;
 mod sections;
 mod show;
+mod suggest;
+#[cfg(test)]
+mod tests;
 mod topics;
+pub mod units;
 
 pub use access::{AllowedOrigin, Anonymous, Api, ApiKey, Auth, KeySecret, KeySource, Scope};
 pub use fault::{ConfigError, Fault};
-pub use load::{Input, Loaded, Overrides, load};
+pub use load::{DEFAULTS, Input, Loaded, Overrides, load};
 pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
 };
@@ -28,7 +36,7 @@ use crate::model::TopicName;
 pub struct Config {
     /// `[server]`: the listener and the process.
     pub server: Server,
-    /// `[websocket]`: where WebSockets are taken and how big their frames may be.
+    /// `[websocket]`: where a WebSocket is taken, and how big its frames may be.
     pub websocket: WebSocket,
     /// `[heartbeat]`: how soon a silent session is asked, and given up.
     pub heartbeat: Heartbeat,

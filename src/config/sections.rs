@@ -3,10 +3,19 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::kinds;
+use super::paths::Paths;
+use super::reader::Section as Table;
 use crate::model::Filter;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+
+/// Counts that only have to be sensible.
+const MANY: usize = 1_000_000_000;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// `[server]`: the listener and the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +44,30 @@ impl Default for Server {
     }
 }
 
-/// `[websocket]`: where WebSockets are taken and how big their frames may be.
+impl Server {
+    pub(super) fn read(mut table: Table<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            listen: table
+                .read("listen", kinds::address)
+                .unwrap_or(default.listen),
+            workers: table
+                .read("workers", kinds::number(0..=1024))
+                .unwrap_or(default.workers),
+            max_connections: table
+                .read("max_connections", kinds::number(0..=MANY))
+                .unwrap_or(default.max_connections),
+            backlog: table
+                .read("backlog", kinds::number(1..=i32::MAX.unsigned_abs()))
+                .unwrap_or(default.backlog),
+            drain: table
+                .read("drain", kinds::duration(Duration::ZERO..=HOUR))
+                .unwrap_or(default.drain),
+        }
+    }
+}
+
+/// `[websocket]`: where a WebSocket is taken, and how big its frames may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocket {
     /// The path that is upgraded.
@@ -52,6 +84,21 @@ impl Default for WebSocket {
             path: "/ws".to_owned(),
             max_frame: 64 * KIB,
             max_message: 64 * KIB,
+        }
+    }
+}
+
+impl WebSocket {
+    pub(super) fn read(mut table: Table<'_>, paths: &mut Paths) -> Self {
+        let default = Self::default();
+        Self {
+            path: paths.take(&mut table).unwrap_or(default.path),
+            max_frame: table
+                .read("max_frame", kinds::size(1..=GIB))
+                .unwrap_or(default.max_frame),
+            max_message: table
+                .read("max_message", kinds::size(1..=GIB))
+                .unwrap_or(default.max_message),
         }
     }
 }
@@ -74,6 +121,26 @@ impl Default for Heartbeat {
     }
 }
 
+impl Heartbeat {
+    pub(super) fn read(mut table: Table<'_>) -> Self {
+        let default = Self::default();
+        let interval = table.read("interval", kinds::duration(Duration::ZERO..=24 * HOUR));
+        let timeout = table.read("timeout", kinds::duration(Duration::ZERO..=24 * HOUR));
+        let read = Self {
+            interval: interval.unwrap_or(default.interval),
+            timeout: timeout.unwrap_or(default.timeout),
+        };
+        if read.timeout.is_zero() && !read.interval.is_zero() {
+            table.refuse(
+                "timeout",
+                "no time to answer a ping in",
+                r#"give it some, such as "10s", or turn the heartbeat off with interval = "0""#,
+            );
+        }
+        read
+    }
+}
+
 /// `[session]`: what one session may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -91,6 +158,23 @@ impl Default for Session {
             queue: MIB,
             subscriptions: 128,
             write_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn read(mut table: Table<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            queue: table
+                .read("queue", kinds::size(KIB..=GIB))
+                .unwrap_or(default.queue),
+            subscriptions: table
+                .read("subscriptions", kinds::number(1..=MANY))
+                .unwrap_or(default.subscriptions),
+            write_timeout: table
+                .read("write_timeout", kinds::duration(MILLISECOND..=HOUR))
+                .unwrap_or(default.write_timeout),
         }
     }
 }
@@ -122,6 +206,29 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    pub(super) fn read(mut table: Table<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            message_bytes: table
+                .read("message_bytes", kinds::size(1..=GIB))
+                .unwrap_or(default.message_bytes),
+            replay_messages: table
+                .read("replay_messages", kinds::number(0..=MANY))
+                .unwrap_or(default.replay_messages),
+            protocol_errors: table
+                .read("protocol_errors", kinds::number(1..=MANY))
+                .unwrap_or(default.protocol_errors),
+            batch: table
+                .read("batch", kinds::number(1..=MANY))
+                .unwrap_or(default.batch),
+            topics: table
+                .read("topics", kinds::number(1..=MANY))
+                .unwrap_or(default.topics),
+        }
+    }
+}
+
 /// `[store]`: where history lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
@@ -136,6 +243,20 @@ impl Default for Store {
         Self {
             kind: StoreKind::Memory,
             memory: 256 * MIB,
+        }
+    }
+}
+
+impl Store {
+    pub(super) fn read(mut table: Table<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            kind: table
+                .read("kind", kinds::choice(&[("memory", StoreKind::Memory)]))
+                .unwrap_or(default.kind),
+            memory: table
+                .read("memory", kinds::size(KIB..=isize::MAX.unsigned_abs()))
+                .unwrap_or(default.memory),
         }
     }
 }
@@ -166,6 +287,18 @@ impl Default for Metrics {
     }
 }
 
+impl Metrics {
+    pub(super) fn read(mut table: Table<'_>, paths: &mut Paths) -> Self {
+        let default = Self::default();
+        Self {
+            path: paths.take(&mut table).unwrap_or(default.path),
+            per_topic: table
+                .list("per_topic", r#"per_topic = ["chat/#"]"#, kinds::filter)
+                .unwrap_or(default.per_topic),
+        }
+    }
+}
+
 /// `[log]`: how much is logged, and in which form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -180,6 +313,19 @@ impl Default for Log {
         Self {
             level: "info".to_owned(),
             format: LogFormat::Pretty,
+        }
+    }
+}
+
+impl Log {
+    pub(super) fn read(mut table: Table<'_>) -> Self {
+        let default = Self::default();
+        let formats = &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+        Self {
+            level: table.read("level", kinds::level).unwrap_or(default.level),
+            format: table
+                .read("format", kinds::choice(formats))
+                .unwrap_or(default.format),
         }
     }
 }
