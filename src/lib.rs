@@ -4,8 +4,10 @@
 
 pub mod auth;
 pub mod broker;
+pub mod config;
 pub mod history;
 pub mod metrics;
 pub mod model;
 pub mod protocol;
+pub mod shutdown;
 pub mod telemetry;
