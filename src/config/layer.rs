@@ -8,6 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 
+/// What the source of a built-in default begins with.
+pub(super) const BUILT_IN: &str = "built-in defaults";
 /// What the source of an environment variable's value begins with.
 const ENVIRONMENT: &str = "environment ";
 /// What the source of a command-line option's value begins with.

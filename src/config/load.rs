@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::layer::Layer;
+use super::layer::{BUILT_IN, Layer};
 use super::paths::Paths;
 use super::reader::{Reader, Section};
 use super::topics::{read_endpoints, read_rules};
@@ -71,7 +71,7 @@ where
 {
     let environment: BTreeMap<String, String> = input.environment.into_iter().collect();
     let mut notes = Vec::new();
-    let mut layers = vec![Layer::toml(Path::new("built-in defaults"), DEFAULTS)?];
+    let mut layers = vec![Layer::toml(Path::new(BUILT_IN), DEFAULTS)?];
     let named = environment
         .get("FANFARE_CONFIG")
         .filter(|name| !name.is_empty());
