@@ -1,0 +1,354 @@
+//! The door: who comes in, by what is known of a request before anything is done for it.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{self, Config};
+use crate::metrics::{self, AuthFailure};
+use crate::protocol::{ErrorCode, Refusal};
+
+use super::{
+    Access, AllowedOrigin, ApiKeys, Circumstances, KeyEntry, Malformed, Scope, Secret,
+    find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
+};
+
+/// Lets requests in, or says why not.
+#[derive(Clone, Debug)]
+pub struct Door {
+    keys: ApiKeys,
+    anonymous: Option<Access>,
+    has_auth: bool,
+    origins: Vec<AllowedOrigin>,
+    listener: IpAddr,
+    timeout: Duration,
+}
+
+/// What a request says of who sent it.
+#[derive(Clone, Debug, Default)]
+pub struct Facts<'a> {
+    /// The `Authorization` header; of several, one that is never accepted.
+    pub authorization: Option<&'a [u8]>,
+    /// The `Host` header; of several, one that is never accepted.
+    pub host: Option<&'a str>,
+    /// The `Origin` header: see [`only_origin`].
+    pub origin: Option<&'a [u8]>,
+    /// Whether any header tells of a proxy.
+    pub forwarded: bool,
+    /// The query, as it stands in the request.
+    pub query: Option<&'a str>,
+    /// The subprotocols that are offered, in their order.
+    pub offers: Vec<&'a str>,
+    /// The address at the other end.
+    pub peer: Option<IpAddr>,
+}
+
+/// Someone who was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The topics it may use.
+    pub access: Access,
+    /// Its user, where its credentials name one.
+    pub user: Option<Arc<str>>,
+    /// The name of the key it came with.
+    pub key: Option<Arc<str>>,
+    /// What it may do with the HTTP API.
+    pub scopes: Vec<Scope>,
+    /// Whether it may do nothing before it has authenticated, and is sent away if it does not.
+    pub must_authenticate: bool,
+}
+
+/// Why someone is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The credentials are not there, not readable, not known or not good for this.
+    Credentials {
+        /// Which of these.
+        reason: AuthFailure,
+        /// What would do.
+        message: Cow<'static, str>,
+    },
+    /// The request belongs to a page that may not connect.
+    Origin,
+    /// Nobody is configured, so only this machine is served, and the request is not of it for that
+    /// reason.
+    NotLocal(&'static str),
+}
+
+impl<'a> Facts<'a> {
+    /// Takes from a request what counts here.
+    pub fn new(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        query: Option<&'a str>,
+        peer: Option<IpAddr>,
+    ) -> Self {
+        let mut facts = Self {
+            query,
+            peer,
+            ..Self::default()
+        };
+        let mut origins = Vec::new();
+        for (name, value) in headers {
+            if name.eq_ignore_ascii_case("authorization") {
+                facts.authorization = Some(match facts.authorization {
+                    None => value,
+                    Some(_) => b"",
+                });
+            } else if name.eq_ignore_ascii_case("host") {
+                let text = std::str::from_utf8(value).unwrap_or_default();
+                facts.host = Some(if facts.host.is_some() { "" } else { text });
+            } else if name.eq_ignore_ascii_case("origin") {
+                origins.push(value);
+            } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+                let text = std::str::from_utf8(value).unwrap_or_default();
+                let offers = text.split(',').map(str::trim);
+                facts.offers.extend(offers.filter(|o| !o.is_empty()));
+            } else if is_forwarding_header(name) {
+                facts.forwarded = true;
+            }
+        }
+        facts.origin = only_origin(origins);
+        facts
+    }
+}
+
+impl Door {
+    /// The door that the configuration describes.
+    pub fn from_config(config: &Config) -> Self {
+        let auth = config.auth.as_ref();
+        let anonymous = auth
+            .and_then(|auth| auth.anonymous.as_ref())
+            .filter(|anonymous| !anonymous.is_empty());
+        let origins = auth.map_or_else(
+            || vec![AllowedOrigin::SameOrigin],
+            |auth| auth.allowed_origins.iter().map(origin).collect(),
+        );
+        Self {
+            keys: ApiKeys::new(config.api.keys.iter().map(key).collect()),
+            anonymous: anonymous
+                .map(|grant| Access::anonymous(grant.subscribe.clone(), grant.publish.clone())),
+            has_auth: auth.is_some(),
+            origins,
+            listener: config.server.listen.ip(),
+            timeout: auth.map_or_else(|| config::Auth::default().timeout, |auth| auth.timeout),
+        }
+    }
+
+    /// Who opens a session.
+    ///
+    /// # Errors
+    /// A foreign origin, credentials that nothing knows, or none where some are needed at once.
+    pub fn session(&self, facts: &Facts<'_>) -> Result<Caller, Denied> {
+        if !origin_allowed(facts.origin, facts.host, &self.origins, false) {
+            return Err(Denied::Origin);
+        }
+        let offers = facts.offers.iter().copied();
+        if let Some(secret) = find_credential(facts.authorization, facts.query, offers)? {
+            return self.token(&secret).ok_or_else(Denied::unknown);
+        }
+        if !self.has_auth {
+            return self.local(facts, self.listener);
+        }
+        Ok(match &self.anonymous {
+            Some(access) => Caller::anonymous(access.clone()),
+            None => Caller {
+                must_authenticate: true,
+                ..Caller::anonymous(Access::nothing())
+            },
+        })
+    }
+
+    /// Who calls the HTTP API for something that needs that scope.
+    ///
+    /// # Errors
+    /// No key, none that is known, or one without the scope; and, where no key is configured, a
+    /// request that is not of this machine.
+    pub fn api(&self, facts: &Facts<'_>, needs: Scope) -> Result<Caller, Denied> {
+        match self.presented(facts)? {
+            Some(caller) => caller.having(needs),
+            None if self.keys.is_empty() => self.local(facts, self.listener),
+            None => Err(Denied::missing()),
+        }
+    }
+
+    /// Who reads the metrics: whoever is on this machine, else as [`api`](Self::api) has it.
+    ///
+    /// # Errors
+    /// As for [`api`](Self::api).
+    pub fn metrics(&self, facts: &Facts<'_>) -> Result<Caller, Denied> {
+        match self.presented(facts)? {
+            Some(caller) => caller.having(Scope::Read),
+            // Where the broker listens does not matter, where the request comes from does.
+            None => self.local(facts, Ipv4Addr::LOCALHOST.into()),
+        }
+    }
+
+    /// Who has that token: for the `auth` frame.
+    pub fn token(&self, secret: &Secret) -> Option<Caller> {
+        self.keys.find(secret).map(Caller::with_key)
+    }
+
+    /// How long a session that must authenticate may take to do so.
+    pub fn auth_timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Who came with a key in the header.
+    fn presented(&self, facts: &Facts<'_>) -> Result<Option<Caller>, Denied> {
+        let secret = find_credential(facts.authorization, None, [])?;
+        secret
+            .map(|secret| self.token(&secret).ok_or_else(Denied::unknown))
+            .transpose()
+    }
+
+    fn local(&self, facts: &Facts<'_>, listener: IpAddr) -> Result<Caller, Denied> {
+        let circumstances = Circumstances {
+            listener,
+            peer: facts.peer,
+            host: facts.host,
+            forwarded: facts.forwarded,
+            origin: facts.origin,
+        };
+        match is_local(&circumstances) {
+            Ok(()) => Ok(Caller {
+                scopes: vec![Scope::Publish, Scope::Read, Scope::Admin],
+                ..Caller::anonymous(Access::everything())
+            }),
+            // A key would have done.
+            Err(_) if !self.keys.is_empty() => Err(Denied::missing()),
+            Err(why) => Err(Denied::NotLocal(why)),
+        }
+    }
+}
+
+impl Caller {
+    /// Whether it may do what needs that scope.
+    pub fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    fn anonymous(access: Access) -> Self {
+        Self {
+            access,
+            user: None,
+            key: None,
+            scopes: Vec::new(),
+            must_authenticate: false,
+        }
+    }
+
+    fn with_key(key: &KeyEntry) -> Self {
+        Self {
+            key: Some(key.name.as_str().into()),
+            scopes: key.scopes.clone(),
+            ..Self::anonymous(Access::for_key(key))
+        }
+    }
+
+    fn having(self, scope: Scope) -> Result<Self, Denied> {
+        if self.has(scope) {
+            return Ok(self);
+        }
+        let scope = scope.as_str();
+        Err(Denied::Credentials {
+            reason: AuthFailure::Scope,
+            message: format!("the key lacks the scope '{scope}'; use one that has it").into(),
+        })
+    }
+}
+
+impl Denied {
+    /// The answer: 401 where other credentials would do, 403 where not.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Credentials { reason, message } => {
+                let code = match reason {
+                    AuthFailure::Scope => ErrorCode::Forbidden,
+                    _ => ErrorCode::Unauthorized,
+                };
+                Refusal::new(code, message.clone())
+            }
+            Self::Origin => Refusal::new(
+                ErrorCode::Forbidden,
+                "pages of this origin may not connect; name it in auth.allowed_origins",
+            ),
+            Self::NotLocal(why) => Refusal::new(
+                ErrorCode::Forbidden,
+                format!(
+                    "as long as no [[api.key]] or [auth] is configured, only this machine is \
+                     served; {why}"
+                ),
+            ),
+        }
+    }
+
+    /// The label of a handshake that is refused for it.
+    pub fn reason(&self) -> metrics::Refusal {
+        match self {
+            Self::Credentials {
+                reason: AuthFailure::Scope,
+                ..
+            } => metrics::Refusal::Forbidden,
+            Self::Credentials { .. } => metrics::Refusal::Credentials,
+            Self::Origin => metrics::Refusal::Origin,
+            Self::NotLocal(_) => metrics::Refusal::NotLocal,
+        }
+    }
+
+    /// The label of the credentials that were not accepted, where it is them.
+    pub fn auth_failure(&self) -> Option<AuthFailure> {
+        match self {
+            Self::Credentials { reason, .. } => Some(*reason),
+            Self::Origin | Self::NotLocal(_) => None,
+        }
+    }
+
+    fn missing() -> Self {
+        Self::Credentials {
+            reason: AuthFailure::Missing,
+            message: "an API key is needed: send the header 'Authorization: Bearer KEY'".into(),
+        }
+    }
+
+    fn unknown() -> Self {
+        Self::Credentials {
+            reason: AuthFailure::Unknown,
+            message: "nothing here knows this token; check that it is a configured API key".into(),
+        }
+    }
+}
+
+impl From<Malformed> for Denied {
+    fn from(malformed: Malformed) -> Self {
+        Self::Credentials {
+            reason: AuthFailure::Malformed,
+            message: malformed.to_string().into(),
+        }
+    }
+}
+
+fn key(key: &config::ApiKey) -> KeyEntry {
+    KeyEntry {
+        name: key.name.clone(),
+        sha256: key.secret.sha256,
+        scopes: key.scopes.iter().map(|scope| scope_of(*scope)).collect(),
+        topics: key.topics.clone(),
+    }
+}
+
+fn scope_of(scope: config::Scope) -> Scope {
+    match scope {
+        config::Scope::Publish => Scope::Publish,
+        config::Scope::Read => Scope::Read,
+        config::Scope::Admin => Scope::Admin,
+    }
+}
+
+fn origin(origin: &config::AllowedOrigin) -> AllowedOrigin {
+    match origin {
+        config::AllowedOrigin::SameOrigin => AllowedOrigin::SameOrigin,
+        config::AllowedOrigin::Any => AllowedOrigin::Any,
+        config::AllowedOrigin::Exact(text) => AllowedOrigin::Exact(text.clone()),
+    }
+}
