@@ -168,6 +168,12 @@ impl Comparison {
                 share.map_or("-".into(), |share| format!("{share:.0} %")),
                 server.load_cpu_share * 100.0,
             );
+            if server
+                .server_cpu_share
+                .is_some_and(|share| server.load_cpu_share > share)
+            {
+                println!("    the load was busier than the server: it may do more than this");
+            }
             print_faults(&server.faults, server.complaint.as_deref());
         }
         if let (Some(ratio), Some((low, high))) = (self.ratio, self.ratio_range) {
