@@ -2,12 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod app;
 pub mod auth;
 pub mod broker;
 pub mod config;
+pub mod gateway;
 pub mod history;
 pub mod metrics;
 pub mod model;
 pub mod protocol;
+pub mod session;
 pub mod shutdown;
 pub mod telemetry;

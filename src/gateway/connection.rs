@@ -39,7 +39,7 @@ pub struct Connection {
     /// The code of the peer's close frame.
     pub(super) peer_code: Option<u16>,
     /// Counts as a connection for as long as it is held.
-    pub(super) counted: Held,
+    pub(super) counted: Option<Held>,
 }
 
 impl Actor for Connection {
@@ -185,6 +185,11 @@ impl Drop for Connection {
         if let Some((topic, text)) = self.on_leave.take() {
             let publication = endpoint_text(topic, text);
             self.worker.publish(publication, Instant::now(), ReplyTo::Nobody);
+        }
+        if self.counted.is_none() {
+            // It never opened: it was counted as refused.
+            self.gateway.forget(self.subscriber.id());
+            return;
         }
         let by_server = self.subscriber.closed_with().map(|(code, _)| code.0);
         let code = by_server.or(self.peer_code).unwrap_or(CloseCode::ABNORMAL.0);

@@ -7,7 +7,6 @@ mod inbound;
 mod io;
 mod refusal;
 mod socket;
-mod sse;
 mod upgrade;
 mod wheel;
 
@@ -28,7 +27,6 @@ use crate::session::Limits;
 use crate::shutdown::Shutdown;
 
 pub use io::{Io, KillSwitch};
-pub use sse::open as open_sse;
 pub use upgrade::upgrade;
 
 use handshake::Refused;
@@ -114,12 +112,15 @@ impl Gateway {
         Ok(())
     }
 
-    /// Counts a session and enters it into the directories; it counts until what is returned is
-    /// dropped and [`Gateway::forget`] is called.
-    fn remember(&self, subscriber: &Rc<Subscriber>, address: Option<IpAddr>) -> Held {
+    /// Enters a session into the directories, until [`Gateway::forget`].
+    fn remember(&self, subscriber: &Rc<Subscriber>, address: Option<IpAddr>) {
         let (id, format) = (subscriber.id(), subscriber.format());
         self.sessions.borrow_mut().insert(id, Rc::clone(subscriber));
         self.entrance.broker.register(SessionCard { session: id, format, address, since: Timestamp::now() });
+    }
+
+    /// Counts a session as connected for as long as what is returned is held.
+    fn count(&self, format: WireFormat) -> Held {
         let (transport, protocol) = match format {
             WireFormat::Json => (Transport::WebSocket, Protocol::Json),
             WireFormat::Raw => (Transport::WebSocket, Protocol::Raw),

@@ -30,7 +30,8 @@ pub async fn send(mut io: Io, earlier: &[u8], refused: &Refused) {
     }
 }
 
-fn answer(refused: &Refused) -> String {
+/// The whole HTTP answer.
+pub fn answer(refused: &Refused) -> String {
     let status = refused.status;
     let body = Problem::with_status(&refused.refusal, status).to_json();
     let mut head = format!("HTTP/1.1 {status} {}\r\n", title(status));

