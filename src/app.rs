@@ -62,14 +62,6 @@ pub enum StartError {
     /// Workers did not start, or the server ended by itself.
     #[error("the server failed: {0}")]
     Server(#[from] io::Error),
-    /// Fewer workers run than were asked for.
-    #[error("only {running} of {wanted} workers started; the log says why")]
-    Workers {
-        /// Those that run.
-        running: usize,
-        /// Those that were asked for.
-        wanted: usize,
-    },
 }
 
 /// A broker that listens: its address is known, nothing is answered yet.
@@ -175,13 +167,7 @@ impl Bound {
         let Self { app, listener, address } = self;
         let broker = app.broker.clone();
         let drain = app.config.server.drain;
-        let (running, wanted) = broker.workers();
-        let _not_started = running;
         let server = serve(app, listener, address, &shutdown)?;
-        let (running, _) = broker.workers();
-        if running < wanted {
-            return Err(StartError::Workers { running, wanted });
-        }
         let handle = server.handle();
         let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
         let served = server.await;
