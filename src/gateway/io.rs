@@ -33,6 +33,11 @@ impl KillSwitch {
         }
     }
 
+    /// Forgets the task that polled last: a waker that is kept pins all of its task's memory.
+    pub fn forget_task(&self) {
+        *self.waker.borrow_mut() = None;
+    }
+
     fn check(&self, cx: &Context<'_>) -> io::Result<()> {
         if self.killed.get() {
             return Err(io::ErrorKind::ConnectionAborted.into());

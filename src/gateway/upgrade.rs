@@ -47,6 +47,8 @@ pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, 
     let peer = request.head().peer_addr.map(|address| address.ip());
     // The request pins the connection's read buffer: it goes before the session begins.
     drop(request);
+    // From here on the socket is polled by its session, and ended by it.
+    parts.io.kill_switch().forget_task();
     let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
