@@ -30,14 +30,14 @@ pub(super) async fn post(
     publisher.check_topic(&topic)?;
     let most = call.state.config.limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
-    let published = publisher
+    let receipt = publisher
         .publish(Publish {
             topic,
             payload: read(call.request, data)?,
             key,
         })
         .await?;
-    json(&published)
+    json(&receipt)
 }
 
 /// The message, of the kind that the content type says.

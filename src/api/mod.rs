@@ -32,7 +32,8 @@ pub use page::Page;
 pub use problem::Problem;
 pub use route::Route;
 
-/// What the calls work with.
+/// What the calls work with. Cheap to clone: each worker has its own.
+#[derive(Clone)]
 pub struct ApiState {
     /// Publishes, and knows what there is.
     pub broker: Broker,
@@ -50,20 +51,15 @@ pub struct ApiState {
 
 impl ApiState {
     /// The state of a broker that starts now.
-    pub fn new(
-        broker: Broker,
-        door: Arc<Door>,
-        shutdown: Shutdown,
-        config: Arc<Config>,
-    ) -> Data<Self> {
-        Data::new(Self {
+    pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
+        Self {
             broker,
             door,
             shutdown,
             config,
             started: Instant::now(),
             page: Page::embedded(),
-        })
+        }
     }
 }
 
