@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::api::{self, ApiState};
 use crate::auth::Door;
 use crate::broker::{Broker, Rule, Rules, Settings};
 use crate::config::Config;
-use crate::gateway::{Entrance, Gateway, Io, upgrade};
+use crate::gateway::{Entrance, Gateway, Io, event_stream, upgrade};
 use crate::history::{Bounds, MemoryStore};
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
@@ -208,7 +209,12 @@ fn serve(app: App, listener: TcpListener, address: SocketAddr, shutdown: &Shutdo
         shutdown: shutdown.clone(),
         max_connections: max_connections(app.config.server.max_connections),
     };
-    let state = ApiState::new(app.broker.clone(), door, shutdown.clone(), Arc::clone(&app.config));
+    let state = web::Data::new(ApiState::new(
+        app.broker.clone(),
+        door,
+        shutdown.clone(),
+        Arc::clone(&app.config),
+    ));
     let routes = app.routes;
     let builder = Server::build()
         .workers(app.broker.settings().workers)
@@ -223,17 +229,19 @@ fn serve(app: App, listener: TcpListener, address: SocketAddr, shutdown: &Shutdo
             let state = state.clone();
             let routes = routes.clone();
             let stopping = stopping.clone();
-            let upgrade_entrance = entrance.clone();
-            let web_app = move || {
-                let state = state.clone();
-                let routes = routes.clone();
-                actix_web::App::new().configure(move |cfg| {
-                    for route in &routes {
-                        route(cfg);
-                    }
-                    api::configure(cfg, web::Data::new(state.clone()));
-                })
-            };
+            // Runs on the worker's own thread, once per worker and again if one is started anew.
+            let gateway = Gateway::start(entrance)
+                .map_err(|error| tracing::error!(%error, "a worker does not start"));
+            let streams = gateway.clone();
+            let web_app = actix_web::App::new().configure(move |cfg| {
+                for route in &routes {
+                    route(cfg);
+                }
+                if let Ok(gateway) = streams {
+                    cfg.app_data(gateway).route("/sse", web::get().to(event_stream));
+                }
+                api::configure(cfg, state);
+            });
             let http = HttpService::build()
                 .keep_alive(Duration::from_secs(75))
                 .client_request_timeout(REQUEST_TIMEOUT)
@@ -243,14 +251,19 @@ fn serve(app: App, listener: TcpListener, address: SocketAddr, shutdown: &Shutdo
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
                 })
+                .on_connect_ext(|io: &Io, extensions| {
+                    extensions.insert(io.kill_switch());
+                })
                 .upgrade(fn_factory(move || {
-                    let started = Gateway::start(upgrade_entrance.clone());
+                    let gateway = gateway.clone();
                     async move {
-                        let gateway = started.map_err(|error| tracing::error!(%error, "a worker does not start"))?;
-                        Ok::<_, ()>(fn_service(move |(request, framed)| upgrade(gateway.clone(), request, framed)))
+                        let gateway = gateway?;
+                        Ok::<_, ()>(fn_service(move |(request, framed)| {
+                            upgrade(Rc::clone(&gateway), request, framed)
+                        }))
                     }
                 }))
-                .finish(map_config(web_app(), move |()| AppConfig::default()));
+                .finish(map_config(web_app, |()| AppConfig::default()));
             fn_service(move |stream: TcpStream| async move {
                 // Small frames must not wait for acknowledgements of earlier ones.
                 if let Err(error) = stream.set_nodelay(true) {
@@ -262,7 +275,6 @@ fn serve(app: App, listener: TcpListener, address: SocketAddr, shutdown: &Shutdo
             .and_then(http)
         })?
         .run();
-    tracing::info!(%address, "listening");
     Ok(server)
 }
 

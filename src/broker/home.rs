@@ -255,6 +255,14 @@ impl Home {
                     span = Some(offset);
                 }
             }
+            if let (Some(_), None, Some(from)) = (ask.since, span, ask.from)
+                && self.common.store.remembers(from)
+                && history.holds_since(from, now)
+            {
+                let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
+                span = Some(history.first_since(earlier));
+                stand.recovered = Some(true);
+            }
             let after = span.or_else(|| {
                 ask.last.map(|last| {
                     let oldest = history.oldest().saturating_sub(1);

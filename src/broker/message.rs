@@ -47,6 +47,8 @@ pub struct ExactAsk {
     pub last: Option<u64>,
     /// Recover from here.
     pub since: Option<Cursor>,
+    /// Where that is of no use, recover what was published since then.
+    pub from: Option<Timestamp>,
 }
 
 /// A subscription by filter, for every home.

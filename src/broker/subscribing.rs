@@ -27,6 +27,8 @@ pub struct Subscription {
     pub since: Option<Cursor>,
     /// Recover from here, for a filter.
     pub since_filter: Option<(Arc<Vec<(TopicName, Cursor)>>, Option<Timestamp>)>,
+    /// Where a position is of no use, recover by time: everything published since then.
+    pub from: Option<Timestamp>,
     /// What others are told of the session.
     pub member: Member,
 }
@@ -87,6 +89,7 @@ impl Registry {
                     member: ask.member,
                     last: ask.last,
                     since: ask.since,
+                    from: ask.from,
                 };
                 self.to_home(home, ToHome::Subscribe(Box::new(ask), token));
             }

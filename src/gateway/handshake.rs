@@ -31,6 +31,18 @@ pub struct Plan {
     pub endpoint: Option<Endpoint>,
 }
 
+/// Everything an event stream is opened with.
+pub struct StreamPlan {
+    /// What to subscribe to.
+    pub filters: Vec<Filter>,
+    /// How much of it to replay.
+    pub last: Option<u64>,
+    /// Who it is.
+    pub caller: Caller,
+    /// The last event it had, as the query has it.
+    pub last_event: Option<String>,
+}
+
 /// A request as the handshake sees it.
 pub struct Ask<'a> {
     /// The method.
@@ -111,13 +123,9 @@ impl Ask<'_> {
         }
         self.check_upgrade()?;
         let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
-        let caller = door.session(&facts).map_err(|denied| {
-            let mut refused = Refused::new(denied.reason(), denied.refusal());
-            refused.auth_failure = denied.auth_failure();
-            refused
-        })?;
+        let caller = admit(door, &facts)?;
         let (format, subprotocol) = choose(&facts.offers, endpoint.is_some())?;
-        let mut plan = match endpoint {
+        let plan = match endpoint {
             Some(endpoint) => Plan {
                 format,
                 subprotocol,
@@ -128,22 +136,42 @@ impl Ask<'_> {
                 caller,
                 endpoint: Some(endpoint.clone()),
             },
-            None => Plan {
-                format,
-                subprotocol,
-                filters: Vec::new(),
-                last: None,
-                echo: true,
-                publish_to: None,
-                caller,
-                endpoint: None,
-            },
+            None => {
+                let wanted = Wanted::read(self.query.unwrap_or_default())?;
+                Plan {
+                    format,
+                    subprotocol,
+                    publish_to: wanted.publish_to(),
+                    filters: wanted.filters,
+                    last: wanted.last,
+                    echo: wanted.echo,
+                    caller,
+                    endpoint: None,
+                }
+            }
         };
-        if plan.endpoint.is_none() {
-            plan.read_query(self.query.unwrap_or_default())?;
-        }
-        plan.check_rights()?;
+        check_rights(&plan.filters, &plan.caller)?;
         Ok(plan)
+    }
+
+    /// As [`Ask::plan`], for an event stream.
+    ///
+    /// # Errors
+    /// What is wrong with it, as HTTP tells it.
+    pub fn plan_stream(&self, door: &Door) -> Result<StreamPlan, Refused> {
+        let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
+        let caller = admit(door, &facts)?;
+        let wanted = Wanted::read(self.query.unwrap_or_default())?;
+        if wanted.filters.is_empty() {
+            return Err(malformed("name what to subscribe to, as in /sse?topic=news"));
+        }
+        check_rights(&wanted.filters, &caller)?;
+        Ok(StreamPlan {
+            filters: wanted.filters,
+            last: wanted.last,
+            caller,
+            last_event: wanted.last_event,
+        })
     }
 
     /// RFC 6455 §4.2.1, and what actix-http lets through to an upgrade service.
@@ -193,66 +221,84 @@ impl Ask<'_> {
     }
 }
 
-impl Plan {
-    /// `?topic=F` (repeatable), `last`, `echo`, `publish`. `token` was read before; what is not
-    /// named here is not ours.
-    fn read_query(&mut self, query: &str) -> Result<(), Refused> {
+/// What a query asks for: `?topic=F` (repeatable), `last`, `echo`, `publish`, `last_event_id`.
+/// `token` is read elsewhere; what is not named here is not ours.
+#[derive(Debug)]
+struct Wanted {
+    filters: Vec<Filter>,
+    last: Option<u64>,
+    echo: bool,
+    publish: Option<TopicName>,
+    last_event: Option<String>,
+}
+
+impl Wanted {
+    fn read(query: &str) -> Result<Self, Refused> {
+        let mut wanted = Self { filters: Vec::new(), last: None, echo: true, publish: None, last_event: None };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "topic" => {
                     let text = decode("topic", value)?;
                     let filter = Filter::new(&text).map_err(|e| invalid_topic("topic", &e))?;
-                    if !self.filters.contains(&filter) {
-                        self.filters.push(filter);
+                    if !wanted.filters.contains(&filter) {
+                        wanted.filters.push(filter);
                     }
                 }
                 "publish" => {
                     let text = decode("publish", value)?;
-                    self.publish_to = Some(TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?);
+                    wanted.publish = Some(TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?);
                 }
                 "last" => {
                     let last = value.parse().map_err(|_| malformed("'last' is a whole number, as in ?last=30"))?;
-                    self.last = Some(last);
+                    wanted.last = Some(last);
                 }
                 "echo" => {
-                    self.echo = match value {
+                    wanted.echo = match value {
                         "true" => true,
                         "false" => false,
                         _ => return Err(malformed("'echo' is true or false")),
                     };
                 }
+                "last_event_id" => wanted.last_event = Some(decode("last_event_id", value)?.into_owned()),
                 _ => {}
             }
         }
-        if self.publish_to.is_none()
-            && let [only] = self.filters.as_slice()
-        {
-            self.publish_to = only.as_name();
-        }
-        Ok(())
+        Ok(wanted)
     }
 
-    fn check_rights(&self) -> Result<(), Refused> {
-        let denied = self.filters.iter().find(|filter| !self.caller.access.may_subscribe(filter));
-        match denied {
-            Some(filter) if self.caller.must_authenticate => Err(Refused::new(
-                Reason::Credentials,
-                Refusal::new(
-                    ErrorCode::Unauthorized,
-                    format!("subscribing to '{filter}' needs credentials; send a token with the request"),
-                ),
-            )),
-            Some(filter) => Err(Refused::new(
-                Reason::Forbidden,
-                Refusal::new(
-                    ErrorCode::Forbidden,
-                    format!("this session may not subscribe to '{filter}'; ask for a topic that its credentials grant"),
-                ),
-            )),
-            None => Ok(()),
+    /// Where a raw session publishes: the topic that is named for it, else the one plain name that
+    /// it subscribes to.
+    fn publish_to(&self) -> Option<TopicName> {
+        match (&self.publish, self.filters.as_slice()) {
+            (Some(topic), _) => Some(topic.clone()),
+            (None, [only]) => only.as_name(),
+            (None, _) => None,
         }
     }
+}
+
+fn admit(door: &Door, facts: &Facts<'_>) -> Result<Caller, Refused> {
+    door.session(facts).map_err(|denied| {
+        let mut refused = Refused::new(denied.reason(), denied.refusal());
+        refused.auth_failure = denied.auth_failure();
+        refused
+    })
+}
+
+fn check_rights(filters: &[Filter], caller: &Caller) -> Result<(), Refused> {
+    let denied = filters.iter().find(|filter| !caller.access.may_subscribe(filter));
+    let Some(filter) = denied else { return Ok(()) };
+    let (reason, code, message) = if caller.must_authenticate {
+        let message = format!("subscribing to '{filter}' needs credentials; send a token with the request");
+        (Reason::Credentials, ErrorCode::Unauthorized, message)
+    } else {
+        let message = format!(
+            "this session may not subscribe to '{filter}'; ask for a topic that its credentials grant"
+        );
+        (Reason::Forbidden, ErrorCode::Forbidden, message)
+    };
+    Err(Refused::new(reason, Refusal::new(code, message)))
 }
 
 /// The first offer that is known. A configured endpoint always speaks raw, and says so only to

@@ -1,5 +1,6 @@
 //! Where clients come in: WebSocket sessions that own their sockets, and server-sent events.
 
+mod body;
 mod connection;
 mod drain;
 mod handshake;
@@ -7,6 +8,7 @@ mod inbound;
 mod io;
 mod refusal;
 mod socket;
+mod sse;
 mod upgrade;
 mod wheel;
 
@@ -27,6 +29,7 @@ use crate::session::Limits;
 use crate::shutdown::Shutdown;
 
 pub use io::{Io, KillSwitch};
+pub use sse::event_stream;
 pub use upgrade::upgrade;
 
 use handshake::Refused;

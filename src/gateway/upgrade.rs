@@ -9,6 +9,7 @@ use actix_codec::Framed;
 use actix_http::{Request, h1, ws};
 use bytes::{BufMut, BytesMut};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 use crate::broker::{Reply, ReplyTo, Subscriber};
 use crate::metrics::Refusal as Reason;
@@ -143,23 +144,28 @@ async fn subscribe_all(connection: &Connection, plan: &Plan) -> Result<Vec<Subsc
     }
     let mut subscriptions = Vec::with_capacity(answers.len());
     for answer in answers {
-        match answer.await {
-            Ok(Ok(Reply::Subscribed(ok))) => subscriptions.push(ok),
-            Ok(Err(refusal)) => {
-                let reason = match refusal.code {
-                    ErrorCode::LimitExceeded => Reason::Rate,
-                    ErrorCode::Unavailable => Reason::Full,
-                    _ => Reason::Internal,
-                };
-                return Err(Refused::new(reason, refusal));
-            }
-            Ok(Ok(_)) | Err(_) => {
-                let refusal = Refusal::new(ErrorCode::Unavailable, "a topic's home went away; try again");
-                return Err(Refused::new(Reason::Internal, refusal));
-            }
-        }
+        subscriptions.push(stands(answer.await)?);
     }
     Ok(subscriptions)
+}
+
+/// What the broker's answer to a subscription means for a handshake.
+pub fn stands(answer: Result<Result<Reply, Refusal>, RecvError>) -> Result<SubscribeOk, Refused> {
+    match answer {
+        Ok(Ok(Reply::Subscribed(ok))) => Ok(ok),
+        Ok(Err(refusal)) => {
+            let reason = match refusal.code {
+                ErrorCode::LimitExceeded => Reason::Rate,
+                ErrorCode::Unavailable => Reason::Full,
+                _ => Reason::Internal,
+            };
+            Err(Refused::new(reason, refusal))
+        }
+        Ok(Ok(_)) | Err(_) => {
+            let refusal = Refusal::new(ErrorCode::Unavailable, "a topic's home went away; try again");
+            Err(Refused::new(Reason::Internal, refusal))
+        }
+    }
 }
 
 fn welcome<'a>(gateway: &'a Gateway, session: &'a Session, subscriber: &Subscriber, subscriptions: &'a [SubscribeOk]) -> ServerFrame<'a> {

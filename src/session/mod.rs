@@ -158,6 +158,7 @@ impl Session {
             last: ask.last,
             since,
             since_filter,
+            from: None,
             member: self.member(),
         })
     }

@@ -1,0 +1,132 @@
+//! The node itself: whether it is alive and ready, its numbers, its metrics.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use super::serve::{Call, json, json_text};
+use super::{ApiState, Problem};
+use crate::auth::Scope;
+use crate::metrics::Metrics;
+use crate::protocol::{ErrorCode, Refusal};
+
+#[derive(Serialize)]
+struct Stats {
+    version: &'static str,
+    state: &'static str,
+    uptime_seconds: u64,
+    workers: Workers,
+    connections: usize,
+    topics: usize,
+    subscriptions: u64,
+    published: u64,
+    delivered: u64,
+    memory_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Workers {
+    running: usize,
+    configured: usize,
+}
+
+/// `GET /v1/stats`.
+pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
+    call.admit(Scope::Read)?;
+    let state = call.state;
+    // The sums are those of the metrics, so that the two never say different things.
+    let text = exposition(state.broker.metrics()).await?;
+    let (running, configured) = state.broker.workers();
+    json(&Stats {
+        version: env!("CARGO_PKG_VERSION"),
+        state: node_state(state),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        workers: Workers {
+            running,
+            configured,
+        },
+        connections: state.broker.session_count(),
+        topics: state.broker.topic_count(),
+        subscriptions: sum(&text, "fanfare_subscriptions"),
+        published: sum(&text, "fanfare_messages_published_total"),
+        delivered: sum(&text, "fanfare_messages_delivered_total"),
+        memory_bytes: sum(&text, "process_resident_memory_bytes"),
+    })
+}
+
+/// The metrics, in the Prometheus text format.
+pub(super) async fn metrics(call: &Call<'_>) -> Result<HttpResponse, Problem> {
+    call.admit_to_metrics()?;
+    let text = exposition(call.state.broker.metrics()).await?;
+    Ok(HttpResponse::Ok()
+        .content_type(Metrics::CONTENT_TYPE)
+        .body(text))
+}
+
+/// `GET /healthz`: whoever can answer is alive.
+#[allow(clippy::unnecessary_wraps, reason = "a call like the others")]
+pub(super) fn health() -> Result<HttpResponse, Problem> {
+    Ok(json_text(r#"{"status":"alive"}"#.to_owned()))
+}
+
+/// `GET /readyz`.
+pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
+    let unavailable = |message| Err(Refusal::new(ErrorCode::Unavailable, message).into());
+    match node_state(call.state) {
+        "draining" => unavailable("the broker is draining: it takes no more sessions"),
+        "starting" => unavailable("the broker is starting: not all of its workers run yet"),
+        _ => Ok(json_text(r#"{"status":"ready"}"#.to_owned())),
+    }
+}
+
+/// What the node is about.
+fn node_state(state: &ApiState) -> &'static str {
+    let (running, configured) = state.broker.workers();
+    if state.shutdown.is_draining() {
+        "draining"
+    } else if running < configured {
+        "starting"
+    } else {
+        "running"
+    }
+}
+
+/// Everything that is counted, as text. Looking at the process takes a while, so it is done aside.
+async fn exposition(metrics: &Metrics) -> Result<String, Problem> {
+    let metrics = metrics.clone();
+    web::block(move || metrics.render())
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(Problem::internal)
+}
+
+/// The sum of a metric over its labels.
+fn sum(text: &str, name: &str) -> u64 {
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let is_whole_name = rest.starts_with(['{', ' ']);
+        let (_, value) = rest.rsplit_once(' ')?;
+        is_whole_name.then(|| value.parse::<f64>().ok()).flatten()
+    });
+    whole(values.sum())
+}
+
+/// A count that was written as a floating-point number.
+#[allow(clippy::cast_sign_loss, reason = "counts are not negative")]
+fn whole(value: f64) -> u64 {
+    value.max(0.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_no_other_is() {
+        let text = "# HELP a_total Things.\n# TYPE a_total counter\na_total{b=\"x\"} 2\n\
+                    a_total{b=\"y z\"} 3\na_total_more 7\nc 1.5e6\n";
+        assert_eq!(sum(text, "a_total"), 5);
+        assert_eq!(sum(text, "c"), 1_500_000);
+        assert_eq!(sum(text, "missing"), 0);
+    }
+}

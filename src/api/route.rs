@@ -1,0 +1,125 @@
+//! What a path means.
+
+use super::ApiState;
+use super::page::File;
+use super::query::decode;
+
+/// One of the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `/v1/topics/{topic}/messages`: the topic, still percent-encoded.
+    Messages(&'a str),
+    /// `/v1/topics/{topic}/presence`.
+    Presence(&'a str),
+    /// `/v1/topics/{topic}`.
+    Topic(&'a str),
+    /// `/v1/topics`.
+    Topics,
+    /// `/v1/publish`.
+    Publish,
+    /// `/v1/stats`.
+    Stats,
+    /// The path of the metrics.
+    Metrics,
+    /// `/healthz`.
+    Health,
+    /// `/readyz`.
+    Ready,
+    /// The demo.
+    Page(&'a File),
+    /// A path that only speaks WebSocket.
+    WebSocket,
+    /// Nothing.
+    Unknown,
+}
+
+impl<'a> Route<'a> {
+    /// What that path, as it stands in the request, means.
+    pub fn of(path: &'a str, state: &'a ApiState) -> Self {
+        let config = &state.config;
+        match path {
+            "/v1/publish" => Self::Publish,
+            "/v1/topics" => Self::Topics,
+            "/v1/stats" => Self::Stats,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            _ if path == config.metrics.path => Self::Metrics,
+            _ if path == config.websocket.path => Self::WebSocket,
+            _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
+            _ => match path.strip_prefix("/v1/topics/") {
+                Some(rest) => Self::below_topics(rest),
+                None => state.page.find(path).map_or(Self::Unknown, Self::Page),
+            },
+        }
+    }
+
+    /// A topic, or a topic and a verb: the last segment is the verb wherever it is one, since a
+    /// topic's slashes may stand as they are.
+    fn below_topics(rest: &'a str) -> Self {
+        let (topic, last) = rest.rsplit_once('/').unwrap_or(("", rest));
+        match decode(last).as_deref() {
+            Some("messages") => Self::Messages(topic),
+            Some("presence") => Self::Presence(topic),
+            _ => Self::Topic(rest),
+        }
+    }
+
+    /// The pattern of the path, for the metrics.
+    pub fn pattern(self) -> &'static str {
+        match self {
+            Self::Messages(_) => "/v1/topics/{topic}/messages",
+            Self::Presence(_) => "/v1/topics/{topic}/presence",
+            Self::Topic(_) => "/v1/topics/{topic}",
+            Self::Topics => "/v1/topics",
+            Self::Publish => "/v1/publish",
+            Self::Stats => "/v1/stats",
+            Self::Metrics => "/metrics",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Page(_) => "page",
+            Self::WebSocket => "websocket",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The methods that the path takes; none where there is no such path.
+    pub fn allow(self) -> Option<&'static str> {
+        match self {
+            Self::Messages(_) => Some("GET, HEAD, POST"),
+            Self::Publish => Some("POST"),
+            Self::Unknown => None,
+            _ => Some("GET, HEAD"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_segment_is_the_verb_wherever_it_is_one() {
+        for (rest, route) in [
+            ("a", Route::Topic("a")),
+            ("a/b", Route::Topic("a/b")),
+            ("a/messages", Route::Messages("a")),
+            ("a/b/messages", Route::Messages("a/b")),
+            ("a%2Fb/presence", Route::Presence("a%2Fb")),
+            ("a/%6Dessages", Route::Messages("a")),
+            ("/a//messages", Route::Messages("/a/")),
+            ("messages/messages", Route::Messages("messages")),
+            ("a/presence/messages", Route::Messages("a/presence")),
+            ("messages/a", Route::Topic("messages/a")),
+            // A topic that ends like that is asked for with the slash encoded.
+            ("a%2Fmessages", Route::Topic("a%2Fmessages")),
+            ("a%2Fmessages/messages", Route::Messages("a%2Fmessages")),
+            ("messages", Route::Messages("")),
+            ("", Route::Topic("")),
+            ("a/messages/", Route::Topic("a/messages/")),
+            ("a/Messages", Route::Topic("a/Messages")),
+            ("a/%zz", Route::Topic("a/%zz")),
+        ] {
+            assert_eq!(Route::below_topics(rest), route, "{rest}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Takes each request: finds its call, lets the caller in, counts, and survives a panic.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use actix_web::http::{Method, header};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+use super::query::Query;
+use super::{ApiState, Problem, Route, history, listing, message, node, publish, topic};
+use crate::auth::{Caller, Denied, Facts, Scope};
+use crate::metrics::{Metrics, Place};
+
+/// A request and what answers it.
+pub(super) struct Call<'a> {
+    pub request: &'a HttpRequest,
+    pub state: &'a Data<ApiState>,
+}
+
+impl Call<'_> {
+    /// Lets in who may do what needs that scope.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub(super) fn admit(&self, needs: Scope) -> Result<Caller, Problem> {
+        self.count(self.state.door.api(&self.facts(), needs))
+    }
+
+    /// Lets in who may read the metrics.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub(super) fn admit_to_metrics(&self) -> Result<Caller, Problem> {
+        self.count(self.state.door.metrics(&self.facts()))
+    }
+
+    /// The request's query.
+    ///
+    /// # Errors
+    /// If it is not percent-encoded as it should be.
+    pub(super) fn query(&self) -> Result<Query<'_>, Problem> {
+        Query::read(self.request.query_string())
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let headers = self.request.headers().iter();
+        let peer = self.request.peer_addr().map(|address| address.ip());
+        Facts::new(
+            headers.map(|(name, value)| (name.as_str(), value.as_bytes())),
+            None,
+            peer,
+        )
+    }
+
+    fn count(&self, admitted: Result<Caller, Denied>) -> Result<Caller, Problem> {
+        admitted.map_err(|denied| {
+            if let Some(reason) = denied.auth_failure() {
+                self.state.broker.metrics().auth_failed(reason);
+            }
+            denied.into()
+        })
+    }
+}
+
+/// Answers a request.
+pub(super) async fn serve(
+    request: HttpRequest,
+    payload: Payload,
+    state: Data<ApiState>,
+) -> HttpResponse {
+    let started = Instant::now();
+    let route = Route::of(request.path(), &state);
+    let call = Call {
+        request: &request,
+        state: &state,
+    };
+    let metrics = state.broker.metrics();
+    let answered = guarded(metrics, answer(&call, route, payload)).await;
+    let mut response = answered.unwrap_or_else(|problem| problem.response());
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        header::HeaderValue::from_static("nosniff"),
+    );
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-store"),
+        );
+    }
+    metrics.http_request(
+        route.pattern(),
+        request.method().as_str(),
+        response.status().as_u16(),
+        started.elapsed(),
+    );
+    response
+}
+
+async fn answer(
+    call: &Call<'_>,
+    route: Route<'_>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let Some(allow) = route.allow() else {
+        return Err(Problem::not_found("there is nothing at this path"));
+    };
+    let method = call.request.method();
+    if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
+        return Err(Problem::method_not_allowed(allow));
+    }
+    match route {
+        Route::Messages(topic) if method == Method::POST => {
+            message::post(call, topic, payload).await
+        }
+        Route::Messages(topic) => history::get(call, topic).await,
+        Route::Presence(topic) => topic::presence(call, topic).await,
+        Route::Topic(topic) => topic::get(call, topic),
+        Route::Topics => listing::get(call).await,
+        Route::Publish => publish::post(call, payload).await,
+        Route::Stats => node::stats(call).await,
+        Route::Metrics => node::metrics(call).await,
+        Route::Health => node::health(),
+        Route::Ready => node::ready(call),
+        Route::Page(file) => Ok(file.response(call.request)),
+        Route::WebSocket => Err(Problem::upgrade_required()),
+        Route::Unknown => Err(Problem::not_found("there is nothing at this path")),
+    }
+}
+
+/// Answers for what panics: it ends this one request and is counted.
+async fn guarded<T>(
+    metrics: &Metrics,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        // What panicked is not polled again, so nobody sees what it left half done.
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| {
+            metrics.panicked(Place::Http);
+            Poll::Ready(Err(Problem::internal()))
+        })
+    })
+    .await
+}
+
+/// A JSON answer.
+///
+/// # Errors
+/// If the value cannot be written, which would be a fault of this module.
+pub(super) fn json(value: &impl Serialize) -> Result<HttpResponse, Problem> {
+    let text = serde_json::to_string(value).map_err(|_| Problem::internal())?;
+    Ok(json_text(text))
+}
+
+/// A JSON answer that is written already.
+pub(super) fn json_text(text: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{ErrorCode, Refusal};
+
+    #[test]
+    fn a_panic_ends_one_request_and_is_counted() {
+        let metrics = Metrics::new("0", "test").unwrap();
+        let work = async {
+            tokio::task::yield_now().await;
+            assert!(metrics.render().is_err(), "on purpose");
+            Ok(())
+        };
+        let outcome = actix_rt::System::new().block_on(guarded(&metrics, work));
+        assert_eq!(outcome, Err(Problem::internal()));
+        let text = metrics.render().unwrap();
+        assert!(
+            text.contains(r#"fanfare_panics_total{place="http"} 1"#),
+            "{text}"
+        );
+        let refused: Problem = Refusal::new(ErrorCode::Internal, "x").into();
+        assert_eq!(refused.status().as_u16(), 500);
+    }
+}
