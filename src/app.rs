@@ -78,7 +78,10 @@ impl App {
     /// # Errors
     /// [`StartError::Metrics`].
     pub fn build(config: Config) -> Result<Self, StartError> {
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("FANFARE_REVISION").unwrap_or("unknown"))?;
+        let metrics = Metrics::new(
+            env!("CARGO_PKG_VERSION"),
+            option_env!("FANFARE_REVISION").unwrap_or("unknown"),
+        )?;
         let workers = match config.server.workers {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             workers => workers,
@@ -103,17 +106,32 @@ impl App {
             metrics.set_history(usage.messages, usage.bytes);
             metrics.set_topics(broker.topic_count());
             for shard in 0..broker.workers().1 {
-                metrics.set_mailbox(shard, usize::try_from(broker.queued_for(shard)).unwrap_or(0));
+                metrics.set_mailbox(
+                    shard,
+                    usize::try_from(broker.queued_for(shard)).unwrap_or(0),
+                );
             }
-            let topics = per_topic.iter().flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
-            let left_out = metrics.set_topic_subscribers(
-                topics.map(|view| (view.topic.to_string(), usize::try_from(view.subscribers).unwrap_or(usize::MAX))),
-            );
+            let topics = per_topic
+                .iter()
+                .flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
+            let left_out = metrics.set_topic_subscribers(topics.map(|view| {
+                (
+                    view.topic.to_string(),
+                    usize::try_from(view.subscribers).unwrap_or(usize::MAX),
+                )
+            }));
             if left_out > 0 {
-                tracing::warn!(left_out, "metrics.per_topic matches more topics than are shown");
+                tracing::warn!(
+                    left_out,
+                    "metrics.per_topic matches more topics than are shown"
+                );
             }
         }));
-        Ok(Self { config: Arc::new(config), broker, routes: Vec::new() })
+        Ok(Self {
+            config: Arc::new(config),
+            broker,
+            routes: Vec::new(),
+        })
     }
 
     /// Adds routes of the program that embeds the broker: they come before the broker's own.
@@ -134,9 +152,14 @@ impl App {
     /// [`StartError::Listen`].
     pub fn bind(self) -> Result<Bound, StartError> {
         let address = self.config.server.listen;
-        let bound = listen(address, self.config.server.backlog).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let bound = listen(address, self.config.server.backlog)
+            .and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|source| StartError::Listen { address, source })?;
-        Ok(Bound { app: self, listener, address })
+        Ok(Bound {
+            app: self,
+            listener,
+            address,
+        })
     }
 
     /// Listens and serves until the shutdown.
@@ -165,10 +188,10 @@ impl Bound {
     /// # Errors
     /// See [`StartError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
-        let Self { app, listener, address } = self;
+        let Self { app, listener, .. } = self;
         let broker = app.broker.clone();
         let drain = app.config.server.drain;
-        let server = serve(app, listener, address, &shutdown)?;
+        let server = serve(app, listener, &shutdown)?;
         let handle = server.handle();
         let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
         let served = server.await;
@@ -200,7 +223,7 @@ async fn wind_up(server: ServerHandle, broker: Broker, drain: Duration, shutdown
     }
 }
 
-fn serve(app: App, listener: TcpListener, address: SocketAddr, shutdown: &Shutdown) -> Result<Server, StartError> {
+fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server, StartError> {
     let door = Arc::new(Door::from_config(&app.config));
     let entrance = Entrance {
         broker: app.broker.clone(),
@@ -238,7 +261,8 @@ fn serve(app: App, listener: TcpListener, address: SocketAddr, shutdown: &Shutdo
                     route(cfg);
                 }
                 if let Ok(gateway) = streams {
-                    cfg.app_data(gateway).route("/sse", web::get().to(event_stream));
+                    cfg.app_data(gateway)
+                        .route("/sse", web::get().to(event_stream));
                 }
                 api::configure(cfg, state);
             });
@@ -294,7 +318,11 @@ fn rules(config: &Config) -> Rules {
 
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restart finds its own old connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -309,7 +337,9 @@ fn max_connections(configured: usize) -> usize {
         return configured;
     }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let descriptors = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let descriptors = limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
     descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
 }
 
@@ -319,11 +349,16 @@ fn random() -> u64 {
 
 fn explain(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "another process listens there; stop it, or set server.listen to another port".into(),
-        io::ErrorKind::PermissionDenied => {
-            "this user may not; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE".into()
+        io::ErrorKind::AddrInUse => {
+            "another process listens there; stop it, or set server.listen to another port".into()
         }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address; check server.listen".into(),
+        io::ErrorKind::PermissionDenied => {
+            "this user may not; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
+                .into()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address; check server.listen".into()
+        }
         _ => error.to_string(),
     }
 }

@@ -24,8 +24,8 @@ mod worker;
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use thiserror::Error;

@@ -133,7 +133,9 @@ impl Subscriber {
     pub fn open_refused(self: &Rc<Self>, answer: Bytes) {
         let mut outbox = self.outbox.borrow_mut();
         let dropped = outbox.clear();
-        self.turn.metrics.dropped(DropReason::Closed, dropped as u64);
+        self.turn
+            .metrics
+            .dropped(DropReason::Closed, dropped as u64);
         outbox.push_first(answer);
         drop(outbox);
         self.clear(flag::CORKED);

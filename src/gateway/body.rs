@@ -80,7 +80,11 @@ impl BodyWire {
     /// How long the stream may be silent before a comment is sent.
     fn pause(&self) -> Duration {
         let heartbeat = self.watch.timing.heartbeat;
-        if heartbeat.is_zero() { Duration::from_secs(3600) } else { heartbeat }
+        if heartbeat.is_zero() {
+            Duration::from_secs(3600)
+        } else {
+            heartbeat
+        }
     }
 
     fn schedule(&self, due: Instant) {
@@ -173,9 +177,14 @@ impl Timed for BodyWire {
             return Some(deadline);
         }
         let write = self.watch.timing.write;
-        let is_overdue = |since: Option<Instant>| since.is_some_and(|since| !write.is_zero() && now >= since + write);
+        let is_overdue = |since: Option<Instant>| {
+            since.is_some_and(|since| !write.is_zero() && now >= since + write)
+        };
         if is_overdue(subscriber.waiting_since()) || is_overdue(self.untaken_since.get()) {
-            let close = Close::new(CloseCode::SLOW, "what was sent was not taken within session.write_timeout");
+            let close = Close::new(
+                CloseCode::SLOW,
+                "what was sent was not taken within session.write_timeout",
+            );
             subscriber.close(&close, Ending::Abrupt, now);
             return Some(now + LINGER);
         }
@@ -185,7 +194,14 @@ impl Timed for BodyWire {
         }
         let waits = self.untaken_since.get().is_some() || subscriber.waiting_since().is_some();
         let beat = self.last_sent.get() + self.pause();
-        Some(if waits { beat.min(now + BLOCKED_CHECK) } else { beat }.max(now))
+        Some(
+            if waits {
+                beat.min(now + BLOCKED_CHECK)
+            } else {
+                beat
+            }
+            .max(now),
+        )
     }
 
     fn slot(&self) -> &Slot {

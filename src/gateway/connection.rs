@@ -24,7 +24,10 @@ use super::inbound::Arrivals;
 use super::socket::Socket;
 
 /// What one answer to `history` holds at most; the rest is asked for by `since`.
-const HISTORY_PAGE: Limit = Limit { messages: 1000, bytes: 512 * 1024 };
+const HISTORY_PAGE: Limit = Limit {
+    messages: 1000,
+    bytes: 512 * 1024,
+};
 
 /// One WebSocket session.
 pub struct Connection {
@@ -96,7 +99,10 @@ impl Connection {
     fn on_close(&mut self, reason: Option<&CloseReason>) {
         let code = code_of(reason);
         if reason.is_some() && !CloseCode::is_valid_from_peer(code) {
-            return self.close(&Close::new(CloseCode::PROTOCOL_ERROR, "the close code is none that may be sent"));
+            return self.close(&Close::new(
+                CloseCode::PROTOCOL_ERROR,
+                "the close code is none that may be sent",
+            ));
         }
         self.peer_code = Some(code);
         self.socket.peer_closed();
@@ -109,7 +115,10 @@ impl Connection {
 
     fn carry_out(&mut self, step: Step) {
         let subscriber = &self.subscriber;
-        let reply = |id| ReplyTo::Session { to: Rc::clone(subscriber), id };
+        let reply = |id| ReplyTo::Session {
+            to: Rc::clone(subscriber),
+            id,
+        };
         match step {
             Step::Publish(id, publication) => {
                 self.worker.publish(publication, Instant::now(), reply(id));
@@ -117,13 +126,17 @@ impl Connection {
             Step::Subscribe(id, ask) => self.worker.subscribe(subscriber, *ask, reply(id)),
             Step::Unsubscribe(id, filter) => {
                 let member = self.session.member();
-                self.worker.unsubscribe(subscriber, filter.as_ref(), &member, reply(id));
+                self.worker
+                    .unsubscribe(subscriber, filter.as_ref(), &member, reply(id));
             }
             Step::History(id, query) => self.history(id, query),
             Step::Presence(id, topic) => self.worker.presence(topic, reply(id)),
             Step::Authenticate(id, token) => self.authenticate(id, &token),
             Step::Pong(Some(id)) => {
-                subscriber.send_frame(&ServerFrame::Ok { id, answer: &Answer::Pong });
+                subscriber.send_frame(&ServerFrame::Ok {
+                    id,
+                    answer: &Answer::Pong,
+                });
             }
             Step::Pong(None) => subscriber.send_frame(&ServerFrame::Pong),
             Step::Refuse(id, refusal) => refuse(subscriber, id, &refusal),
@@ -140,33 +153,55 @@ impl Connection {
             // Without an id there is no answer to ask for.
             return;
         };
-        let asked = query.limit.map_or(HISTORY_PAGE.messages, |limit| limit as usize);
-        let limit = Limit { messages: asked.min(HISTORY_PAGE.messages), ..HISTORY_PAGE };
-        let reply = ReplyTo::Session { to: Rc::clone(&self.subscriber), id: Some(id) };
-        self.worker.history(query.topic, query.since, query.last, limit, reply);
+        let asked = query
+            .limit
+            .map_or(HISTORY_PAGE.messages, |limit| limit as usize);
+        let limit = Limit {
+            messages: asked.min(HISTORY_PAGE.messages),
+            ..HISTORY_PAGE
+        };
+        let reply = ReplyTo::Session {
+            to: Rc::clone(&self.subscriber),
+            id: Some(id),
+        };
+        self.worker
+            .history(query.topic, query.since, query.last, limit, reply);
     }
 
     fn authenticate(&mut self, id: Option<u64>, token: &Secret) {
         match self.gateway.door.token(token) {
             Some(caller) => {
-                self.session.authenticated(caller.user.clone(), caller.access);
+                self.session
+                    .authenticated(caller.user.clone(), caller.access);
                 self.socket.authenticated();
                 if let Some(id) = id {
-                    let answer = Answer::Authenticated { user: caller.user, expires_at: None };
-                    self.subscriber.send_frame(&ServerFrame::Ok { id, answer: &answer });
+                    let answer = Answer::Authenticated {
+                        user: caller.user,
+                        expires_at: None,
+                    };
+                    self.subscriber.send_frame(&ServerFrame::Ok {
+                        id,
+                        answer: &answer,
+                    });
                 }
             }
             None => {
-                self.gateway.metrics.auth_failed(crate::metrics::AuthFailure::Unknown);
+                self.gateway
+                    .metrics
+                    .auth_failed(crate::metrics::AuthFailure::Unknown);
                 let refusal = Refusal::new(ErrorCode::Unauthorized, "the token is not known here");
                 refuse(&self.subscriber, id, &refusal);
-                self.close(&Close::new(CloseCode::CREDENTIALS_REFUSED, "the credentials were refused"));
+                self.close(&Close::new(
+                    CloseCode::CREDENTIALS_REFUSED,
+                    "the credentials were refused",
+                ));
             }
         }
     }
 
     fn close(&self, close: &Close) {
-        self.subscriber.close(close, Ending::Orderly, Instant::now());
+        self.subscriber
+            .close(close, Ending::Orderly, Instant::now());
     }
 
     fn member(&self) -> Member {
@@ -184,7 +219,8 @@ impl Drop for Connection {
         self.worker.detach(&self.subscriber, &self.member());
         if let Some((topic, text)) = self.on_leave.take() {
             let publication = endpoint_text(topic, text);
-            self.worker.publish(publication, Instant::now(), ReplyTo::Nobody);
+            self.worker
+                .publish(publication, Instant::now(), ReplyTo::Nobody);
         }
         if self.counted.is_none() {
             // It never opened: it was counted as refused.
@@ -192,7 +228,9 @@ impl Drop for Connection {
             return;
         }
         let by_server = self.subscriber.closed_with().map(|(code, _)| code.0);
-        let code = by_server.or(self.peer_code).unwrap_or(CloseCode::ABNORMAL.0);
+        let code = by_server
+            .or(self.peer_code)
+            .unwrap_or(CloseCode::ABNORMAL.0);
         self.gateway.metrics.disconnected(code);
         self.gateway.forget(self.subscriber.id());
         tracing::debug!(session = %self.subscriber.id(), code, "session ended");

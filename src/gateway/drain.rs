@@ -17,9 +17,13 @@ const CLOSING_PART: f64 = 0.8;
 
 /// Waits for the wish to stop, then closes every session of this worker.
 pub async fn run(gateway: Weak<Gateway>) {
-    let Some(shutdown) = gateway.upgrade().map(|g| g.entrance.shutdown.clone()) else { return };
+    let Some(shutdown) = gateway.upgrade().map(|g| g.entrance.shutdown.clone()) else {
+        return;
+    };
     shutdown.reached(Phase::Draining).await;
-    let Some(gateway) = gateway.upgrade() else { return };
+    let Some(gateway) = gateway.upgrade() else {
+        return;
+    };
     let time = gateway.entrance.config.server.drain;
     let started = Instant::now();
     let sessions: Vec<Rc<Subscriber>> = gateway.sessions.borrow().values().cloned().collect();

@@ -96,7 +96,10 @@ impl Refused {
 impl Ask<'_> {
     /// The value of a header that stands there once.
     fn header(&self, name: &str) -> Option<&[u8]> {
-        let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
         match (values.next(), values.next()) {
             (Some((_, value)), None) => Some(value),
             _ => None,
@@ -113,11 +116,17 @@ impl Ask<'_> {
     /// # Errors
     /// What is wrong with it, as HTTP tells it.
     pub fn plan(&self, config: &Config, door: &Door) -> Result<Plan, Refused> {
-        let endpoint = config.endpoints.iter().find(|endpoint| endpoint.path == self.path);
+        let endpoint = config
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.path == self.path);
         if endpoint.is_none() && self.path != config.websocket.path {
             let refusal = Refusal::new(
                 ErrorCode::NotFound,
-                format!("there is no WebSocket at this path; try {}", config.websocket.path),
+                format!(
+                    "there is no WebSocket at this path; try {}",
+                    config.websocket.path
+                ),
             );
             return Err(Refused::new(Reason::NotFound, refusal));
         }
@@ -163,7 +172,9 @@ impl Ask<'_> {
         let caller = admit(door, &facts)?;
         let wanted = Wanted::read(self.query.unwrap_or_default())?;
         if wanted.filters.is_empty() {
-            return Err(malformed("name what to subscribe to, as in /sse?topic=news"));
+            return Err(malformed(
+                "name what to subscribe to, as in /sse?topic=news",
+            ));
         }
         check_rights(&wanted.filters, &caller)?;
         Ok(StreamPlan {
@@ -176,35 +187,54 @@ impl Ask<'_> {
 
     /// RFC 6455 §4.2.1, and what actix-http lets through to an upgrade service.
     fn check_upgrade(&self) -> Result<(), Refused> {
-        let not_upgrade = |message: &'static str| Refused::new(Reason::NotUpgrade, bad_request(message));
+        let not_upgrade =
+            |message: &'static str| Refused::new(Reason::NotUpgrade, bad_request(message));
         if self.method != "GET" {
             let refusal = bad_request("a WebSocket is opened with GET");
-            return Err(Refused::new(Reason::NotUpgrade, refusal).with_status(405, &[("Allow", "GET")]));
+            return Err(
+                Refused::new(Reason::NotUpgrade, refusal).with_status(405, &[("Allow", "GET")])
+            );
         }
         if !self.is_http_11 {
             return Err(not_upgrade("a WebSocket is opened with HTTP/1.1"));
         }
         if self.header("host").is_none_or(<[u8]>::is_empty) {
-            return Err(not_upgrade("the header Host is missing, or stands there twice"));
+            return Err(not_upgrade(
+                "the header Host is missing, or stands there twice",
+            ));
         }
         if !self.lists("upgrade", "websocket") || !self.lists("connection", "upgrade") {
-            let refusal = bad_request("this path speaks WebSocket: send 'Connection: Upgrade' and 'Upgrade: websocket'");
-            return Err(Refused::new(Reason::NotUpgrade, refusal)
-                .with_status(426, &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]));
+            let refusal = bad_request(
+                "this path speaks WebSocket: send 'Connection: Upgrade' and 'Upgrade: websocket'",
+            );
+            return Err(Refused::new(Reason::NotUpgrade, refusal).with_status(
+                426,
+                &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            ));
         }
         if self.header("sec-websocket-version") != Some(b"13") {
-            let refusal = bad_request("version 13 of the WebSocket protocol is spoken: send 'Sec-WebSocket-Version: 13'");
-            return Err(Refused::new(Reason::NotUpgrade, refusal)
-                .with_status(426, &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]));
+            let refusal = bad_request(
+                "version 13 of the WebSocket protocol is spoken: send 'Sec-WebSocket-Version: 13'",
+            );
+            return Err(Refused::new(Reason::NotUpgrade, refusal).with_status(
+                426,
+                &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            ));
         }
         let is_key = |key: &[u8]| {
             use base64::Engine;
-            base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|key| key.len() == 16)
+            base64::engine::general_purpose::STANDARD
+                .decode(key)
+                .is_ok_and(|key| key.len() == 16)
         };
         if !self.key().is_some_and(is_key) {
-            return Err(not_upgrade("Sec-WebSocket-Key must stand there once: 16 bytes in base64"));
+            return Err(not_upgrade(
+                "Sec-WebSocket-Key must stand there once: 16 bytes in base64",
+            ));
         }
-        if self.header("content-length").is_some_and(|len| len != b"0") || self.header("transfer-encoding").is_some() {
+        if self.header("content-length").is_some_and(|len| len != b"0")
+            || self.header("transfer-encoding").is_some()
+        {
             return Err(not_upgrade("a request that opens a WebSocket has no body"));
         }
         Ok(())
@@ -234,7 +264,13 @@ struct Wanted {
 
 impl Wanted {
     fn read(query: &str) -> Result<Self, Refused> {
-        let mut wanted = Self { filters: Vec::new(), last: None, echo: true, publish: None, last_event: None };
+        let mut wanted = Self {
+            filters: Vec::new(),
+            last: None,
+            echo: true,
+            publish: None,
+            last_event: None,
+        };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
@@ -247,10 +283,13 @@ impl Wanted {
                 }
                 "publish" => {
                     let text = decode("publish", value)?;
-                    wanted.publish = Some(TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?);
+                    wanted.publish =
+                        Some(TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?);
                 }
                 "last" => {
-                    let last = value.parse().map_err(|_| malformed("'last' is a whole number, as in ?last=30"))?;
+                    let last = value
+                        .parse()
+                        .map_err(|_| malformed("'last' is a whole number, as in ?last=30"))?;
                     wanted.last = Some(last);
                 }
                 "echo" => {
@@ -260,7 +299,9 @@ impl Wanted {
                         _ => return Err(malformed("'echo' is true or false")),
                     };
                 }
-                "last_event_id" => wanted.last_event = Some(decode("last_event_id", value)?.into_owned()),
+                "last_event_id" => {
+                    wanted.last_event = Some(decode("last_event_id", value)?.into_owned())
+                }
                 _ => {}
             }
         }
@@ -287,10 +328,13 @@ fn admit(door: &Door, facts: &Facts<'_>) -> Result<Caller, Refused> {
 }
 
 fn check_rights(filters: &[Filter], caller: &Caller) -> Result<(), Refused> {
-    let denied = filters.iter().find(|filter| !caller.access.may_subscribe(filter));
+    let denied = filters
+        .iter()
+        .find(|filter| !caller.access.may_subscribe(filter));
     let Some(filter) = denied else { return Ok(()) };
     let (reason, code, message) = if caller.must_authenticate {
-        let message = format!("subscribing to '{filter}' needs credentials; send a token with the request");
+        let message =
+            format!("subscribing to '{filter}' needs credentials; send a token with the request");
         (Reason::Credentials, ErrorCode::Unauthorized, message)
     } else {
         let message = format!(
@@ -303,11 +347,28 @@ fn check_rights(filters: &[Filter], caller: &Caller) -> Result<(), Refused> {
 
 /// The first offer that is known. A configured endpoint always speaks raw, and says so only to
 /// those who offered it.
-fn choose(offers: &[&str], is_endpoint: bool) -> Result<(WireFormat, Option<&'static str>), Refused> {
-    let known: &[WireFormat] = if is_endpoint { &[WireFormat::Raw] } else { &[WireFormat::Json, WireFormat::Raw] };
-    let mut real = offers.iter().filter(|offer| !is_credential_offer(offer)).peekable();
+fn choose(
+    offers: &[&str],
+    is_endpoint: bool,
+) -> Result<(WireFormat, Option<&'static str>), Refused> {
+    let known: &[WireFormat] = if is_endpoint {
+        &[WireFormat::Raw]
+    } else {
+        &[WireFormat::Json, WireFormat::Raw]
+    };
+    let mut real = offers
+        .iter()
+        .filter(|offer| !is_credential_offer(offer))
+        .peekable();
     if real.peek().is_none() {
-        return Ok((if is_endpoint { WireFormat::Raw } else { WireFormat::Json }, None));
+        return Ok((
+            if is_endpoint {
+                WireFormat::Raw
+            } else {
+                WireFormat::Json
+            },
+            None,
+        ));
     }
     real.find_map(|offer| known.iter().find(|format| format.subprotocol() == *offer))
         .map(|format| (*format, Some(format.subprotocol())))
@@ -321,9 +382,11 @@ fn choose(offers: &[&str], is_endpoint: bool) -> Result<(WireFormat, Option<&'st
 }
 
 fn decode<'a>(name: &str, value: &'a str) -> Result<Cow<'a, str>, Refused> {
-    percent_decode_str(value)
-        .decode_utf8()
-        .map_err(|_| malformed(format!("'{name}' is not valid UTF-8 once its %XX are decoded")))
+    percent_decode_str(value).decode_utf8().map_err(|_| {
+        malformed(format!(
+            "'{name}' is not valid UTF-8 once its %XX are decoded"
+        ))
+    })
 }
 
 fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {

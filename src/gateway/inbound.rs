@@ -40,7 +40,13 @@ pub struct Frames {
 
 impl Frames {
     /// The frames of a socket, the first of which may be in `buf` already.
-    pub fn new(socket: Rc<Socket>, subscriber: Rc<Subscriber>, worker: Rc<Worker>, max_frame: usize, buf: &[u8]) -> Self {
+    pub fn new(
+        socket: Rc<Socket>,
+        subscriber: Rc<Subscriber>,
+        worker: Rc<Worker>,
+        max_frame: usize,
+        buf: &[u8],
+    ) -> Self {
         Self {
             socket,
             subscriber,
@@ -97,7 +103,10 @@ impl Stream for Frames {
             let polled = if is_held {
                 this.socket.poll_hold(cx)
             } else {
-                SCRATCH.with(|scratch| this.socket.poll_read(cx, &mut scratch.borrow_mut(), &mut this.buf))
+                SCRATCH.with(|scratch| {
+                    this.socket
+                        .poll_read(cx, &mut scratch.borrow_mut(), &mut this.buf)
+                })
             };
             match polled {
                 Poll::Pending => return Poll::Pending,
@@ -113,7 +122,10 @@ impl Stream for Frames {
 fn check_header(buf: &[u8], max_frame: usize) -> Option<Close> {
     let (&[first, second], rest) = buf.split_first_chunk::<2>()?;
     if first & 0b0111_0000 != 0 {
-        return Some(Close::new(CloseCode::PROTOCOL_ERROR, "a reserved bit is set and no extension was agreed on"));
+        return Some(Close::new(
+            CloseCode::PROTOCOL_ERROR,
+            "a reserved bit is set and no extension was agreed on",
+        ));
     }
     let declared = match second & 0x7f {
         126 => u64::from(u16::from_be_bytes(*rest.first_chunk::<2>()?)),
@@ -122,10 +134,16 @@ fn check_header(buf: &[u8], max_frame: usize) -> Option<Close> {
     };
     let is_control = first & 0b1000 != 0;
     if is_control && (declared > 125 || first & 0x80 == 0) {
-        return Some(Close::new(CloseCode::PROTOCOL_ERROR, "a control frame is whole and has at most 125 bytes"));
+        return Some(Close::new(
+            CloseCode::PROTOCOL_ERROR,
+            "a control frame is whole and has at most 125 bytes",
+        ));
     }
     if declared > max_frame as u64 {
-        return Some(Close::new(CloseCode::TOO_LARGE, format!("a frame has at most {max_frame} bytes here")));
+        return Some(Close::new(
+            CloseCode::TOO_LARGE,
+            format!("a frame has at most {max_frame} bytes here"),
+        ));
     }
     None
 }
@@ -133,13 +151,16 @@ fn check_header(buf: &[u8], max_frame: usize) -> Option<Close> {
 fn close_for(error: &ProtocolError) -> Close {
     match error {
         ProtocolError::Overflow => Close::new(CloseCode::TOO_LARGE, "the frame is too large"),
-        ProtocolError::UnmaskedFrame => Close::new(CloseCode::PROTOCOL_ERROR, "a client masks its frames"),
+        ProtocolError::UnmaskedFrame => {
+            Close::new(CloseCode::PROTOCOL_ERROR, "a client masks its frames")
+        }
         ProtocolError::BadOpCode | ProtocolError::InvalidOpcode(_) => {
             Close::new(CloseCode::PROTOCOL_ERROR, "the frame has an unknown opcode")
         }
-        ProtocolError::ContinuationStarted | ProtocolError::ContinuationNotStarted => {
-            Close::new(CloseCode::PROTOCOL_ERROR, "a fragment stands where none may")
-        }
+        ProtocolError::ContinuationStarted | ProtocolError::ContinuationNotStarted => Close::new(
+            CloseCode::PROTOCOL_ERROR,
+            "a fragment stands where none may",
+        ),
         _ => Close::new(CloseCode::PROTOCOL_ERROR, "the frame breaks RFC 6455"),
     }
 }
@@ -154,7 +175,10 @@ mod tests {
         let huge = [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0];
         for (bytes, expected) in [
             (&huge[..], Some(CloseCode::TOO_LARGE)),
-            (&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0], Some(CloseCode::TOO_LARGE)),
+            (
+                &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0],
+                Some(CloseCode::TOO_LARGE),
+            ),
             (&[0x81, 0xfe, 0x03, 0xe9], Some(CloseCode::TOO_LARGE)),
             (&[0x81, 0xfe, 0x03, 0xe8], None),
             (&[0x81, 0xfe, 0x03], None),

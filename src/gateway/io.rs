@@ -53,7 +53,10 @@ impl KillSwitch {
 impl Io {
     /// A connection over TCP.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, switch: Rc::default() }
+        Self {
+            stream,
+            switch: Rc::default(),
+        }
     }
 
     /// Where the peer is.
@@ -73,14 +76,22 @@ impl Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.switch.check(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.switch.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -93,7 +104,11 @@ impl AsyncWrite for Io {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.switch.check(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }

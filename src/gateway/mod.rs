@@ -101,8 +101,16 @@ impl Gateway {
     /// Whether a new session may come in at all.
     fn admit(&self) -> Result<(), Refused> {
         if self.entrance.shutdown.is_draining() {
-            let wait = self.entrance.config.server.drain.max(Duration::from_secs(1));
-            let refusal = Refusal::new(ErrorCode::Unavailable, "the server is going away; connect again after a moment");
+            let wait = self
+                .entrance
+                .config
+                .server
+                .drain
+                .max(Duration::from_secs(1));
+            let refusal = Refusal::new(
+                ErrorCode::Unavailable,
+                "the server is going away; connect again after a moment",
+            );
             return Err(Refused::new(Reason::Draining, refusal.retry_after(wait)));
         }
         if self.entrance.broker.session_count() >= self.entrance.max_connections {
@@ -110,7 +118,10 @@ impl Gateway {
                 ErrorCode::Unavailable,
                 "there are as many sessions as server.max_connections allows; try again later",
             );
-            return Err(Refused::new(Reason::Full, refusal.retry_after(Duration::from_secs(5))));
+            return Err(Refused::new(
+                Reason::Full,
+                refusal.retry_after(Duration::from_secs(5)),
+            ));
         }
         Ok(())
     }
@@ -119,7 +130,12 @@ impl Gateway {
     fn remember(&self, subscriber: &Rc<Subscriber>, address: Option<IpAddr>) {
         let (id, format) = (subscriber.id(), subscriber.format());
         self.sessions.borrow_mut().insert(id, Rc::clone(subscriber));
-        self.entrance.broker.register(SessionCard { session: id, format, address, since: Timestamp::now() });
+        self.entrance.broker.register(SessionCard {
+            session: id,
+            format,
+            address,
+            since: Timestamp::now(),
+        });
     }
 
     /// Counts a session as connected for as long as what is returned is held.

@@ -135,7 +135,12 @@ impl Socket {
 
     /// Reads what there is into `buf`; pending where there is nothing. Watches for room to write
     /// too, while the outbox waits for it.
-    pub fn poll_read(&self, cx: &mut Context<'_>, scratch: &mut [u8], buf: &mut bytes::BytesMut) -> Poll<Inbound> {
+    pub fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        buf: &mut bytes::BytesMut,
+    ) -> Poll<Inbound> {
         self.remember(cx);
         if self.dead.get() {
             return Poll::Ready(Inbound::End);
@@ -174,7 +179,10 @@ impl Socket {
 
     fn remember(&self, cx: &Context<'_>) {
         let mut reader = self.reader.borrow_mut();
-        if !reader.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !reader
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *reader = Some(cx.waker().clone());
         }
     }
@@ -208,18 +216,28 @@ impl Socket {
 
     /// The heartbeat: pings what was silent, ends what stays so.
     fn beat(&self, subscriber: &Rc<Subscriber>, now: Instant) {
-        let Timing { heartbeat, timeout, .. } = self.watch.timing;
+        let Timing {
+            heartbeat, timeout, ..
+        } = self.watch.timing;
         if heartbeat.is_zero() {
             return;
         }
-        if self.ping_sent.get().is_some_and(|sent| self.last_heard.get() > sent) {
+        if self
+            .ping_sent
+            .get()
+            .is_some_and(|sent| self.last_heard.get() > sent)
+        {
             self.ping_sent.set(None);
         }
         match self.ping_sent.get() {
             Some(sent) if now >= sent + timeout => {
                 self.watch.metrics.heartbeat_timed_out();
                 let reason = "no sign of life within the heartbeat timeout";
-                subscriber.close(&Close::new(CloseCode::HEARTBEAT, reason), Ending::Abrupt, now);
+                subscriber.close(
+                    &Close::new(CloseCode::HEARTBEAT, reason),
+                    Ending::Abrupt,
+                    now,
+                );
             }
             Some(_) => {}
             None if now >= self.ping_due() => {
@@ -238,14 +256,26 @@ impl Socket {
         if let Some((code, closed)) = subscriber.closed_with() {
             return Some(self.close_deadline(code, closed).max(now));
         }
-        let Timing { heartbeat, timeout, write, auth } = self.watch.timing;
+        let Timing {
+            heartbeat,
+            timeout,
+            write,
+            auth,
+        } = self.watch.timing;
         let beat = (!heartbeat.is_zero()).then(|| match self.ping_sent.get() {
             Some(sent) if self.last_heard.get() <= sent => sent + timeout,
             _ => self.ping_due(),
         });
-        let written = subscriber.waiting_since().filter(|_| !write.is_zero()).map(|since| since + write);
+        let written = subscriber
+            .waiting_since()
+            .filter(|_| !write.is_zero())
+            .map(|since| since + write);
         let authenticated = (self.awaits_auth.get() && !auth.is_zero()).then(|| self.opened + auth);
-        [beat, written, authenticated].into_iter().flatten().min().map(|due| due.max(now))
+        [beat, written, authenticated]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| due.max(now))
     }
 
     /// When a connection that the server closes is dropped, whatever its peer does.
@@ -277,13 +307,20 @@ impl Timed for Socket {
             return Some(deadline);
         }
         let Timing { write, auth, .. } = self.watch.timing;
-        let is_slow = !write.is_zero() && subscriber.waiting_since().is_some_and(|since| now >= since + write);
+        let is_slow = !write.is_zero()
+            && subscriber
+                .waiting_since()
+                .is_some_and(|since| now >= since + write);
         if is_slow {
             let reason = "what was sent was not taken within session.write_timeout";
             subscriber.close(&Close::new(CloseCode::SLOW, reason), Ending::Abrupt, now);
         } else if self.awaits_auth.get() && !auth.is_zero() && now >= self.opened + auth {
             let reason = "no credentials came within auth.timeout";
-            subscriber.close(&Close::new(CloseCode::CREDENTIALS_REFUSED, reason), Ending::Orderly, now);
+            subscriber.close(
+                &Close::new(CloseCode::CREDENTIALS_REFUSED, reason),
+                Ending::Orderly,
+                now,
+            );
         } else {
             self.beat(&subscriber, now);
         }
@@ -329,7 +366,10 @@ impl Wire for Socket {
             return;
         }
         // Closing with input unread would reset the connection and destroy the reason.
-        if socket2::SockRef::from(self.io.stream()).shutdown(Shutdown::Write).is_err() {
+        if socket2::SockRef::from(self.io.stream())
+            .shutdown(Shutdown::Write)
+            .is_err()
+        {
             self.kill();
             return;
         }

@@ -65,7 +65,11 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         is_http_11: true,
         path: request.path(),
         query: request.uri().query(),
-        headers: request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+        headers: request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect(),
         peer,
     };
     let plan = ask.plan_stream(&gateway.door)?;
@@ -88,13 +92,22 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     for filter in &plan.filters {
         let since = last_event.and_then(|last| last.since(filter, plan.filters.len()));
         let from = last_event.map(|last| last.time);
-        let ask = Subscribe { filter: filter.clone(), last: plan.last, since, echo: true };
-        let mut ask = session.subscription(ask).map_err(|r| Refused::new(Reason::Forbidden, r))?;
+        let ask = Subscribe {
+            filter: filter.clone(),
+            last: plan.last,
+            since,
+            echo: true,
+        };
+        let mut ask = session
+            .subscription(ask)
+            .map_err(|r| Refused::new(Reason::Forbidden, r))?;
         if plan.filters.len() > 1 {
             ask.from = from;
         }
         let (sender, answer) = tokio::sync::oneshot::channel();
-        gateway.worker.subscribe(&subscriber, ask, crate::broker::ReplyTo::Caller(sender));
+        gateway
+            .worker
+            .subscribe(&subscriber, ask, crate::broker::ReplyTo::Caller(sender));
         answers.push(answer);
     }
     let mut first = BytesMut::from(RETRY.as_bytes());
@@ -160,7 +173,10 @@ fn put_gap(first: &mut BytesMut, ok: &SubscribeOk) {
 }
 
 fn last_event(request: &HttpRequest, in_query: Option<&str>) -> Result<Option<LastEvent>, Refused> {
-    let header = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
+    let header = request
+        .headers()
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
     let Some(text) = header.or(in_query).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
@@ -179,17 +195,26 @@ impl LastEvent {
         let (epoch, offset, time) = (parts.next()?, parts.next()?, parts.next()?);
         let offset = offset.parse().ok()?;
         let time = Timestamp(time.parse().ok()?);
-        let cursor = (epoch != "-").then(|| Cursor { epoch: Epoch::parse(epoch), offset });
+        let cursor = (epoch != "-").then(|| Cursor {
+            epoch: Epoch::parse(epoch),
+            offset,
+        });
         Some(Self { cursor, time })
     }
 
     /// Where that subscription goes on: a single name from its position, filters by time.
     fn since(self, filter: &Filter, of: usize) -> Option<Since> {
         if filter.has_wildcard() {
-            return Some(Since::Positions { positions: Vec::new(), from: Some(self.time) });
+            return Some(Since::Positions {
+                positions: Vec::new(),
+                from: Some(self.time),
+            });
         }
         // Of several topics the event is of one: its epoch tells which; the others go by time.
-        let unknown = Cursor { epoch: None, offset: 0 };
+        let unknown = Cursor {
+            epoch: None,
+            offset: 0,
+        };
         match self.cursor {
             Some(cursor) => Some(Since::Position(cursor)),
             None if of > 1 => Some(Since::Position(unknown)),
@@ -201,7 +226,9 @@ impl LastEvent {
 fn refuse(refused: &Refused) -> HttpResponse {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
-    response.content_type(PROBLEM_TYPE).insert_header((header::CACHE_CONTROL, "no-store"));
+    response
+        .content_type(PROBLEM_TYPE)
+        .insert_header((header::CACHE_CONTROL, "no-store"));
     if let Some(wait) = refused.refusal.retry_after {
         response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1)));
     }
@@ -240,7 +267,9 @@ impl Drop for EventStream {
         self.gateway.forget(self.subscriber.id());
         if self.counted.is_some() {
             let by_server = self.subscriber.closed_with().map(|(code, _)| code);
-            self.gateway.metrics.disconnected(by_server.unwrap_or(CloseCode::ABNORMAL).0);
+            self.gateway
+                .metrics
+                .disconnected(by_server.unwrap_or(CloseCode::ABNORMAL).0);
         }
     }
 }
@@ -252,8 +281,14 @@ mod tests {
     #[test]
     fn the_last_event_id_is_read_as_it_was_written() {
         let at = |epoch: Option<&str>, offset, time| {
-            let cursor = epoch.map(|epoch| Cursor { epoch: Epoch::parse(epoch), offset });
-            Some(LastEvent { cursor, time: Timestamp(time) })
+            let cursor = epoch.map(|epoch| Cursor {
+                epoch: Epoch::parse(epoch),
+                offset,
+            });
+            Some(LastEvent {
+                cursor,
+                time: Timestamp(time),
+            })
         };
         for (text, expected) in [
             ("abc:7:1700", at(Some("abc"), 7, 1700)),

@@ -32,7 +32,11 @@ const SERVER: &str = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
 /// Answers a request for an upgrade: opens a session, or refuses with a whole HTTP answer.
 ///
 /// actix-http sends everything here that asks for any upgrade, whatever its method and path.
-pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, h1::Codec>) -> Result<(), Infallible> {
+pub async fn upgrade(
+    gateway: Rc<Gateway>,
+    request: Request,
+    framed: Framed<Io, h1::Codec>,
+) -> Result<(), Infallible> {
     let parts = framed.into_parts();
     // Answers to requests that were pipelined before this one.
     let earlier = parts.write_buf;
@@ -55,8 +59,14 @@ pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, 
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let subscriber = gateway.worker.attach(id, plan.format, wire);
     gateway.remember(&subscriber, peer);
-    let on_leave = plan.endpoint.as_ref().and_then(|e| Some((e.topic.clone(), e.on_leave.clone()?)));
-    let on_join = plan.endpoint.as_ref().and_then(|e| Some((e.topic.clone(), e.on_join.clone()?)));
+    let on_leave = plan
+        .endpoint
+        .as_ref()
+        .and_then(|e| Some((e.topic.clone(), e.on_leave.clone()?)));
+    let on_join = plan
+        .endpoint
+        .as_ref()
+        .and_then(|e| Some((e.topic.clone(), e.on_join.clone()?)));
     let must_authenticate = plan.caller.must_authenticate;
     let session = Session::new(
         Profile {
@@ -96,7 +106,9 @@ pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, 
             connection.on_leave = on_leave;
             if let Some((topic, text)) = on_join {
                 let publication = endpoint_text(topic, text);
-                gateway.worker.publish(publication, Instant::now(), ReplyTo::Nobody);
+                gateway
+                    .worker
+                    .publish(publication, Instant::now(), ReplyTo::Nobody);
             }
             tracing::debug!(session = %id, format = ?plan.format, "session opened");
         }
@@ -106,8 +118,19 @@ pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, 
             subscriber.open_refused(first.freeze());
         }
     }
-    let max_frame = gateway.entrance.config.websocket.max_frame.min(gateway.entrance.config.websocket.max_message);
-    let frames = Frames::new(socket, subscriber, Rc::clone(&gateway.worker), max_frame, &parts.read_buf);
+    let max_frame = gateway
+        .entrance
+        .config
+        .websocket
+        .max_frame
+        .min(gateway.entrance.config.websocket.max_message);
+    let frames = Frames::new(
+        socket,
+        subscriber,
+        Rc::clone(&gateway.worker),
+        max_frame,
+        &parts.read_buf,
+    );
     Connection::create(|ctx| {
         ctx.add_stream(frames);
         connection
@@ -123,7 +146,11 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refuse
         is_http_11: head.version == actix_http::Version::HTTP_11,
         path: head.uri.path(),
         query: head.uri.query(),
-        headers: head.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+        headers: head
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect(),
         peer: head.peer_addr.map(|address| address.ip()),
     };
     let plan = ask.plan(&gateway.entrance.config, &gateway.door)?;
@@ -136,10 +163,20 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refuse
 async fn subscribe_all(connection: &Connection, plan: &Plan) -> Result<Vec<SubscribeOk>, Refused> {
     let mut answers = Vec::with_capacity(plan.filters.len());
     for filter in &plan.filters {
-        let ask = Subscribe { filter: filter.clone(), last: plan.last, since: None, echo: plan.echo };
-        let ask = connection.session.subscription(ask).map_err(|r| Refused::new(Reason::Forbidden, r))?;
+        let ask = Subscribe {
+            filter: filter.clone(),
+            last: plan.last,
+            since: None,
+            echo: plan.echo,
+        };
+        let ask = connection
+            .session
+            .subscription(ask)
+            .map_err(|r| Refused::new(Reason::Forbidden, r))?;
         let (sender, answer) = oneshot::channel();
-        connection.worker.subscribe(&connection.subscriber, ask, ReplyTo::Caller(sender));
+        connection
+            .worker
+            .subscribe(&connection.subscriber, ask, ReplyTo::Caller(sender));
         answers.push(answer);
     }
     let mut subscriptions = Vec::with_capacity(answers.len());
@@ -162,13 +199,21 @@ pub fn stands(answer: Result<Result<Reply, Refusal>, RecvError>) -> Result<Subsc
             Err(Refused::new(reason, refusal))
         }
         Ok(Ok(_)) | Err(_) => {
-            let refusal = Refusal::new(ErrorCode::Unavailable, "a topic's home went away; try again");
+            let refusal = Refusal::new(
+                ErrorCode::Unavailable,
+                "a topic's home went away; try again",
+            );
             Err(Refused::new(Reason::Internal, refusal))
         }
     }
 }
 
-fn welcome<'a>(gateway: &'a Gateway, session: &'a Session, subscriber: &Subscriber, subscriptions: &'a [SubscribeOk]) -> ServerFrame<'a> {
+fn welcome<'a>(
+    gateway: &'a Gateway,
+    session: &'a Session,
+    subscriber: &Subscriber,
+    subscriptions: &'a [SubscribeOk],
+) -> ServerFrame<'a> {
     let config = &gateway.entrance.config;
     ServerFrame::Welcome {
         session: subscriber.id(),

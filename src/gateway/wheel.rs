@@ -37,7 +37,9 @@ struct Entry {
 impl Wheel {
     /// Looks at `timed` at `due`, unless it looks earlier anyway.
     pub fn schedule(&self, timed: &Weak<dyn Timed>, due: Instant) {
-        let Some(strong) = timed.upgrade() else { return };
+        let Some(strong) = timed.upgrade() else {
+            return;
+        };
         let slot = &strong.slot().0;
         if slot.get().is_some_and(|next| next <= due) {
             return;
@@ -45,7 +47,10 @@ impl Wheel {
         slot.set(Some(due));
         let mut entries = self.entries.borrow_mut();
         let is_first = entries.peek().is_none_or(|Reverse(first)| due < first.due);
-        entries.push(Reverse(Entry { due, timed: timed.clone() }));
+        entries.push(Reverse(Entry {
+            due,
+            timed: timed.clone(),
+        }));
         if is_first {
             self.earlier.notify_one();
         }
@@ -79,7 +84,9 @@ impl Wheel {
                 }
             };
             let Some(Reverse(entry)) = entry else { return };
-            let Some(timed) = entry.timed.upgrade() else { continue };
+            let Some(timed) = entry.timed.upgrade() else {
+                continue;
+            };
             // An entry that was overtaken by an earlier one is stale.
             if timed.slot().0.get() != Some(entry.due) {
                 continue;

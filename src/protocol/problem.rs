@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_problem_names_its_code_and_how_long_to_wait() {
-        let refusal = Refusal::new(ErrorCode::Unavailable, "draining").retry_after(Duration::from_secs(2));
+        let refusal =
+            Refusal::new(ErrorCode::Unavailable, "draining").retry_after(Duration::from_secs(2));
         assert_eq!(
             Problem::new(&refusal).to_json(),
             r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"draining","code":"unavailable","retry_after_ms":2000}"#

@@ -3,7 +3,6 @@
 //! No sockets, no actors, no clock: a message goes in, and a [`Step`] for the gateway to carry out
 //! comes out.
 
-
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use crate::auth::{Access, Secret};
 use crate::broker::{Publication, Subscription};
 use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
-    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish,
-    Refusal, Since, Subscribe, WireFormat, parse_json,
+    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal, Since,
+    Subscribe, WireFormat, parse_json,
 };
 
 /// One client's protocol state.
@@ -167,10 +166,16 @@ impl Session {
         let parsed = match message {
             Incoming::Text(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => parse_json(text),
-                Err(_) => return Step::Close(close(CloseCode::INVALID_UTF8, "the text is not valid UTF-8")),
+                Err(_) => {
+                    return Step::Close(close(
+                        CloseCode::INVALID_UTF8,
+                        "the text is not valid UTF-8",
+                    ));
+                }
             },
             Incoming::Binary(_) => {
-                let reason = "fanfare.v1.json takes text frames only; send binary data with encoding base64";
+                let reason =
+                    "fanfare.v1.json takes text frames only; send binary data with encoding base64";
                 return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
             }
         };
@@ -183,7 +188,10 @@ impl Session {
         if self.must_authenticate && !matches!(request.action, Action::Auth(_) | Action::Ping) {
             return Step::Refuse(
                 id,
-                Refusal::new(ErrorCode::Unauthorized, "send an 'auth' frame with a token first"),
+                Refusal::new(
+                    ErrorCode::Unauthorized,
+                    "send an 'auth' frame with a token first",
+                ),
             );
         }
         self.act(id, request.action)
@@ -194,9 +202,11 @@ impl Session {
         Ok(match action {
             Action::Subscribe(ask) => Step::Subscribe(id, Box::new(self.subscription(ask)?)),
             Action::Unsubscribe(filter) => Step::Unsubscribe(id, filter),
-            Action::Publish(Publish { topic, payload, key }) => {
-                Step::Publish(id, self.publication(topic, payload, key, Origin::Json)?)
-            }
+            Action::Publish(Publish {
+                topic,
+                payload,
+                key,
+            }) => Step::Publish(id, self.publication(topic, payload, key, Origin::Json)?),
             Action::History(query) => {
                 self.check_read(&query.topic)?;
                 Step::History(id, query)
@@ -212,13 +222,19 @@ impl Session {
 
     fn on_raw(&mut self, message: Incoming) -> Step {
         let payload = match message {
-            Incoming::Text(data) => Payload { kind: Kind::Text, data },
+            Incoming::Text(data) => Payload {
+                kind: Kind::Text,
+                data,
+            },
             Incoming::Binary(data) => Payload::binary(data),
         };
         if let (Some(max), Some(text)) = (self.max_chars, payload.as_str())
             && text.chars().count() > max
         {
-            return Step::Close(close(CloseCode::TOO_LARGE, format!("a text has at most {max} characters here")));
+            return Step::Close(close(
+                CloseCode::TOO_LARGE,
+                format!("a text has at most {max} characters here"),
+            ));
         }
         let Some(topic) = self.publish_to.clone() else {
             let reason = "this session has no topic to publish to; name one with ?publish=TOPIC";
@@ -240,14 +256,18 @@ impl Session {
         if !self.access.may_publish(&topic) {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
-                format!("this session may not publish to '{topic}'; ask for a topic that its credentials grant"),
+                format!(
+                    "this session may not publish to '{topic}'; ask for a topic that its credentials grant"
+                ),
             ));
         }
         let (len, max) = (payload.data.len(), self.limits.message_bytes);
         if len > max {
             return Err(Refusal::new(
                 ErrorCode::TooLarge,
-                format!("the data has {len} bytes and limits.message_bytes allows {max}; send less, or in parts"),
+                format!(
+                    "the data has {len} bytes and limits.message_bytes allows {max}; send less, or in parts"
+                ),
             ));
         }
         Ok(Publication {
@@ -279,7 +299,6 @@ impl Session {
         Step::RefuseAndClose(id, refusal, close(CloseCode::POLICY, reason))
     }
 }
-
 
 fn close(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Close {
     Close::new(code, reason)
