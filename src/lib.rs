@@ -3,12 +3,16 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod app;
 pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod config;
+pub mod gateway;
 pub mod history;
 pub mod metrics;
 pub mod model;
 pub mod protocol;
+pub mod session;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,1 +1,165 @@
-fn main() {}
+//! The yardstick: what a message to many sessions costs the broker, as a ratio to a bare write loop that
+//! does nothing but accept handshakes and write one ready frame to each socket. docs/capacity.md says
+//! how to read it.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a program that measures may end with a panic where the broker must not"
+)]
+
+mod bare;
+mod checker;
+mod connect;
+mod frames;
+mod histogram;
+mod load;
+mod message;
+mod options;
+mod poll;
+mod report;
+mod round;
+mod scenario;
+mod self_test;
+mod target;
+
+use std::io;
+use std::num::NonZeroU64;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::options::{Only, Options, Task};
+use crate::report::{Comparison, Idle, Report};
+use crate::scenario::{IDLE, IDLE_TARGET, SCENARIOS, Scenario};
+use crate::target::{Core, Kind};
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let done = match options.command {
+        Some(Task::Bare { port, envelope }) => bare::serve(port, envelope).map(|()| true),
+        Some(Task::SelfTest) => self_test::run().map(|()| true),
+        // `cargo test --all-targets` starts a bench too, without this word: then there is no time to measure.
+        None if !options.bench => self_test::run().map(|()| true),
+        None => measure(&options),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("fanout: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what the options ask for; false if a message was lost, doubled or out of order.
+fn measure(options: &Options) -> io::Result<bool> {
+    for name in &options.scenarios {
+        if name != IDLE && SCENARIOS.iter().all(|scenario| scenario.name != name) {
+            let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            let known = names.join(", ");
+            return Err(io::Error::other(format!(
+                "no scenario {name}: {known}, {IDLE}"
+            )));
+        }
+    }
+    let chosen =
+        |name| options.scenarios.is_empty() || options.scenarios.iter().any(|one| one == name);
+    // The load's naps shall end when they are over, not when it suits the kernel.
+    rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
+    let descriptors = target::raise_descriptors()?;
+    let broker = match &options.server {
+        None => Kind::Broker,
+        Some(url) => {
+            let (address, path) = target::parse_url(url)?;
+            Kind::Running {
+                address,
+                path,
+                pid: options.pid,
+            }
+        }
+    };
+    let mut report = Report {
+        pinned: target::pin(Core::Load),
+        ..Report::default()
+    };
+    if !options.json {
+        report::print_head(report.pinned);
+    }
+    for scenario in SCENARIOS.iter().filter(|scenario| chosen(scenario.name)) {
+        let comparison = compare(options, &broker, scenario)?;
+        if !options.json {
+            comparison.print();
+        }
+        report.scenarios.push(comparison);
+    }
+    if chosen(IDLE) {
+        let most = usize::try_from(descriptors)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(600);
+        let idle = measure_idle(options, &broker, options.idle.min(most))?;
+        if !options.json {
+            idle.print();
+        }
+        report.idle = Some(idle);
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    Ok(report.faultless())
+}
+
+/// Rounds of both servers in turn. Every other pair goes the other way round, so that a machine that
+/// grows slower or faster favours neither; the broker goes first, since the bare loop's frames shall be as
+/// long as the broker's are.
+fn compare(options: &Options, broker: &Kind, scenario: &Scenario) -> io::Result<Comparison> {
+    let (mut bare_rounds, mut broker_rounds) = (Vec::new(), Vec::new());
+    let mut envelope = message::ENVELOPE;
+    for number in 0..options.rounds() {
+        let order = [Only::Broker, Only::Bare];
+        for turn in 0..order.len() {
+            let which = order[(turn + number as usize) % order.len()];
+            if options.only.is_some_and(|only| only != which) {
+                continue;
+            }
+            if which == Only::Bare {
+                let kind = Kind::Bare { envelope };
+                bare_rounds.push(round::run(&kind, scenario, options.time())?);
+            } else {
+                let round = round::run(broker, scenario, options.time())?;
+                envelope = round.outcome.envelope.unwrap_or(envelope);
+                broker_rounds.push(round);
+            }
+        }
+    }
+    Ok(Comparison::of(scenario, &bare_rounds, &broker_rounds))
+}
+
+fn measure_idle(options: &Options, broker: &Kind, sessions: usize) -> io::Result<Idle> {
+    let mut idle = Idle {
+        sessions,
+        bare: None,
+        broker: None,
+        target: IDLE_TARGET,
+        faults: checker::Faults::default(),
+    };
+    if options.only != Some(Only::Broker) {
+        let (bytes, outcome) = round::idle(
+            &Kind::Bare {
+                envelope: message::ENVELOPE,
+            },
+            sessions,
+        )?;
+        idle.bare = bytes;
+        idle.faults.add(&outcome.faults);
+    }
+    if options.only != Some(Only::Bare) {
+        let (bytes, outcome) = round::idle(broker, sessions)?;
+        idle.broker = bytes;
+        idle.faults.add(&outcome.faults);
+    }
+    Ok(idle)
+}

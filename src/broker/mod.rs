@@ -24,7 +24,7 @@ mod worker;
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -54,6 +54,16 @@ use shards::Shards;
 #[derive(Clone)]
 pub struct Broker {
     node: Arc<Node>,
+}
+
+/// A [`Broker`] that may be gone.
+pub struct WeakBroker(Weak<Node>);
+
+impl WeakBroker {
+    /// The broker, while anything keeps it.
+    pub fn upgrade(&self) -> Option<Broker> {
+        self.0.upgrade().map(|node| Broker { node })
+    }
 }
 
 /// What a broker is built with.
@@ -114,6 +124,11 @@ impl Broker {
                 settings,
             }),
         }
+    }
+
+    /// A handle that does not keep the broker alive.
+    pub fn downgrade(&self) -> WeakBroker {
+        WeakBroker(Arc::downgrade(&self.node))
     }
 
     /// Makes the current thread, which must run an actix system, one of the broker's workers. A

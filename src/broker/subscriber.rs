@@ -129,6 +129,18 @@ impl Subscriber {
         self.mark();
     }
 
+    /// Writes an answer that opens nothing, and ends.
+    pub fn open_refused(self: &Rc<Self>, answer: Bytes) {
+        let mut outbox = self.outbox.borrow_mut();
+        let dropped = outbox.clear();
+        self.turn.metrics.dropped(DropReason::Closed, dropped as u64);
+        outbox.push_first(answer);
+        drop(outbox);
+        self.clear(flag::CORKED);
+        self.set(flag::CLOSING);
+        self.mark();
+    }
+
     /// Queues a frame that is no message and is never dropped.
     pub fn send(self: &Rc<Self>, frame: Bytes) {
         if self.is_ending() {
@@ -221,6 +233,7 @@ impl Subscriber {
             return;
         }
         let mut outbox = self.outbox.borrow_mut();
+        let was_waiting = outbox.waiting_since().is_some();
         let flushed = outbox.flush(&*self.wire, now);
         let (len, waiting) = (outbox.len(), outbox.waiting_since());
         drop(outbox);
@@ -228,6 +241,9 @@ impl Subscriber {
         match flushed.end {
             FlushEnd::Empty => {
                 self.clear(flag::QUEUED);
+                if was_waiting {
+                    self.wire.drained();
+                }
                 if self.has(flag::CLOSING) {
                     self.wire.shut_writing();
                 }

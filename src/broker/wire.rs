@@ -22,6 +22,9 @@ pub trait Wire {
     /// Asks that `Subscriber::writable` be called once the connection takes bytes again.
     fn want_writable(&self);
 
+    /// Says that all that waited has been written: a session that was held back may be read again.
+    fn drained(&self) {}
+
     /// Says that nothing will be written any more; the peer may still send.
     fn shut_writing(&self);
 

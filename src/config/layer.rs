@@ -8,10 +8,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 
+/// What the source of a built-in default begins with.
+pub(super) const BUILT_IN: &str = "built-in defaults";
 /// What the source of an environment variable's value begins with.
 const ENVIRONMENT: &str = "environment ";
 /// What the source of a command-line option's value begins with.
 const OPTION: &str = "--";
+
+/// The name that every layer's values stand below while layers are merged.
+const ROOT: &str = "root";
 
 /// The values that come from one place.
 #[derive(Clone, Debug)]
@@ -83,9 +88,24 @@ impl Source for Layer {
         Box::new(self.clone())
     }
 
+    // Below a name of its own: what stands at the very top would be read as a path, and a key
+    // with dots or brackets in it is just an unknown key.
     fn collect(&self) -> Result<Map<String, Value>, MergeError> {
-        Ok(self.0.clone())
+        Ok(Map::from_iter([(ROOT.to_owned(), self.0.clone().into())]))
     }
+}
+
+/// All layers as one; each yields to the next.
+pub(super) fn merge(layers: &[Layer]) -> Result<Value, MergeError> {
+    let mut merged = ::config::Config::builder();
+    for layer in layers {
+        merged = merged.add_source(layer.clone());
+    }
+    let root = match merged.build()?.cache.kind {
+        ValueKind::Table(mut tables) => tables.remove(ROOT),
+        _ => None,
+    };
+    Ok(root.unwrap_or_default())
 }
 
 /// Whether the value was given as bare text, in which numbers, booleans and lists have no mark of

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::layer::Layer;
+use super::layer::{BUILT_IN, Layer};
 use super::paths::Paths;
 use super::reader::{Reader, Section};
 use super::topics::{read_endpoints, read_rules};
@@ -71,7 +71,7 @@ where
 {
     let environment: BTreeMap<String, String> = input.environment.into_iter().collect();
     let mut notes = Vec::new();
-    let mut layers = vec![Layer::toml(Path::new("built-in defaults"), DEFAULTS)?];
+    let mut layers = vec![Layer::toml(Path::new(BUILT_IN), DEFAULTS)?];
     let named = environment
         .get("FANFARE_CONFIG")
         .filter(|name| !name.is_empty());
@@ -110,6 +110,7 @@ where
     }
     let config = read_layers(layers, &environment)?;
     notes.extend(shadowed(&config.topics));
+    notes.extend(unguarded(&config));
     Ok(Loaded { config, notes })
 }
 
@@ -192,6 +193,16 @@ fn say_who_may(root: &mut Section<'_>, server: &Server, auth: Option<&Auth>, api
         format!("{}, which others can reach, and {missing}", server.listen),
         r##"say who may, were it [auth] with anonymous = { subscribe = ["#"] }, or listen on 127.0.0.1"##,
     );
+}
+
+/// What is open, or closed, for want of a word on it.
+fn unguarded(config: &Config) -> Option<String> {
+    let note = match (&config.auth, config.api.keys.is_empty()) {
+        (None, _) => "no [auth]: anyone on this machine may subscribe and publish (development)",
+        (Some(_), true) => "no [[api.key]]: the HTTP API answers on loopback only",
+        (Some(_), false) => return None,
+    };
+    Some(note.to_owned())
 }
 
 /// Rules that never apply, since an earlier one matches all that they match.

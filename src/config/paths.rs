@@ -21,19 +21,24 @@ impl Paths {
         let path = section.read("path", kinds::path)?;
         let remedy = "a path of its own would do";
         if is_reserved(&path) {
-            section.refuse(
-                "path",
-                format!("{path:?}, which is the broker's own"),
-                remedy,
-            );
-        } else if let Some(owner) = self.0.get(&path) {
-            section.refuse(
-                "path",
-                format!("{path:?}, which is that of {owner}"),
-                remedy,
-            );
-        } else {
-            self.0.insert(path.clone(), section.path().to_owned());
+            let found = format!("{path:?}, which is the broker's own");
+            section.refuse("path", found, remedy);
+            return Some(path);
+        }
+        let own = section.path().to_owned();
+        match self.0.get(&path) {
+            None => {
+                self.0.insert(path.clone(), own);
+            }
+            // Nobody wrote this one: what was written in its way is at fault.
+            Some(owner) if section.is_built_in("path") => {
+                let found = format!("{path:?}, which is that of {own}");
+                section.refuse_elsewhere(&format!("{owner}.path"), found, remedy);
+            }
+            Some(owner) => {
+                let found = format!("{path:?}, which is that of {owner}");
+                section.refuse("path", found, remedy);
+            }
         }
         Some(path)
     }

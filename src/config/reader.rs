@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ::config::{Map, Value, ValueKind};
 
 use super::Fault;
-use super::layer::{Layer, is_bare_text};
+use super::layer::{BUILT_IN, Layer, is_bare_text, merge};
 use super::suggest::suggest;
 
 /// What a value must be: the checked value, or what would do in its place.
@@ -45,18 +45,10 @@ impl Reader {
 
     /// All layers merged, to take sections from.
     pub(super) fn root(&mut self) -> Option<Section<'_>> {
-        let mut merged = ::config::Config::builder();
-        for layer in &self.layers {
-            merged = merged.add_source(layer.clone());
-        }
-        match merged.build() {
-            Ok(merged) => self.open(String::new(), merged.cache, ""),
+        match merge(&self.layers) {
+            Ok(root) => self.open(String::new(), root, ""),
             Err(error) => {
-                self.refuse(
-                    "",
-                    error.to_string(),
-                    "well-formed keys are needed".to_owned(),
-                );
+                self.refuse("", error.to_string(), "other values are needed".to_owned());
                 None
             }
         }
@@ -245,6 +237,17 @@ impl Section<'_> {
         let source = self.source.clone();
         self.reader.sources.entry(path.clone()).or_insert(source);
         self.reader.refuse(&path, found.into(), remedy.into());
+    }
+
+    /// Says that a key of another section cannot be as it is.
+    pub(super) fn refuse_elsewhere(&mut self, path: &str, found: String, remedy: &str) {
+        self.reader.refuse(path, found, remedy.to_owned());
+    }
+
+    /// Whether the key's value is that of the built-in defaults.
+    pub(super) fn is_built_in(&self, key: &str) -> bool {
+        let source = self.reader.sources.get(&self.join(key));
+        source.is_some_and(|source| source.starts_with(BUILT_IN))
     }
 
     /// Whether nothing is wrong below any of these keys so far.

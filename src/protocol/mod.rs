@@ -10,6 +10,7 @@ mod frame;
 mod json_out;
 mod json_request;
 mod message_reader;
+mod problem;
 mod request;
 mod server_frame;
 mod wire;
@@ -20,6 +21,7 @@ pub use event::{Event, Published};
 pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
 pub use json_request::{parse_json, parse_publish};
 pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
+pub use problem::{PROBLEM_TYPE, Problem, title};
 pub use request::{
     Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
 };

@@ -3,6 +3,7 @@
 mod documents;
 mod faults;
 mod layers;
+mod pairs;
 mod showing;
 
 use std::path::Path;
@@ -92,4 +93,10 @@ fn filters(texts: &[&str]) -> Vec<crate::model::Filter> {
 
 fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
+}
+
+/// What is wrong with config/local.toml of that text, a line for each fault.
+fn told(text: &str) -> Vec<String> {
+    let faults = Place::local(text).faults();
+    faults.iter().map(Fault::to_string).collect()
 }

@@ -1,0 +1,115 @@
+//! WebSocket frames (RFC 6455), as much of them as a load and a yardstick need: walk what was read,
+//! write a header, mask and unmask.
+
+/// A frame of text.
+pub const TEXT: u8 = 1;
+/// A frame that closes the connection.
+pub const CLOSE: u8 = 8;
+/// A ping, to be answered with a pong of the same payload.
+pub const PING: u8 = 9;
+/// The answer to a ping.
+pub const PONG: u8 = 10;
+
+/// The key that masks every frame of the load. It need not be a secret on a loopback device, but it must
+/// not be zero either: unmasking is a part of what a server does for a publish.
+pub const KEY: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
+
+/// Where a frame's parts lie in the bytes that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What kind of frame it is.
+    pub opcode: u8,
+    /// Whether its payload is masked; the key stands in the four bytes before the payload.
+    pub masked: bool,
+    /// Where its payload begins.
+    pub start: usize,
+    /// Where it ends, and the next frame begins.
+    pub end: usize,
+}
+
+/// The frame that begins at `at`, or none where it is not whole yet. Both sides here send only whole
+/// messages without extensions, so a fragment or a reserved bit is an error.
+#[inline]
+pub fn next(bytes: &[u8], at: usize) -> Result<Option<Frame>, &'static str> {
+    let Some(&[first, second, ref rest @ ..]) = bytes.get(at..) else {
+        return Ok(None);
+    };
+    if first & 0xf0 != 0x80 {
+        return Err("a fragment, a reserved bit or no frame at all");
+    }
+    let (size, extra) = match (second & 0x7f, rest) {
+        (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 2),
+        (127, rest) if rest.len() >= 8 => {
+            let size = u64::from_be_bytes(rest[..8].try_into().unwrap());
+            (
+                usize::try_from(size).map_err(|_| "a frame beyond any size")?,
+                8,
+            )
+        }
+        (126 | 127, _) => return Ok(None),
+        (size, _) => (usize::from(size), 0),
+    };
+    let masked = second & 0x80 != 0;
+    let start = at + 2 + extra + if masked { 4 } else { 0 };
+    let end = start.checked_add(size).ok_or("a frame beyond any size")?;
+    if end > bytes.len() {
+        return Ok(None);
+    }
+    Ok(Some(Frame {
+        opcode: first & 0x0f,
+        masked,
+        start,
+        end,
+    }))
+}
+
+/// Appends the header of a whole message; with a key, the frame is announced as masked.
+pub fn put_header(out: &mut Vec<u8>, opcode: u8, size: usize, key: Option<[u8; 4]>) {
+    let masked: u8 = if key.is_some() { 0x80 } else { 0 };
+    out.push(0x80 | opcode);
+    if size < 126 {
+        out.push(masked + size as u8);
+    } else if let Ok(size) = u16::try_from(size) {
+        out.push(masked + 126);
+        out.extend_from_slice(&size.to_be_bytes());
+    } else {
+        out.push(masked + 127);
+        out.extend_from_slice(&(size as u64).to_be_bytes());
+    }
+    out.extend_from_slice(&key.unwrap_or_default()[..if key.is_some() { 4 } else { 0 }]);
+}
+
+/// Appends a masked frame with the payload that the parts make together.
+pub fn put_masked(out: &mut Vec<u8>, opcode: u8, parts: &[&[u8]]) {
+    put_header(
+        out,
+        opcode,
+        parts.iter().map(|part| part.len()).sum(),
+        Some(KEY),
+    );
+    let start = out.len();
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    mask(&mut out[start..], KEY);
+}
+
+/// Masks a payload, or unmasks it: the same thing twice is nothing.
+pub fn mask(payload: &mut [u8], key: [u8; 4]) {
+    let wide = u64::from_ne_bytes([key, key].concat().try_into().unwrap());
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// Unmasks the payload of a frame where it lies.
+pub fn unmask(bytes: &mut [u8], frame: Frame) {
+    if frame.masked {
+        let key = bytes[frame.start - 4..frame.start].try_into().unwrap();
+        mask(&mut bytes[frame.start..frame.end], key);
+    }
+}

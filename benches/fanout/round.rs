@@ -1,0 +1,96 @@
+//! One round: a fresh server, fresh sessions, a stretch of load, and what it cost.
+
+use std::io;
+use std::time::Duration;
+
+use crate::histogram::Histogram;
+use crate::load::{Load, Outcome, Plan};
+use crate::scenario::Scenario;
+use crate::target::{Kind, Target, own_cpu};
+
+/// The load runs for so long before anything counts.
+const WARM_UP: Duration = Duration::from_millis(300);
+/// How long a server may keep still while it owes messages, before they count as lost.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a server may take to come to rest once all sessions are there.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What one round showed.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// Deliveries in a second.
+    pub rate: f64,
+    /// Latencies in nanoseconds.
+    pub latency: Histogram,
+    /// The server's CPU time for one delivery in microseconds, where its process is known.
+    pub cost: Option<f64>,
+    /// The share of its core that the server took.
+    pub server_share: Option<f64>,
+    /// The share of its core that the load took.
+    pub load_share: f64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Measures the speed of one server once.
+pub fn run(kind: &Kind, scenario: &Scenario, time: Duration) -> io::Result<Round> {
+    let sessions = scenario.topics * scenario.subscribers + 1;
+    let target = Target::start(kind, sessions)?;
+    let mut load = Load::open(plan(&target, scenario))?;
+    load.run_for(WARM_UP)?;
+    let (server_before, load_before) = (target.cpu(), own_cpu());
+    let tally = load.run_for(time)?;
+    let load_took = own_cpu() - load_before;
+    let server_took = target
+        .cpu()
+        .zip(server_before)
+        .map(|(after, before)| after - before);
+    // Finish before the server goes: what it still owes counts.
+    let outcome = load.finish()?;
+    let seconds = tally.time.as_secs_f64();
+    Ok(Round {
+        rate: tally.deliveries as f64 / seconds,
+        cost: server_took.map(|took| took * 1e6 / tally.deliveries.max(1) as f64),
+        server_share: server_took.map(|took| took / seconds),
+        load_share: load_took / seconds,
+        latency: tally.latency,
+        outcome,
+    })
+}
+
+/// The memory in bytes that each of so many idle subscribed sessions takes of a server.
+pub fn idle(kind: &Kind, sessions: usize) -> io::Result<(Option<f64>, Outcome)> {
+    let target = Target::start(kind, sessions)?;
+    let before = target.memory();
+    let scenario = Scenario {
+        name: crate::scenario::IDLE,
+        topics: 1,
+        subscribers: sessions,
+        payload: 128,
+        outstanding: 1,
+        target: None,
+    };
+    let mut load = Load::open(Plan {
+        publishers: 0,
+        ..plan(&target, &scenario)
+    })?;
+    load.listen_for(SETTLE)?;
+    let after = target.memory();
+    let each = after
+        .zip(before)
+        .map(|(after, before)| (after - before) / sessions as f64);
+    Ok((each, load.finish()?))
+}
+
+fn plan(target: &Target, scenario: &Scenario) -> Plan {
+    Plan {
+        address: target.address,
+        path: target.path.clone(),
+        topics: scenario.topics,
+        subscribers: scenario.subscribers,
+        publishers: 1,
+        payload: scenario.payload,
+        outstanding: scenario.outstanding,
+        patience: PATIENCE,
+    }
+}

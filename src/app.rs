@@ -1,0 +1,317 @@
+//! The broker as a program: built from a configuration, run until it is told to stop.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_http::{HttpService, Protocol};
+use actix_rt::net::TcpStream;
+use actix_server::{Server, ServerHandle};
+use actix_service::{ServiceFactoryExt, fn_factory, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::web::{self, ServiceConfig};
+use thiserror::Error;
+
+use crate::api::{self, ApiState};
+use crate::auth::Door;
+use crate::broker::{Broker, Rule, Rules, Settings};
+use crate::config::Config;
+use crate::gateway::{Entrance, Gateway, Io, upgrade};
+use crate::history::{Bounds, MemoryStore};
+use crate::metrics::{Metrics, MetricsError};
+use crate::model::Timestamp;
+use crate::shutdown::{Phase, Shutdown};
+
+/// A request's head is to arrive within this.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An answer that is sent while input is unread is given so long to be read, before a reset may
+/// destroy it.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Descriptors that are not for sessions: listeners, files, plain HTTP.
+const RESERVED_DESCRIPTORS: usize = 512;
+
+/// How often the drain looks whether all sessions are gone.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+
+/// A broker that is built and does not listen yet.
+pub struct App {
+    config: Arc<Config>,
+    broker: Broker,
+    routes: Vec<Routes>,
+}
+
+/// Why a broker does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {}", explain(.source))]
+    Listen {
+        /// The address of `server.listen`.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The metrics could not be set up.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] MetricsError),
+    /// Workers did not start, or the server ended by itself.
+    #[error("the server failed: {0}")]
+    Server(#[from] io::Error),
+}
+
+/// A broker that listens: its address is known, nothing is answered yet.
+pub struct Bound {
+    app: App,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl App {
+    /// A broker that does what the configuration says.
+    ///
+    /// # Errors
+    /// [`StartError::Metrics`].
+    pub fn build(config: Config) -> Result<Self, StartError> {
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("FANFARE_REVISION").unwrap_or("unknown"))?;
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        };
+        let store = MemoryStore::new(config.store.memory, crate::app::random, Timestamp::now());
+        let usage = store.clone();
+        let settings = Settings {
+            workers,
+            rules: rules(&config),
+            store: Arc::new(store),
+            max_topics: config.limits.topics,
+            max_replay: config.limits.replay_messages as u64,
+            max_subscriptions: config.session.subscriptions,
+            queue: config.session.queue,
+        };
+        let broker = Broker::new(settings, metrics.clone());
+        let per_topic = config.metrics.per_topic.clone();
+        let seen = broker.downgrade();
+        metrics.on_scrape(Box::new(move |metrics| {
+            let Some(broker) = seen.upgrade() else { return };
+            let usage = usage.usage();
+            metrics.set_history(usage.messages, usage.bytes);
+            metrics.set_topics(broker.topic_count());
+            for shard in 0..broker.workers().1 {
+                metrics.set_mailbox(shard, usize::try_from(broker.queued_for(shard)).unwrap_or(0));
+            }
+            let topics = per_topic.iter().flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
+            let left_out = metrics.set_topic_subscribers(
+                topics.map(|view| (view.topic.to_string(), usize::try_from(view.subscribers).unwrap_or(usize::MAX))),
+            );
+            if left_out > 0 {
+                tracing::warn!(left_out, "metrics.per_topic matches more topics than are shown");
+            }
+        }));
+        Ok(Self { config: Arc::new(config), broker, routes: Vec::new() })
+    }
+
+    /// Adds routes of the program that embeds the broker: they come before the broker's own.
+    #[must_use]
+    pub fn routes(mut self, routes: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
+        self.routes.push(Arc::new(routes));
+        self
+    }
+
+    /// The handle by which the embedding program publishes and asks.
+    pub fn broker(&self) -> Broker {
+        self.broker.clone()
+    }
+
+    /// Listens on the configured address; port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub fn bind(self) -> Result<Bound, StartError> {
+        let address = self.config.server.listen;
+        let bound = listen(address, self.config.server.backlog).and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(|source| StartError::Listen { address, source })?;
+        Ok(Bound { app: self, listener, address })
+    }
+
+    /// Listens and serves until the shutdown.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
+        self.bind()?.run(shutdown).await
+    }
+}
+
+impl Bound {
+    /// The address that is listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The handle by which the embedding program publishes and asks.
+    pub fn broker(&self) -> Broker {
+        self.app.broker()
+    }
+
+    /// Serves until the shutdown: then sessions are sent away over the drain time, and this
+    /// returns.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
+        let Self { app, listener, address } = self;
+        let broker = app.broker.clone();
+        let drain = app.config.server.drain;
+        let server = serve(app, listener, address, &shutdown)?;
+        let handle = server.handle();
+        let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
+        let served = server.await;
+        winding_up.abort();
+        Ok(served?)
+    }
+}
+
+/// Waits for the wish to stop, then for the sessions to go, then stops the server.
+async fn wind_up(server: ServerHandle, broker: Broker, drain: Duration, shutdown: Shutdown) {
+    shutdown.reached(Phase::Draining).await;
+    let started = Instant::now();
+    let drained = async {
+        // The listener stays open: readiness probes and publishers get an answer.
+        while broker.session_count() > 0 && started.elapsed() < drain {
+            actix_rt::time::sleep(DRAIN_CHECK).await;
+        }
+    };
+    tokio::select! {
+        () = drained => {
+            let left = broker.session_count();
+            tracing::info!(took = ?started.elapsed(), left, "drained");
+            server.stop(true).await;
+        }
+        () = shutdown.reached(Phase::Stopping) => {
+            tracing::warn!("asked to stop at once");
+            server.stop(false).await;
+        }
+    }
+}
+
+fn serve(app: App, listener: TcpListener, address: SocketAddr, shutdown: &Shutdown) -> Result<Server, StartError> {
+    let door = Arc::new(Door::from_config(&app.config));
+    let entrance = Entrance {
+        broker: app.broker.clone(),
+        door: Arc::clone(&door),
+        config: Arc::clone(&app.config),
+        shutdown: shutdown.clone(),
+        max_connections: max_connections(app.config.server.max_connections),
+    };
+    let state = ApiState::new(app.broker.clone(), door, shutdown.clone(), Arc::clone(&app.config));
+    let routes = app.routes;
+    let builder = Server::build()
+        .workers(app.broker.settings().workers)
+        .backlog(app.config.server.backlog)
+        .max_concurrent_connections(usize::MAX >> 1)
+        .shutdown_timeout(app.config.server.drain.as_secs().max(1))
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder
+        .listen("fanfare", listener, move || {
+            let entrance = entrance.clone();
+            let state = state.clone();
+            let routes = routes.clone();
+            let stopping = stopping.clone();
+            let upgrade_entrance = entrance.clone();
+            let web_app = move || {
+                let state = state.clone();
+                let routes = routes.clone();
+                actix_web::App::new().configure(move |cfg| {
+                    for route in &routes {
+                        route(cfg);
+                    }
+                    api::configure(cfg, web::Data::new(state.clone()));
+                })
+            };
+            let http = HttpService::build()
+                .keep_alive(Duration::from_secs(75))
+                .client_request_timeout(REQUEST_TIMEOUT)
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                .h1_allow_half_closed(false)
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .upgrade(fn_factory(move || {
+                    let started = Gateway::start(upgrade_entrance.clone());
+                    async move {
+                        let gateway = started.map_err(|error| tracing::error!(%error, "a worker does not start"))?;
+                        Ok::<_, ()>(fn_service(move |(request, framed)| upgrade(gateway.clone(), request, framed)))
+                    }
+                }))
+                .finish(map_config(web_app(), move |()| AppConfig::default()));
+            fn_service(move |stream: TcpStream| async move {
+                // Small frames must not wait for acknowledgements of earlier ones.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection went before it was served");
+                }
+                let peer = stream.peer_addr().ok();
+                Ok((Io::new(stream), Protocol::Http1, peer))
+            })
+            .and_then(http)
+        })?
+        .run();
+    tracing::info!(%address, "listening");
+    Ok(server)
+}
+
+fn rules(config: &Config) -> Rules {
+    let rules = config.topics.iter().map(|rule| Rule {
+        filter: rule.filter.clone(),
+        history: rule.history.as_ref().map(|history| Bounds {
+            messages: history.messages,
+            age: history.age,
+            bytes: history.bytes,
+        }),
+        presence: rule.presence,
+        join_leave: rule.join_leave,
+    });
+    Rules::new(rules.collect())
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart finds its own old connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// How many sessions there may be: as configured, else as the descriptors allow.
+fn max_connections(configured: usize) -> usize {
+    if configured > 0 {
+        return configured;
+    }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let descriptors = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
+}
+
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| Timestamp::now().0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there; stop it, or set server.listen to another port".into(),
+        io::ErrorKind::PermissionDenied => {
+            "this user may not; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE".into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address; check server.listen".into(),
+        _ => error.to_string(),
+    }
+}

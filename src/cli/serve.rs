@@ -1,0 +1,245 @@
+//! `serve`: everything around the broker: its log, its signals, and how it ends.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::Poll;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::configuration::is_source;
+use super::exit::{Exit, Failure};
+use crate::config::{Config, Loaded, LogFormat};
+use crate::shutdown::{self, Shutdown, Trigger};
+use crate::telemetry;
+
+/// How running the broker ended.
+pub type StartResult = Result<(), Box<dyn Error>>;
+
+/// Where the broker says that it listens.
+#[derive(Debug)]
+pub struct Listening(());
+
+impl Listening {
+    /// Logs the address, and prints the page's URL. To be called once connections are taken.
+    pub fn on(self, address: SocketAddr) {
+        tracing::info!(%address, "listening");
+        let mut stdout = io::stdout();
+        let _ = writeln!(stdout, "Fanfare is at {}", page(address)).and_then(|()| stdout.flush());
+    }
+}
+
+/// The URL of the page, for a browser on this machine.
+fn page(mut address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}/")
+}
+
+/// Runs the broker until it is told to stop, and has.
+pub(super) fn run<Start, Running>(loaded: Loaded, start: Start) -> Result<Exit, Failure>
+where
+    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Running: Future<Output = StartResult>,
+{
+    let log = &loaded.config.log;
+    let format = match log.format {
+        LogFormat::Pretty => telemetry::Format::Pretty,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::init(&log.level, format).map_err(Failure::failed)?;
+    say_start(&loaded);
+    let listen = loaded.config.server.listen;
+    match actix::System::new().block_on(attended(loaded.config, start)) {
+        Ok(()) => {
+            tracing::info!("stopped");
+            Ok(Exit::Done)
+        }
+        // Who reads standard error as JSON gets nothing else there.
+        Err(error) if format == telemetry::Format::Json => {
+            tracing::error!(why = explain(&*error, listen), "failed");
+            Ok(Exit::Failed)
+        }
+        Err(error) => Err(Failure::failed(explain(&*error, listen))),
+    }
+}
+
+fn say_start(loaded: &Loaded) {
+    let (version, process) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    tracing::info!(version, process, "starting");
+    for note in &loaded.notes {
+        if is_source(note) {
+            tracing::info!(?note, "configuration");
+        } else {
+            tracing::warn!(?note, "configuration");
+        }
+    }
+    if loaded.config.auth.is_none() {
+        tracing::warn!(
+            "development: without an [auth] section anyone on this machine may publish and subscribe"
+        );
+    }
+}
+
+/// The broker, with signals heard from before it starts until it has ended.
+async fn attended<Start, Running>(config: Config, start: Start) -> StartResult
+where
+    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Running: Future<Output = StartResult>,
+{
+    let (trigger, shutdown) = shutdown::pair();
+    let signals = Signals::new()?;
+    let heard = actix::spawn(signals.obey(trigger));
+    let ended = start(config, shutdown, Listening(())).await;
+    heard.abort();
+    ended
+}
+
+/// The signals that a broker obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The first wish to stop drains, every further one ends at once.
+    async fn obey(mut self, trigger: Trigger) {
+        let mut draining = false;
+        loop {
+            let name = self.next().await;
+            if name == "SIGHUP" {
+                tracing::warn!("SIGHUP is ignored: a changed configuration needs a restart");
+                continue;
+            }
+            if draining {
+                tracing::warn!(signal = name, "stopping at once");
+            } else {
+                tracing::info!(
+                    signal = name,
+                    "draining; the same signal again stops at once"
+                );
+            }
+            draining = true;
+            trigger.fire();
+        }
+    }
+
+    async fn next(&mut self) -> &'static str {
+        poll_fn(|cx| {
+            for (signal, name) in [
+                (&mut self.terminate, "SIGTERM"),
+                (&mut self.interrupt, "SIGINT"),
+                (&mut self.hangup, "SIGHUP"),
+            ] {
+                if signal.poll_recv(cx).is_ready() {
+                    return Poll::Ready(name);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Why the broker did not start or did not go on, and what to do about it where that is known.
+fn explain(error: &(dyn Error + 'static), listen: SocketAddr) -> String {
+    let mut causes = vec![error.to_string()];
+    let mut kind = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !causes.iter().any(|cause| cause.contains(&text)) {
+            causes.push(text);
+        }
+        kind = kind.or(error.downcast_ref().map(io::Error::kind));
+        next = error.source();
+    }
+    let why = causes.join(": ");
+    match kind {
+        Some(io::ErrorKind::AddrInUse) => format!(
+            "{listen} is in use: end what listens there, or choose another port with --listen ({why})"
+        ),
+        Some(io::ErrorKind::PermissionDenied) if listen.port() < 1024 && listen.port() > 0 => {
+            format!(
+                "{listen} may not be listened on: ports below 1024 need CAP_NET_BIND_SERVICE; \
+                 grant it, or choose a higher port with --listen ({why})"
+            )
+        }
+        Some(io::ErrorKind::AddrNotAvailable) => format!(
+            "{listen} cannot be listened on: no interface of this machine has that address ({why})"
+        ),
+        _ => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_s_url_is_one_that_a_browser_here_can_open() {
+        for (address, url) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("0.0.0.0:80", "http://127.0.0.1:80/"),
+            ("[::]:8080", "http://[::1]:8080/"),
+            ("10.0.0.5:9000", "http://10.0.0.5:9000/"),
+        ] {
+            assert_eq!(page(address.parse().unwrap()), url);
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot bind")]
+    struct Bind(#[source] io::Error);
+
+    #[test]
+    fn a_port_that_cannot_be_had_is_explained() {
+        let address: SocketAddr = "127.0.0.1:443".parse().unwrap();
+        for (kind, word) in [
+            (io::ErrorKind::AddrInUse, "in use"),
+            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+            (io::ErrorKind::AddrNotAvailable, "no interface"),
+            (io::ErrorKind::Other, "cannot bind"),
+        ] {
+            let error = Bind(io::Error::from(kind));
+            let told = explain(&error, address);
+            assert!(told.contains(word), "{told}");
+            assert!(told.contains("cannot bind"), "{told}");
+        }
+        let high: SocketAddr = "127.0.0.1:8443".parse().unwrap();
+        let denied = Bind(io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(!explain(&denied, high).contains("1024"));
+    }
+
+    #[test]
+    fn a_broker_that_ends_by_itself_ends_the_command() {
+        let ended = actix::System::new().block_on(attended(
+            Config::default(),
+            |config, shutdown, _listening| async move {
+                assert!(!shutdown.is_draining());
+                let _: u16 = "8080".parse()?;
+                assert_eq!(config.server.listen.port(), 8080);
+                Ok(())
+            },
+        ));
+        assert!(ended.is_ok());
+        let failed = actix::System::new().block_on(attended(
+            Config::default(),
+            |_config, _shutdown, _listening| async { Err("broken".into()) },
+        ));
+        assert_eq!(failed.unwrap_err().to_string(), "broken");
+    }
+}

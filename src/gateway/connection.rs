@@ -1,0 +1,219 @@
+//! The actor of one WebSocket session: it owns its socket, carries out what its client says, and
+//! takes everything with it when it ends.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix::{Actor, ActorContext, Context, StreamHandler};
+use actix_http::ws::{CloseCode as WsCloseCode, CloseReason, Frame, Item};
+use bytes::Bytes;
+
+use crate::auth::Secret;
+use crate::broker::{Ending, Publication, ReplyTo, Subscriber, Worker, refuse};
+use crate::history::Limit;
+use crate::metrics::{Held, Place};
+use crate::model::{Member, Origin, Payload, TopicName};
+use crate::protocol::{
+    Answer, Close, CloseCode, ErrorCode, HistoryQuery, MessageReader, Piece, Refusal, ServerFrame,
+    close_bytes, pong_bytes,
+};
+use crate::session::{Session, Step};
+
+use super::Gateway;
+use super::inbound::Arrivals;
+use super::socket::Socket;
+
+/// What one answer to `history` holds at most; the rest is asked for by `since`.
+const HISTORY_PAGE: Limit = Limit { messages: 1000, bytes: 512 * 1024 };
+
+/// One WebSocket session.
+pub struct Connection {
+    pub(super) session: Session,
+    pub(super) socket: Rc<Socket>,
+    pub(super) subscriber: Rc<Subscriber>,
+    pub(super) worker: Rc<Worker>,
+    pub(super) gateway: Rc<Gateway>,
+    pub(super) reader: MessageReader,
+    /// What an endpoint publishes when the session ends.
+    pub(super) on_leave: Option<(TopicName, String)>,
+    /// The code of the peer's close frame.
+    pub(super) peer_code: Option<u16>,
+    /// Counts as a connection for as long as it is held.
+    pub(super) counted: Option<Held>,
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+}
+
+impl StreamHandler<Arrivals> for Connection {
+    fn handle(&mut self, arrivals: Arrivals, _: &mut Context<Self>) {
+        for frame in arrivals.frames {
+            self.on_frame(frame);
+        }
+        if let Some(fault) = arrivals.fault {
+            self.close(&fault);
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+impl Connection {
+    fn on_frame(&mut self, frame: Frame) {
+        if self.subscriber.is_ending() {
+            // Data after a close is ignored; the answer to ours ends it.
+            if let Frame::Close(reason) = frame {
+                self.peer_code.get_or_insert(code_of(reason.as_ref()));
+                self.socket.peer_closed();
+            }
+            return;
+        }
+        let piece = match frame {
+            Frame::Text(bytes) => Piece::Text(bytes),
+            Frame::Binary(bytes) => Piece::Binary(bytes),
+            Frame::Continuation(Item::FirstText(bytes)) => Piece::FirstText(bytes),
+            Frame::Continuation(Item::FirstBinary(bytes)) => Piece::FirstBinary(bytes),
+            Frame::Continuation(Item::Continue(bytes)) => Piece::Continue(bytes),
+            Frame::Continuation(Item::Last(bytes)) => Piece::Last(bytes),
+            Frame::Ping(payload) => return self.subscriber.send_urgent(pong_bytes(&payload)),
+            Frame::Pong(_) => return self.socket.pong(),
+            Frame::Close(reason) => return self.on_close(reason.as_ref()),
+        };
+        match self.reader.feed(piece) {
+            Ok(Some(message)) => {
+                let step = self.session.on_message(message);
+                self.carry_out(step);
+            }
+            Ok(None) => {}
+            Err(fault) => self.close(&fault),
+        }
+    }
+
+    /// The peer closes: its code is sent back and the connection ends (RFC 6455 §5.5.1).
+    fn on_close(&mut self, reason: Option<&CloseReason>) {
+        let code = code_of(reason);
+        if reason.is_some() && !CloseCode::is_valid_from_peer(code) {
+            return self.close(&Close::new(CloseCode::PROTOCOL_ERROR, "the close code is none that may be sent"));
+        }
+        self.peer_code = Some(code);
+        self.socket.peer_closed();
+        let frame = match reason {
+            Some(_) => close_bytes(CloseCode(code), ""),
+            None => Bytes::from_static(&[0x88, 0]),
+        };
+        self.subscriber.answer_close(frame);
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        let subscriber = &self.subscriber;
+        let reply = |id| ReplyTo::Session { to: Rc::clone(subscriber), id };
+        match step {
+            Step::Publish(id, publication) => {
+                self.worker.publish(publication, Instant::now(), reply(id));
+            }
+            Step::Subscribe(id, ask) => self.worker.subscribe(subscriber, *ask, reply(id)),
+            Step::Unsubscribe(id, filter) => {
+                let member = self.session.member();
+                self.worker.unsubscribe(subscriber, filter.as_ref(), &member, reply(id));
+            }
+            Step::History(id, query) => self.history(id, query),
+            Step::Presence(id, topic) => self.worker.presence(topic, reply(id)),
+            Step::Authenticate(id, token) => self.authenticate(id, &token),
+            Step::Pong(Some(id)) => {
+                subscriber.send_frame(&ServerFrame::Ok { id, answer: &Answer::Pong });
+            }
+            Step::Pong(None) => subscriber.send_frame(&ServerFrame::Pong),
+            Step::Refuse(id, refusal) => refuse(subscriber, id, &refusal),
+            Step::RefuseAndClose(id, refusal, close) => {
+                refuse(subscriber, id, &refusal);
+                self.close(&close);
+            }
+            Step::Close(close) => self.close(&close),
+        }
+    }
+
+    fn history(&self, id: Option<u64>, query: HistoryQuery) {
+        let Some(id) = id else {
+            // Without an id there is no answer to ask for.
+            return;
+        };
+        let asked = query.limit.map_or(HISTORY_PAGE.messages, |limit| limit as usize);
+        let limit = Limit { messages: asked.min(HISTORY_PAGE.messages), ..HISTORY_PAGE };
+        let reply = ReplyTo::Session { to: Rc::clone(&self.subscriber), id: Some(id) };
+        self.worker.history(query.topic, query.since, query.last, limit, reply);
+    }
+
+    fn authenticate(&mut self, id: Option<u64>, token: &Secret) {
+        match self.gateway.door.token(token) {
+            Some(caller) => {
+                self.session.authenticated(caller.user.clone(), caller.access);
+                self.socket.authenticated();
+                if let Some(id) = id {
+                    let answer = Answer::Authenticated { user: caller.user, expires_at: None };
+                    self.subscriber.send_frame(&ServerFrame::Ok { id, answer: &answer });
+                }
+            }
+            None => {
+                self.gateway.metrics.auth_failed(crate::metrics::AuthFailure::Unknown);
+                let refusal = Refusal::new(ErrorCode::Unauthorized, "the token is not known here");
+                refuse(&self.subscriber, id, &refusal);
+                self.close(&Close::new(CloseCode::CREDENTIALS_REFUSED, "the credentials were refused"));
+            }
+        }
+    }
+
+    fn close(&self, close: &Close) {
+        self.subscriber.close(close, Ending::Orderly, Instant::now());
+    }
+
+    fn member(&self) -> Member {
+        self.session.member()
+    }
+}
+
+impl Drop for Connection {
+    /// Whatever ended the session: what it held is released here, a panic included.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.gateway.metrics.panicked(Place::Session);
+        }
+        self.subscriber.kill();
+        self.worker.detach(&self.subscriber, &self.member());
+        if let Some((topic, text)) = self.on_leave.take() {
+            let publication = endpoint_text(topic, text);
+            self.worker.publish(publication, Instant::now(), ReplyTo::Nobody);
+        }
+        if self.counted.is_none() {
+            // It never opened: it was counted as refused.
+            self.gateway.forget(self.subscriber.id());
+            return;
+        }
+        let by_server = self.subscriber.closed_with().map(|(code, _)| code.0);
+        let code = by_server.or(self.peer_code).unwrap_or(CloseCode::ABNORMAL.0);
+        self.gateway.metrics.disconnected(code);
+        self.gateway.forget(self.subscriber.id());
+        tracing::debug!(session = %self.subscriber.id(), code, "session ended");
+    }
+}
+
+/// A text that an endpoint publishes of its own.
+pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
+    Publication {
+        topic,
+        payload: Payload::text(text),
+        key: None,
+        user: None,
+        publisher: None,
+        origin: Origin::Internal,
+    }
+}
+
+fn code_of(reason: Option<&CloseReason>) -> u16 {
+    reason.map_or(CloseCode::NO_STATUS.0, |reason| match reason.code {
+        WsCloseCode::Other(code) => code,
+        known => known.into(),
+    })
+}

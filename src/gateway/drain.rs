@@ -1,0 +1,51 @@
+//! Winding up: a worker's sessions are closed one after the other, spread over the drain time.
+
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::broker::{Ending, Subscriber};
+use crate::protocol::{Close, CloseCode};
+use crate::shutdown::Phase;
+
+use super::{Gateway, random};
+
+/// Sessions are told to go in steps of this length.
+const STEP: Duration = Duration::from_millis(10);
+
+/// Closing takes this part of the drain time; the rest is for what is queued to be written.
+const CLOSING_PART: f64 = 0.8;
+
+/// Waits for the wish to stop, then closes every session of this worker.
+pub async fn run(gateway: Weak<Gateway>) {
+    let Some(shutdown) = gateway.upgrade().map(|g| g.entrance.shutdown.clone()) else { return };
+    shutdown.reached(Phase::Draining).await;
+    let Some(gateway) = gateway.upgrade() else { return };
+    let time = gateway.entrance.config.server.drain;
+    let started = Instant::now();
+    let sessions: Vec<Rc<Subscriber>> = gateway.sessions.borrow().values().cloned().collect();
+    tracing::info!(sessions = sessions.len(), ?time, "closing sessions");
+    let total = sessions.len();
+    for (index, session) in sessions.into_iter().enumerate() {
+        let due = time.mul_f64(CLOSING_PART * index as f64 / total.max(1) as f64);
+        if due > started.elapsed() + STEP {
+            actix_rt::time::sleep_until((started + due).into()).await;
+        }
+        send_away(&session, time);
+    }
+    // Those whose handshake was under way when the wish came.
+    while started.elapsed() < time {
+        let late: Vec<Rc<Subscriber>> = gateway.sessions.borrow().values().cloned().collect();
+        if late.is_empty() {
+            return;
+        }
+        late.iter().for_each(|session| send_away(session, time));
+        actix_rt::time::sleep(STEP).await;
+    }
+}
+
+fn send_away(session: &Rc<Subscriber>, time: Duration) {
+    // Reconnecting is spread over the drain time, lest all come back at once.
+    let after = time.mul_f64(random() as f64 / u64::MAX as f64);
+    let close = Close::new(CloseCode::GOING_AWAY, "the server is going away").after(after);
+    session.close(&close, Ending::Orderly, Instant::now());
+}

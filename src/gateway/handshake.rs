@@ -1,0 +1,293 @@
+//! What a request for an upgrade asks, and whether it may have it: read before anything is done.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::auth::{Caller, Door, Facts, is_credential_offer};
+use crate::config::{Config, Endpoint};
+use crate::metrics::{AuthFailure, Refusal as Reason};
+use crate::model::{Filter, TopicName};
+use crate::protocol::{ErrorCode, Refusal, WireFormat};
+
+/// Everything a session is opened with.
+pub struct Plan {
+    /// What will be spoken.
+    pub format: WireFormat,
+    /// The subprotocol to name in the answer: one that was offered.
+    pub subprotocol: Option<&'static str>,
+    /// What to subscribe to before the answer.
+    pub filters: Vec<Filter>,
+    /// How much of it to replay.
+    pub last: Option<u64>,
+    /// Whether its own messages come back to it.
+    pub echo: bool,
+    /// Where a raw session publishes.
+    pub publish_to: Option<TopicName>,
+    /// Who it is.
+    pub caller: Caller,
+    /// The configured endpoint that it came by.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// A request as the handshake sees it.
+pub struct Ask<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Whether it is HTTP/1.1.
+    pub is_http_11: bool,
+    /// The path.
+    pub path: &'a str,
+    /// The query.
+    pub query: Option<&'a str>,
+    /// All headers.
+    pub headers: Vec<(&'a str, &'a [u8])>,
+    /// Where it comes from.
+    pub peer: Option<IpAddr>,
+}
+
+/// A handshake that is refused: what is answered, and what is counted.
+#[derive(Debug)]
+pub struct Refused {
+    /// The status, where it is not the one of the refusal's code.
+    pub status: u16,
+    /// Why, and what would do.
+    pub refusal: Refusal,
+    /// The label of the counter.
+    pub reason: Reason,
+    /// Which credentials failed, if it was them.
+    pub auth_failure: Option<AuthFailure>,
+    /// Headers that the status asks for.
+    pub headers: Vec<(&'static str, &'static str)>,
+}
+
+impl Refused {
+    /// Refuses with the status of the code.
+    pub fn new(reason: Reason, refusal: Refusal) -> Self {
+        Self {
+            status: refusal.code.http_status(),
+            refusal,
+            reason,
+            auth_failure: None,
+            headers: Vec::new(),
+        }
+    }
+
+    fn with_status(mut self, status: u16, headers: &[(&'static str, &'static str)]) -> Self {
+        self.status = status;
+        self.headers.extend_from_slice(headers);
+        self
+    }
+}
+
+impl Ask<'_> {
+    /// The value of a header that stands there once.
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The key that the answer must prove to have read (RFC 6455 §4.2.1).
+    pub fn key(&self) -> Option<&[u8]> {
+        self.header("sec-websocket-key")
+    }
+
+    /// Checks everything that does not need the broker.
+    ///
+    /// # Errors
+    /// What is wrong with it, as HTTP tells it.
+    pub fn plan(&self, config: &Config, door: &Door) -> Result<Plan, Refused> {
+        let endpoint = config.endpoints.iter().find(|endpoint| endpoint.path == self.path);
+        if endpoint.is_none() && self.path != config.websocket.path {
+            let refusal = Refusal::new(
+                ErrorCode::NotFound,
+                format!("there is no WebSocket at this path; try {}", config.websocket.path),
+            );
+            return Err(Refused::new(Reason::NotFound, refusal));
+        }
+        self.check_upgrade()?;
+        let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
+        let caller = door.session(&facts).map_err(|denied| {
+            let mut refused = Refused::new(denied.reason(), denied.refusal());
+            refused.auth_failure = denied.auth_failure();
+            refused
+        })?;
+        let (format, subprotocol) = choose(&facts.offers, endpoint.is_some())?;
+        let mut plan = match endpoint {
+            Some(endpoint) => Plan {
+                format,
+                subprotocol,
+                filters: vec![Filter::from(endpoint.topic.clone())],
+                last: Some(endpoint.last as u64),
+                echo: true,
+                publish_to: Some(endpoint.topic.clone()),
+                caller,
+                endpoint: Some(endpoint.clone()),
+            },
+            None => Plan {
+                format,
+                subprotocol,
+                filters: Vec::new(),
+                last: None,
+                echo: true,
+                publish_to: None,
+                caller,
+                endpoint: None,
+            },
+        };
+        if plan.endpoint.is_none() {
+            plan.read_query(self.query.unwrap_or_default())?;
+        }
+        plan.check_rights()?;
+        Ok(plan)
+    }
+
+    /// RFC 6455 §4.2.1, and what actix-http lets through to an upgrade service.
+    fn check_upgrade(&self) -> Result<(), Refused> {
+        let not_upgrade = |message: &'static str| Refused::new(Reason::NotUpgrade, bad_request(message));
+        if self.method != "GET" {
+            let refusal = bad_request("a WebSocket is opened with GET");
+            return Err(Refused::new(Reason::NotUpgrade, refusal).with_status(405, &[("Allow", "GET")]));
+        }
+        if !self.is_http_11 {
+            return Err(not_upgrade("a WebSocket is opened with HTTP/1.1"));
+        }
+        if self.header("host").is_none_or(<[u8]>::is_empty) {
+            return Err(not_upgrade("the header Host is missing, or stands there twice"));
+        }
+        if !self.lists("upgrade", "websocket") || !self.lists("connection", "upgrade") {
+            let refusal = bad_request("this path speaks WebSocket: send 'Connection: Upgrade' and 'Upgrade: websocket'");
+            return Err(Refused::new(Reason::NotUpgrade, refusal)
+                .with_status(426, &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]));
+        }
+        if self.header("sec-websocket-version") != Some(b"13") {
+            let refusal = bad_request("version 13 of the WebSocket protocol is spoken: send 'Sec-WebSocket-Version: 13'");
+            return Err(Refused::new(Reason::NotUpgrade, refusal)
+                .with_status(426, &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]));
+        }
+        let is_key = |key: &[u8]| {
+            use base64::Engine;
+            base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|key| key.len() == 16)
+        };
+        if !self.key().is_some_and(is_key) {
+            return Err(not_upgrade("Sec-WebSocket-Key must stand there once: 16 bytes in base64"));
+        }
+        if self.header("content-length").is_some_and(|len| len != b"0") || self.header("transfer-encoding").is_some() {
+            return Err(not_upgrade("a request that opens a WebSocket has no body"));
+        }
+        Ok(())
+    }
+
+    /// Whether a header that is a list names that token, in any case.
+    fn lists(&self, name: &str, token: &str) -> bool {
+        self.headers
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+            .flat_map(|value| value.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(token))
+    }
+}
+
+impl Plan {
+    /// `?topic=F` (repeatable), `last`, `echo`, `publish`. `token` was read before; what is not
+    /// named here is not ours.
+    fn read_query(&mut self, query: &str) -> Result<(), Refused> {
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "topic" => {
+                    let text = decode("topic", value)?;
+                    let filter = Filter::new(&text).map_err(|e| invalid_topic("topic", &e))?;
+                    if !self.filters.contains(&filter) {
+                        self.filters.push(filter);
+                    }
+                }
+                "publish" => {
+                    let text = decode("publish", value)?;
+                    self.publish_to = Some(TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?);
+                }
+                "last" => {
+                    let last = value.parse().map_err(|_| malformed("'last' is a whole number, as in ?last=30"))?;
+                    self.last = Some(last);
+                }
+                "echo" => {
+                    self.echo = match value {
+                        "true" => true,
+                        "false" => false,
+                        _ => return Err(malformed("'echo' is true or false")),
+                    };
+                }
+                _ => {}
+            }
+        }
+        if self.publish_to.is_none()
+            && let [only] = self.filters.as_slice()
+        {
+            self.publish_to = only.as_name();
+        }
+        Ok(())
+    }
+
+    fn check_rights(&self) -> Result<(), Refused> {
+        let denied = self.filters.iter().find(|filter| !self.caller.access.may_subscribe(filter));
+        match denied {
+            Some(filter) if self.caller.must_authenticate => Err(Refused::new(
+                Reason::Credentials,
+                Refusal::new(
+                    ErrorCode::Unauthorized,
+                    format!("subscribing to '{filter}' needs credentials; send a token with the request"),
+                ),
+            )),
+            Some(filter) => Err(Refused::new(
+                Reason::Forbidden,
+                Refusal::new(
+                    ErrorCode::Forbidden,
+                    format!("this session may not subscribe to '{filter}'; ask for a topic that its credentials grant"),
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first offer that is known. A configured endpoint always speaks raw, and says so only to
+/// those who offered it.
+fn choose(offers: &[&str], is_endpoint: bool) -> Result<(WireFormat, Option<&'static str>), Refused> {
+    let known: &[WireFormat] = if is_endpoint { &[WireFormat::Raw] } else { &[WireFormat::Json, WireFormat::Raw] };
+    let mut real = offers.iter().filter(|offer| !is_credential_offer(offer)).peekable();
+    if real.peek().is_none() {
+        return Ok((if is_endpoint { WireFormat::Raw } else { WireFormat::Json }, None));
+    }
+    real.find_map(|offer| known.iter().find(|format| format.subprotocol() == *offer))
+        .map(|format| (*format, Some(format.subprotocol())))
+        .ok_or_else(|| {
+            let names: Vec<&str> = known.iter().map(|format| format.subprotocol()).collect();
+            malformed(format!(
+                "none of the subprotocols offered is spoken here; offer one of {}, or none",
+                names.join(", ")
+            ))
+        })
+}
+
+fn decode<'a>(name: &str, value: &'a str) -> Result<Cow<'a, str>, Refused> {
+    percent_decode_str(value)
+        .decode_utf8()
+        .map_err(|_| malformed(format!("'{name}' is not valid UTF-8 once its %XX are decoded")))
+}
+
+fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, message)
+}
+
+fn malformed(message: impl Into<Cow<'static, str>>) -> Refused {
+    Refused::new(Reason::Malformed, bad_request(message))
+}
+
+fn invalid_topic(name: &str, error: &crate::model::TopicError) -> Refused {
+    Refused::new(Reason::InvalidTopic, Refusal::invalid_topic(name, error))
+}

@@ -1,0 +1,153 @@
+//! Where clients come in: WebSocket sessions that own their sockets, and server-sent events.
+
+mod connection;
+mod drain;
+mod handshake;
+mod inbound;
+mod io;
+mod refusal;
+mod socket;
+mod upgrade;
+mod wheel;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::Door;
+use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError};
+use crate::config::Config;
+use crate::metrics::{Held, Metrics, Protocol, Refusal as Reason, Transport};
+use crate::model::{SessionId, Timestamp};
+use crate::protocol::{ErrorCode, Refusal, WireFormat};
+use crate::session::Limits;
+use crate::shutdown::Shutdown;
+
+pub use io::{Io, KillSwitch};
+pub use upgrade::upgrade;
+
+use handshake::Refused;
+use socket::{Timing, Watch};
+
+/// What all workers' gateways share.
+#[derive(Clone)]
+pub struct Entrance {
+    /// The broker.
+    pub broker: Broker,
+    /// Who may come in.
+    pub door: Arc<Door>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Says when to wind up.
+    pub shutdown: Shutdown,
+    /// Sessions there may be.
+    pub max_connections: usize,
+}
+
+/// One worker's gateway.
+pub struct Gateway {
+    entrance: Entrance,
+    door: Arc<Door>,
+    worker: Rc<Worker>,
+    metrics: Metrics,
+    watch: Rc<Watch>,
+    limits: Rc<Limits>,
+    sessions: RefCell<HashMap<SessionId, Rc<Subscriber>>>,
+}
+
+impl Gateway {
+    /// The gateway of this thread, which becomes a worker of the broker.
+    ///
+    /// # Errors
+    /// See [`Broker::enter`].
+    pub fn start(entrance: Entrance) -> Result<Rc<Self>, WorkerError> {
+        let worker = entrance.broker.enter()?;
+        let config = &entrance.config;
+        let metrics = entrance.broker.metrics().clone();
+        let watch = Watch {
+            wheel: wheel::start(),
+            timing: Timing {
+                heartbeat: config.heartbeat.interval,
+                timeout: config.heartbeat.timeout,
+                write: config.session.write_timeout,
+                auth: entrance.door.auth_timeout(),
+            },
+            worker_metrics: metrics.worker(worker.shard()),
+            metrics: metrics.clone(),
+        };
+        let limits = Limits {
+            message_bytes: config.limits.message_bytes,
+            protocol_errors: config.limits.protocol_errors,
+        };
+        let gateway = Rc::new(Self {
+            door: Arc::clone(&entrance.door),
+            worker,
+            metrics,
+            watch: Rc::new(watch),
+            limits: Rc::new(limits),
+            sessions: RefCell::default(),
+            entrance,
+        });
+        actix_rt::spawn(drain::run(Rc::downgrade(&gateway)));
+        Ok(gateway)
+    }
+
+    /// Whether a new session may come in at all.
+    fn admit(&self) -> Result<(), Refused> {
+        if self.entrance.shutdown.is_draining() {
+            let wait = self.entrance.config.server.drain.max(Duration::from_secs(1));
+            let refusal = Refusal::new(ErrorCode::Unavailable, "the server is going away; connect again after a moment");
+            return Err(Refused::new(Reason::Draining, refusal.retry_after(wait)));
+        }
+        if self.entrance.broker.session_count() >= self.entrance.max_connections {
+            let refusal = Refusal::new(
+                ErrorCode::Unavailable,
+                "there are as many sessions as server.max_connections allows; try again later",
+            );
+            return Err(Refused::new(Reason::Full, refusal.retry_after(Duration::from_secs(5))));
+        }
+        Ok(())
+    }
+
+    /// Enters a session into the directories, until [`Gateway::forget`].
+    fn remember(&self, subscriber: &Rc<Subscriber>, address: Option<IpAddr>) {
+        let (id, format) = (subscriber.id(), subscriber.format());
+        self.sessions.borrow_mut().insert(id, Rc::clone(subscriber));
+        self.entrance.broker.register(SessionCard { session: id, format, address, since: Timestamp::now() });
+    }
+
+    /// Counts a session as connected for as long as what is returned is held.
+    fn count(&self, format: WireFormat) -> Held {
+        let (transport, protocol) = match format {
+            WireFormat::Json => (Transport::WebSocket, Protocol::Json),
+            WireFormat::Raw => (Transport::WebSocket, Protocol::Raw),
+            WireFormat::Sse => (Transport::Sse, Protocol::Sse),
+        };
+        self.metrics.connected(transport, protocol)
+    }
+
+    /// Strikes a session out of the directories.
+    fn forget(&self, session: SessionId) {
+        self.sessions.borrow_mut().remove(&session);
+        self.entrance.broker.deregister(session);
+    }
+
+    fn refused(&self, refused: &Refused) {
+        self.metrics.handshake_refused(refused.reason);
+        if let Some(failure) = refused.auth_failure {
+            self.metrics.auth_failed(failure);
+        }
+    }
+}
+
+/// A random number for names and for spreading.
+fn random() -> u64 {
+    // Without a source of randomness the process could not name sessions apart.
+    getrandom::u64().unwrap_or_else(|_| {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(std::time::Instant::now())
+    })
+}

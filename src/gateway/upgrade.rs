@@ -1,0 +1,188 @@
+//! The upgrade service: from a request that asks for a WebSocket to a session that owns the socket.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix::{Actor, AsyncContext};
+use actix_codec::Framed;
+use actix_http::{Request, h1, ws};
+use bytes::{BufMut, BytesMut};
+use tokio::sync::oneshot;
+
+use crate::broker::{Reply, ReplyTo, Subscriber};
+use crate::metrics::Refusal as Reason;
+use crate::model::SessionId;
+use crate::protocol::{
+    ErrorCode, MessageReader, Refusal, ServerFrame, Subscribe, SubscribeOk, control_bytes,
+};
+use crate::session::{Profile, Session};
+
+use super::connection::{Connection, endpoint_text};
+use super::handshake::{Ask, Plan, Refused};
+use super::inbound::Frames;
+use super::io::Io;
+use super::socket::Socket;
+use super::{Gateway, random, refusal};
+
+/// What the server calls itself.
+const SERVER: &str = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
+
+/// Answers a request for an upgrade: opens a session, or refuses with a whole HTTP answer.
+///
+/// actix-http sends everything here that asks for any upgrade, whatever its method and path.
+pub async fn upgrade(gateway: Rc<Gateway>, request: Request, framed: Framed<Io, h1::Codec>) -> Result<(), Infallible> {
+    let parts = framed.into_parts();
+    // Answers to requests that were pipelined before this one.
+    let earlier = parts.write_buf;
+    let plan = read(&gateway, &request);
+    let (plan, accept) = match plan {
+        Ok(plan) => plan,
+        Err(refused) => {
+            gateway.refused(&refused);
+            refusal::send(parts.io, &earlier, &refused).await;
+            return Ok(());
+        }
+    };
+    let peer = request.head().peer_addr.map(|address| address.ip());
+    // The request pins the connection's read buffer: it goes before the session begins.
+    drop(request);
+    // From here on the socket is polled by its session, and ended by it.
+    parts.io.kill_switch().forget_task();
+    let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
+    let id = SessionId(random());
+    let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
+    let subscriber = gateway.worker.attach(id, plan.format, wire);
+    gateway.remember(&subscriber, peer);
+    let on_leave = plan.endpoint.as_ref().and_then(|e| Some((e.topic.clone(), e.on_leave.clone()?)));
+    let on_join = plan.endpoint.as_ref().and_then(|e| Some((e.topic.clone(), e.on_join.clone()?)));
+    let must_authenticate = plan.caller.must_authenticate;
+    let session = Session::new(
+        Profile {
+            format: plan.format,
+            id,
+            user: plan.caller.user.clone(),
+            access: plan.caller.access.clone(),
+            must_authenticate,
+            publish_to: plan.publish_to.clone(),
+            max_chars: plan.endpoint.as_ref().and_then(|e| e.max_chars),
+        },
+        Rc::clone(&gateway.limits),
+    );
+    // From here on dropping it takes back whatever the session got.
+    let mut connection = Connection {
+        session,
+        socket: Rc::clone(&socket),
+        subscriber: Rc::clone(&subscriber),
+        worker: Rc::clone(&gateway.worker),
+        gateway: Rc::clone(&gateway),
+        reader: MessageReader::new(gateway.entrance.config.websocket.max_message),
+        on_leave: None,
+        peer_code: None,
+        counted: None,
+    };
+    let mut first = BytesMut::from(&earlier[..]);
+    match subscribe_all(&connection, &plan).await {
+        Ok(subscriptions) => {
+            connection.counted = Some(gateway.count(plan.format));
+            put_accept(&mut first, &accept, plan.subprotocol);
+            let welcome = welcome(&gateway, &connection.session, &subscriber, &subscriptions);
+            if let Some(welcome) = control_bytes(plan.format, &welcome) {
+                first.put(welcome);
+            }
+            subscriber.open(first.freeze());
+            socket.serve(&subscriber, must_authenticate);
+            connection.on_leave = on_leave;
+            if let Some((topic, text)) = on_join {
+                let publication = endpoint_text(topic, text);
+                gateway.worker.publish(publication, Instant::now(), ReplyTo::Nobody);
+            }
+            tracing::debug!(session = %id, format = ?plan.format, "session opened");
+        }
+        Err(refused) => {
+            gateway.refused(&refused);
+            first.put_slice(refusal::answer(&refused).as_bytes());
+            subscriber.open_refused(first.freeze());
+        }
+    }
+    let max_frame = gateway.entrance.config.websocket.max_frame.min(gateway.entrance.config.websocket.max_message);
+    let frames = Frames::new(socket, subscriber, Rc::clone(&gateway.worker), max_frame, &parts.read_buf);
+    Connection::create(|ctx| {
+        ctx.add_stream(frames);
+        connection
+    });
+    Ok(())
+}
+
+/// Checks the request against configuration and door.
+fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refused> {
+    let head = request.head();
+    let ask = Ask {
+        method: head.method.as_str(),
+        is_http_11: head.version == actix_http::Version::HTTP_11,
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: head.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+        peer: head.peer_addr.map(|address| address.ip()),
+    };
+    let plan = ask.plan(&gateway.entrance.config, &gateway.door)?;
+    gateway.admit()?;
+    let accept = ws::hash_key(ask.key().unwrap_or_default());
+    Ok((plan, accept))
+}
+
+/// Subscribes to what the request names; returns once all of it stands.
+async fn subscribe_all(connection: &Connection, plan: &Plan) -> Result<Vec<SubscribeOk>, Refused> {
+    let mut answers = Vec::with_capacity(plan.filters.len());
+    for filter in &plan.filters {
+        let ask = Subscribe { filter: filter.clone(), last: plan.last, since: None, echo: plan.echo };
+        let ask = connection.session.subscription(ask).map_err(|r| Refused::new(Reason::Forbidden, r))?;
+        let (sender, answer) = oneshot::channel();
+        connection.worker.subscribe(&connection.subscriber, ask, ReplyTo::Caller(sender));
+        answers.push(answer);
+    }
+    let mut subscriptions = Vec::with_capacity(answers.len());
+    for answer in answers {
+        match answer.await {
+            Ok(Ok(Reply::Subscribed(ok))) => subscriptions.push(ok),
+            Ok(Err(refusal)) => {
+                let reason = match refusal.code {
+                    ErrorCode::LimitExceeded => Reason::Rate,
+                    ErrorCode::Unavailable => Reason::Full,
+                    _ => Reason::Internal,
+                };
+                return Err(Refused::new(reason, refusal));
+            }
+            Ok(Ok(_)) | Err(_) => {
+                let refusal = Refusal::new(ErrorCode::Unavailable, "a topic's home went away; try again");
+                return Err(Refused::new(Reason::Internal, refusal));
+            }
+        }
+    }
+    Ok(subscriptions)
+}
+
+fn welcome<'a>(gateway: &'a Gateway, session: &'a Session, subscriber: &Subscriber, subscriptions: &'a [SubscribeOk]) -> ServerFrame<'a> {
+    let config = &gateway.entrance.config;
+    ServerFrame::Welcome {
+        session: subscriber.id(),
+        user: session.user(),
+        server: SERVER,
+        protocol: subscriber.format().subprotocol(),
+        heartbeat: config.heartbeat.interval.as_secs_f64(),
+        max_message_bytes: config.limits.message_bytes as u64,
+        subscriptions,
+        expires_at: None,
+    }
+}
+
+/// The answer that opens a WebSocket (RFC 6455 §4.2.2).
+fn put_accept(out: &mut BytesMut, accept: &[u8], subprotocol: Option<&str>) {
+    out.put_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
+    out.put_slice(accept);
+    if let Some(subprotocol) = subprotocol {
+        out.put_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.put_slice(subprotocol.as_bytes());
+    }
+    out.put_slice(b"\r\n\r\n");
+}

@@ -1,0 +1,285 @@
+//! What a session does with what its client says: protocol state, rights and limits.
+//!
+//! No sockets, no actors, no clock: a message goes in, and a [`Step`] for the gateway to carry out
+//! comes out.
+
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::auth::{Access, Secret};
+use crate::broker::{Publication, Subscription};
+use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
+use crate::protocol::{
+    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish,
+    Refusal, Since, Subscribe, WireFormat, parse_json,
+};
+
+/// One client's protocol state.
+pub struct Session {
+    format: WireFormat,
+    id: SessionId,
+    user: Option<Arc<str>>,
+    access: Access,
+    /// Nothing but `auth` and `ping` is carried out before credentials come.
+    must_authenticate: bool,
+    /// Where a raw session publishes.
+    publish_to: Option<TopicName>,
+    max_chars: Option<usize>,
+    errors_in_a_row: usize,
+    limits: Rc<Limits>,
+}
+
+/// The bounds that one session is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest payload, in bytes.
+    pub message_bytes: usize,
+    /// Frames that make no sense, one after the other, before the session is closed.
+    pub protocol_errors: usize,
+}
+
+/// What a session is opened with.
+pub struct Profile {
+    /// What it speaks.
+    pub format: WireFormat,
+    /// Its name.
+    pub id: SessionId,
+    /// Its user, where its credentials name one.
+    pub user: Option<Arc<str>>,
+    /// What it may.
+    pub access: Access,
+    /// Whether credentials are still to come.
+    pub must_authenticate: bool,
+    /// Where a raw session publishes.
+    pub publish_to: Option<TopicName>,
+    /// The most characters of a raw session's text.
+    pub max_chars: Option<usize>,
+}
+
+/// What is to be done about a message of the client's.
+pub enum Step {
+    /// Subscribe.
+    Subscribe(Option<u64>, Box<Subscription>),
+    /// End a subscription, or all.
+    Unsubscribe(Option<u64>, Option<Filter>),
+    /// Publish.
+    Publish(Option<u64>, Publication),
+    /// Read history.
+    History(Option<u64>, HistoryQuery),
+    /// Ask who is there.
+    Presence(Option<u64>, TopicName),
+    /// Look at these credentials.
+    Authenticate(Option<u64>, Secret),
+    /// Answer a ping.
+    Pong(Option<u64>),
+    /// Say no.
+    Refuse(Option<u64>, Refusal),
+    /// Say no, and end the session: it has made too many errors.
+    RefuseAndClose(Option<u64>, Refusal, Close),
+    /// End the session.
+    Close(Close),
+}
+
+impl Session {
+    /// A session that has said nothing yet.
+    pub fn new(profile: Profile, limits: Rc<Limits>) -> Self {
+        Self {
+            format: profile.format,
+            id: profile.id,
+            user: profile.user,
+            access: profile.access,
+            must_authenticate: profile.must_authenticate,
+            publish_to: profile.publish_to,
+            max_chars: profile.max_chars,
+            errors_in_a_row: 0,
+            limits,
+        }
+    }
+
+    /// What others are told of this session.
+    pub fn member(&self) -> Member {
+        Member {
+            session: self.id,
+            user: self.user.clone(),
+            info: None,
+            since: Timestamp::default(),
+        }
+    }
+
+    /// Its user, where its credentials name one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Whether credentials are still to come.
+    pub fn must_authenticate(&self) -> bool {
+        self.must_authenticate
+    }
+
+    /// Takes the rights that credentials give.
+    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Access) {
+        self.user = user;
+        self.access = access;
+        self.must_authenticate = false;
+    }
+
+    /// What is to be done about a message.
+    pub fn on_message(&mut self, message: Incoming) -> Step {
+        match self.format {
+            WireFormat::Raw => self.on_raw(message),
+            WireFormat::Json | WireFormat::Sse => self.on_json(&message),
+        }
+    }
+
+    /// A subscription, if this session may have it.
+    ///
+    /// # Errors
+    /// `forbidden`, with what would do.
+    pub fn subscription(&self, ask: Subscribe) -> Result<Subscription, Refusal> {
+        if !self.access.may_subscribe(&ask.filter) {
+            return Err(Refusal::new(
+                ErrorCode::Forbidden,
+                format!(
+                    "this session may not subscribe to '{}'; ask for a topic that its credentials grant",
+                    ask.filter
+                ),
+            ));
+        }
+        let (since, since_filter) = match ask.since {
+            None => (None, None),
+            Some(Since::Position(cursor)) => (Some(cursor), None),
+            Some(Since::Positions { positions, from }) => (None, Some((Arc::new(positions), from))),
+        };
+        Ok(Subscription {
+            filter: ask.filter,
+            echo: ask.echo,
+            last: ask.last,
+            since,
+            since_filter,
+            member: self.member(),
+        })
+    }
+
+    fn on_json(&mut self, message: &Incoming) -> Step {
+        let parsed = match message {
+            Incoming::Text(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => parse_json(text),
+                Err(_) => return Step::Close(close(CloseCode::INVALID_UTF8, "the text is not valid UTF-8")),
+            },
+            Incoming::Binary(_) => {
+                let reason = "fanfare.v1.json takes text frames only; send binary data with encoding base64";
+                return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
+            }
+        };
+        let request = match parsed {
+            Ok(request) => request,
+            Err(BadFrame { id, refusal }) => return self.bad_frame(id, refusal),
+        };
+        self.errors_in_a_row = 0;
+        let id = request.id;
+        if self.must_authenticate && !matches!(request.action, Action::Auth(_) | Action::Ping) {
+            return Step::Refuse(
+                id,
+                Refusal::new(ErrorCode::Unauthorized, "send an 'auth' frame with a token first"),
+            );
+        }
+        self.act(id, request.action)
+            .unwrap_or_else(|refusal| Step::Refuse(id, refusal))
+    }
+
+    fn act(&self, id: Option<u64>, action: Action) -> Result<Step, Refusal> {
+        Ok(match action {
+            Action::Subscribe(ask) => Step::Subscribe(id, Box::new(self.subscription(ask)?)),
+            Action::Unsubscribe(filter) => Step::Unsubscribe(id, filter),
+            Action::Publish(Publish { topic, payload, key }) => {
+                Step::Publish(id, self.publication(topic, payload, key, Origin::Json)?)
+            }
+            Action::History(query) => {
+                self.check_read(&query.topic)?;
+                Step::History(id, query)
+            }
+            Action::Presence(topic) => {
+                self.check_read(&topic)?;
+                Step::Presence(id, topic)
+            }
+            Action::Auth(token) => Step::Authenticate(id, Secret::new(token)),
+            Action::Ping => Step::Pong(id),
+        })
+    }
+
+    fn on_raw(&mut self, message: Incoming) -> Step {
+        let payload = match message {
+            Incoming::Text(data) => Payload { kind: Kind::Text, data },
+            Incoming::Binary(data) => Payload::binary(data),
+        };
+        if let (Some(max), Some(text)) = (self.max_chars, payload.as_str())
+            && text.chars().count() > max
+        {
+            return Step::Close(close(CloseCode::TOO_LARGE, format!("a text has at most {max} characters here")));
+        }
+        let Some(topic) = self.publish_to.clone() else {
+            let reason = "this session has no topic to publish to; name one with ?publish=TOPIC";
+            return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
+        };
+        match self.publication(topic, payload, None, Origin::Raw) {
+            Ok(publication) => Step::Publish(None, publication),
+            Err(refusal) => Step::Refuse(None, refusal),
+        }
+    }
+
+    fn publication(
+        &self,
+        topic: TopicName,
+        payload: Payload,
+        key: Option<Arc<str>>,
+        origin: Origin,
+    ) -> Result<Publication, Refusal> {
+        if !self.access.may_publish(&topic) {
+            return Err(Refusal::new(
+                ErrorCode::Forbidden,
+                format!("this session may not publish to '{topic}'; ask for a topic that its credentials grant"),
+            ));
+        }
+        let (len, max) = (payload.data.len(), self.limits.message_bytes);
+        if len > max {
+            return Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!("the data has {len} bytes and limits.message_bytes allows {max}; send less, or in parts"),
+            ));
+        }
+        Ok(Publication {
+            topic,
+            payload,
+            key,
+            user: None,
+            publisher: Some(self.id),
+            origin,
+        })
+    }
+
+    fn check_read(&self, topic: &TopicName) -> Result<(), Refusal> {
+        if self.access.may_read(topic) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::Forbidden,
+            format!("this session may not subscribe to '{topic}', so it may not ask about it"),
+        ))
+    }
+
+    fn bad_frame(&mut self, id: Option<u64>, refusal: Refusal) -> Step {
+        self.errors_in_a_row += 1;
+        if self.errors_in_a_row < self.limits.protocol_errors {
+            return Step::Refuse(id, refusal);
+        }
+        let reason = "too many frames in a row made no sense";
+        Step::RefuseAndClose(id, refusal, close(CloseCode::POLICY, reason))
+    }
+}
+
+
+fn close(code: CloseCode, reason: impl Into<Cow<'static, str>>) -> Close {
+    Close::new(code, reason)
+}
