@@ -2,12 +2,14 @@
 //!
 //! Nothing here knows of transports, HTTP or tokens; bytes leave by the [`Wire`] trait.
 
+mod audience;
 mod batch;
 mod book;
 mod directory;
 mod fanout;
 pub mod filters;
 mod home;
+mod job;
 mod message;
 mod outbox;
 mod peers;
@@ -18,6 +20,11 @@ mod rules;
 mod shards;
 mod subscriber;
 mod subscribing;
+mod subscribing_filter;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod wire;
 mod worker;

@@ -79,11 +79,6 @@ impl Peers {
             .any(|queue| queue.bytes > CONGESTED_BYTES)
     }
 
-    /// Whether something waits to be sent.
-    pub fn has_something(&self) -> bool {
-        self.queues.iter().any(|queue| !queue.messages.is_empty())
-    }
-
     /// Sends a batch to every worker that has taken the one before. Returns the workers that are
     /// gone: what was sent to them is lost.
     pub fn pump(&mut self, cx: &mut Context<'_>) -> Vec<usize> {
