@@ -13,17 +13,40 @@ fn name(n: usize) -> String {
     format!("h/{n}")
 }
 
-/// Publishes to all topics, a part of them on each worker.
-async fn publisher(worker: Rc<Worker>, part: usize, parts: usize, done: Arc<AtomicUsize>) {
-    for n in 0..MESSAGES {
+/// Where the workers of a test are.
+#[derive(Default)]
+struct Phase {
+    /// Publishers that have all but the last messages behind them.
+    published: AtomicUsize,
+    /// Workers that subscribe no more.
+    subscribed: AtomicUsize,
+    /// Workers that have checked everything.
+    checked: AtomicUsize,
+}
+
+fn reached(count: &AtomicUsize, workers: usize) -> bool {
+    count.load(Ordering::Relaxed) == workers
+}
+
+/// Publishes to a part of the topics at full speed; the last messages once all have subscribed.
+async fn publisher(worker: Rc<Worker>, part: usize, parts: usize, phase: Arc<Phase>) {
+    let publish_all = |n: u64| {
         for t in (part..TOPICS).step_by(parts) {
             publish(&worker, &name(t), &n.to_string(), None);
         }
+    };
+    for n in 1..MESSAGES {
+        publish_all(n);
         if n % 16 == 0 {
             tokio::task::yield_now().await;
         }
     }
-    done.fetch_add(1, Ordering::Relaxed);
+    phase.published.fetch_add(1, Ordering::Relaxed);
+    until("the end of subscribing", || {
+        reached(&phase.subscribed, parts)
+    })
+    .await;
+    publish_all(MESSAGES);
 }
 
 /// What a subscription was given, and what it must have seen in the end.
@@ -38,10 +61,7 @@ impl Expected {
     async fn check(&self) {
         let is_whole = || {
             let seen = self.client.offsets();
-            let at_end = |t: &String| {
-                let beyond = self.first.get(t).is_some_and(|first| *first > MESSAGES);
-                beyond || seen.get(t).and_then(|o| o.last()) == Some(&MESSAGES)
-            };
+            let at_end = |t: &String| seen.get(t).and_then(|o| o.last()) == Some(&MESSAGES);
             self.topics.iter().all(at_end)
         };
         until("the end", is_whole).await;
@@ -58,10 +78,10 @@ impl Expected {
 }
 
 /// Subscribes in every way, again and again, until all is published.
-async fn subscriber(worker: Rc<Worker>, from: Timestamp, is_over: impl Fn() -> bool) {
+async fn subscriber(worker: Rc<Worker>, from: Timestamp, parts: usize, phase: &Phase) {
     let mut expected = Vec::new();
     let mut id = 1000 * (worker.shard() as u64 + 1);
-    while !is_over() || expected.is_empty() {
+    while !reached(&phase.published, parts) || expected.is_empty() {
         for t in 0..TOPICS {
             id += 1;
             let client = Client::new(&worker, id, WireFormat::Json);
@@ -119,7 +139,7 @@ async fn subscriber(worker: Rc<Worker>, from: Timestamp, is_over: impl Fn() -> b
             break;
         }
     }
-    until("the end of publishing", &is_over).await;
+    phase.subscribed.fetch_add(1, Ordering::Relaxed);
     for one in &expected {
         one.check().await;
     }
@@ -128,34 +148,36 @@ async fn subscriber(worker: Rc<Worker>, from: Timestamp, is_over: impl Fn() -> b
     }
 }
 
+async fn run(worker: Rc<Worker>, from: Timestamp, part: usize, parts: usize, phase: Arc<Phase>) {
+    until("all workers", || worker.broker().workers().0 == parts).await;
+    let publisher = publisher(Rc::clone(&worker), part, parts, Arc::clone(&phase));
+    actix_rt::spawn(publisher);
+    subscriber(worker, from, parts, &phase).await;
+    phase.checked.fetch_add(1, Ordering::Relaxed);
+    until("the others' end", || reached(&phase.checked, parts)).await;
+    settle().await;
+}
+
 #[test]
 fn on_one_worker_nothing_is_missed_or_doubled() {
     let broker = broker(1, 1 << 26);
+    let from = Timestamp::now();
     on_worker(&broker, async |worker| {
-        let done = Arc::new(AtomicUsize::new(0));
-        let from = Timestamp::now();
-        actix_rt::spawn(publisher(Rc::clone(&worker), 0, 1, Arc::clone(&done)));
-        subscriber(worker, from, || done.load(Ordering::Relaxed) == 1).await;
+        run(worker, from, 0, 1, Arc::default()).await;
     });
 }
 
 #[test]
 fn on_two_workers_nothing_is_missed_or_doubled() {
     let broker = broker(2, 1 << 26);
-    let (done, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let from = Timestamp::now();
+    let phase = Arc::<Phase>::default();
     let threads: Vec<_> = (0..2)
         .map(|part| {
-            let (broker, done, over) = (broker.clone(), Arc::clone(&done), Arc::clone(&over));
+            let (broker, phase) = (broker.clone(), Arc::clone(&phase));
             std::thread::spawn(move || {
                 on_worker(&broker, async |worker| {
-                    until("both workers", || broker.workers().0 == 2).await;
-                    actix_rt::spawn(publisher(Rc::clone(&worker), part, 2, Arc::clone(&done)));
-                    let is_over = || done.load(Ordering::Relaxed) == 2;
-                    subscriber(Rc::clone(&worker), from, is_over).await;
-                    over.fetch_add(1, Ordering::Relaxed);
-                    until("the other's end", || over.load(Ordering::Relaxed) == 2).await;
-                    settle().await;
+                    run(worker, from, part, 2, phase).await;
                 });
             })
         })
