@@ -111,11 +111,23 @@ impl Broker {
             max_topics: settings.max_topics,
             max_replay: settings.max_replay,
         };
+        let common = Arc::new(common);
+        let shards = Arc::new(Shards::new(settings.workers));
+        let seen = (Arc::downgrade(&common), Arc::downgrade(&shards));
+        metrics.on_scrape(Box::new(move |metrics| {
+            if let (Some(common), Some(shards)) = (seen.0.upgrade(), seen.1.upgrade()) {
+                metrics.set_topics(common.directory.count());
+                for shard in 0..shards.count() {
+                    let queued = usize::try_from(shards.queued(shard)).unwrap_or(0);
+                    metrics.set_mailbox(shard, queued);
+                }
+            }
+        }));
         Self {
             node: Arc::new(Node {
                 number: NEXT.fetch_add(1, Ordering::Relaxed),
-                common: Arc::new(common),
-                shards: Arc::new(Shards::new(settings.workers)),
+                common,
+                shards,
                 sessions: SessionDirectory::default(),
                 metrics,
                 settings,
@@ -199,7 +211,7 @@ impl Broker {
 
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
-        self.node.common.directory.len()
+        self.node.common.directory.count()
     }
 
     /// What holds for a topic.
@@ -219,7 +231,7 @@ impl Broker {
 
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
-        self.node.sessions.len()
+        self.node.sessions.count()
     }
 
     /// One session.
@@ -229,7 +241,7 @@ impl Broker {
 
     /// How many workers run, of how many.
     pub fn workers(&self) -> (usize, usize) {
-        (self.node.shards.running(), self.node.shards.len())
+        (self.node.shards.running(), self.node.shards.count())
     }
 
     /// Messages on their way to that worker's registry.

@@ -46,7 +46,7 @@ impl Peers {
     /// Empty queues.
     pub fn new(shard: usize, shards: Arc<Shards>) -> Self {
         let mut queues = Vec::new();
-        queues.resize_with(shards.len(), Queue::default);
+        queues.resize_with(shards.count(), Queue::default);
         Self {
             shard,
             shards,

@@ -39,13 +39,8 @@ impl Shards {
     }
 
     /// How many workers there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slots.len()
-    }
-
-    /// Never: a node has at least one worker.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 
     /// The one seed by which names are hashed in this node.

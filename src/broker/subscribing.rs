@@ -185,7 +185,7 @@ impl Registry {
                 self.to_home(home, ToHome::Unsubscribe(topic, member.clone()));
             }
             None => {
-                for shard in 0..self.shards.len() {
+                for shard in 0..self.shards.count() {
                     self.to_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
                 }
             }

@@ -47,7 +47,7 @@ impl Registry {
             subscriber: Rc::clone(subscriber),
             filter: ask.filter.clone(),
             reply,
-            homes_left: self.shards.len(),
+            homes_left: self.shards.count(),
             stand: WildStand {
                 recovered: true,
                 ..WildStand::default()
@@ -56,7 +56,7 @@ impl Registry {
             has_replay,
             failed: None,
         })));
-        for shard in 0..self.shards.len() {
+        for shard in 0..self.shards.count() {
             let since = ask
                 .since_filter
                 .as_ref()

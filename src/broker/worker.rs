@@ -104,8 +104,8 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
             started = Some(worker);
             address
         })
-        .ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
-    let worker = started.ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
+        .ok_or(WorkerError::NoFreeShard(node.shards.count()))?;
+    let worker = started.ok_or(WorkerError::NoFreeShard(node.shards.count()))?;
     let before = HERE.replace(Some((node.number, Rc::clone(&worker))));
     // Outside of the borrow: what goes with it may ask where it is.
     drop(before);
