@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::protocol::{Cursor, Published, Refusal};
 
+use super::book::Replay;
 use super::shards::Shards;
 
 /// A message on its way to its topic's home.
@@ -102,6 +103,11 @@ impl Span {
     /// How many messages it names.
     pub fn count(&self) -> u64 {
         self.until.saturating_sub(self.after)
+    }
+
+    /// A replay of them.
+    pub fn replay(&self) -> Replay {
+        Replay::new(self.epoch, self.after, self.until)
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Nothing here knows of transports, HTTP or tokens; bytes leave by the [`Wire`] trait.
 
+mod audience;
 mod batch;
 mod book;
 mod directory;
 mod fanout;
 pub mod filters;
 mod home;
+mod job;
 mod message;
 mod outbox;
 mod peers;
@@ -18,6 +20,11 @@ mod rules;
 mod shards;
 mod subscriber;
 mod subscribing;
+mod subscribing_filter;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod wire;
 mod worker;
@@ -114,11 +121,23 @@ impl Broker {
             max_topics: settings.max_topics,
             max_replay: settings.max_replay,
         };
+        let common = Arc::new(common);
+        let shards = Arc::new(Shards::new(settings.workers));
+        let seen = (Arc::downgrade(&common), Arc::downgrade(&shards));
+        metrics.on_scrape(Box::new(move |metrics| {
+            if let (Some(common), Some(shards)) = (seen.0.upgrade(), seen.1.upgrade()) {
+                metrics.set_topics(common.directory.count());
+                for shard in 0..shards.count() {
+                    let queued = usize::try_from(shards.queued(shard)).unwrap_or(0);
+                    metrics.set_mailbox(shard, queued);
+                }
+            }
+        }));
         Self {
             node: Arc::new(Node {
                 number: NEXT.fetch_add(1, Ordering::Relaxed),
-                common: Arc::new(common),
-                shards: Arc::new(Shards::new(settings.workers)),
+                common,
+                shards,
                 sessions: SessionDirectory::default(),
                 metrics,
                 settings,
@@ -207,7 +226,7 @@ impl Broker {
 
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
-        self.node.common.directory.len()
+        self.node.common.directory.count()
     }
 
     /// What holds for a topic.
@@ -227,7 +246,7 @@ impl Broker {
 
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
-        self.node.sessions.len()
+        self.node.sessions.count()
     }
 
     /// One session.
@@ -237,7 +256,7 @@ impl Broker {
 
     /// How many workers run, of how many.
     pub fn workers(&self) -> (usize, usize) {
-        (self.node.shards.running(), self.node.shards.len())
+        (self.node.shards.running(), self.node.shards.count())
     }
 
     /// Messages on their way to that worker's registry.

@@ -46,7 +46,7 @@ impl Peers {
     /// Empty queues.
     pub fn new(shard: usize, shards: Arc<Shards>) -> Self {
         let mut queues = Vec::new();
-        queues.resize_with(shards.len(), Queue::default);
+        queues.resize_with(shards.count(), Queue::default);
         Self {
             shard,
             shards,
@@ -77,11 +77,6 @@ impl Peers {
         self.queues
             .iter()
             .any(|queue| queue.bytes > CONGESTED_BYTES)
-    }
-
-    /// Whether something waits to be sent.
-    pub fn has_something(&self) -> bool {
-        self.queues.iter().any(|queue| !queue.messages.is_empty())
     }
 
     /// Sends a batch to every worker that has taken the one before. Returns the workers that are

@@ -15,6 +15,7 @@ use crate::metrics::{Durability, Protocol};
 use crate::model::{Filter, Member, Origin, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Refusal};
 
+use super::Settings;
 use super::fanout::Fanout;
 use super::home::{Delivery, Home};
 use super::message::{HomeAnswer, PeerMessage, Piece, Publication, ReadAsk, ToHome, Token};
@@ -23,7 +24,7 @@ use super::replay;
 use super::reply::{Reply, ReplyTo};
 use super::shards::Shards;
 use super::subscriber::Subscriber;
-use super::subscribing::Opening;
+use super::subscribing_filter::Opening;
 use super::turn::Turn;
 
 /// One worker's part of the broker.
@@ -38,6 +39,7 @@ pub struct Registry {
     pub(super) replaying: Vec<Rc<Subscriber>>,
     pub(super) waiting: Slab<Waiting>,
     pub(super) max_subscriptions: usize,
+    pub(super) max_replay: u64,
 }
 
 /// What waits for the answer of a home.
@@ -53,6 +55,7 @@ pub(super) enum Waiting {
     Replay {
         subscriber: Rc<Subscriber>,
         topic: TopicName,
+        after: u64,
     },
 }
 
@@ -63,7 +66,7 @@ impl Registry {
         shards: Arc<Shards>,
         home: Home,
         turn: Rc<Turn>,
-        max_subscriptions: usize,
+        settings: &Settings,
     ) -> Self {
         Self {
             shard,
@@ -74,7 +77,8 @@ impl Registry {
             turn,
             replaying: Vec::new(),
             waiting: Slab::new(),
-            max_subscriptions,
+            max_subscriptions: settings.max_subscriptions,
+            max_replay: settings.max_replay,
         }
     }
 
@@ -267,57 +271,59 @@ impl Registry {
                 }),
                 Err(refusal),
             ) => {
-                subscriber.book.borrow_mut().remove(&filter);
-                reply.send(Err(refusal));
+                self.not_opened(&subscriber, &filter, refusal, reply);
             }
             (Some(Waiting::Wild(opening)), _) => self.filter_stands(*opening),
-            (Some(Waiting::Replay { subscriber, topic }), Ok(HomeAnswer::Piece(piece))) => {
-                self.replayed(&subscriber, &topic, &piece);
-            }
+            (
+                Some(Waiting::Replay {
+                    subscriber,
+                    topic,
+                    after,
+                }),
+                Ok(HomeAnswer::Piece(piece)),
+            ) => self.replayed(&subscriber, &topic, after, &piece),
             _ => tracing::error!(token, "an answer came that nobody waits for"),
         }
     }
 
     /// Asks for the next pieces of a session's replays, where its outbox has room.
     pub(super) fn go_on_replaying(&mut self, subscriber: &Rc<Subscriber>) {
-        if !subscriber.wants_replay() {
+        let (bytes, room) = subscriber.replay_room();
+        if room == 0 {
             return;
         }
-        let asks: Vec<(TopicName, u64)> = subscriber
-            .book
-            .borrow_mut()
-            .idle_replays()
-            .take(replay::AT_ONCE)
-            .map(|(topic, replay)| {
-                replay.asked = true;
-                (topic.clone(), replay.after)
-            })
-            .collect();
+        let limit = Limit {
+            bytes,
+            ..replay::PIECE
+        };
+        let asks = subscriber.book.borrow_mut().ask_pieces(room);
         for (topic, after) in asks {
             let home = self.shards.home(&topic);
             let token = self.waiting.insert(Waiting::Replay {
                 subscriber: Rc::clone(subscriber),
                 topic: topic.clone(),
+                after,
             });
-            self.to_home(
-                home,
-                ToHome::Read(
-                    ReadAsk {
-                        topic,
-                        after,
-                        limit: replay::PIECE,
-                    },
-                    token,
-                ),
-            );
+            let ask = ReadAsk {
+                topic,
+                after,
+                limit,
+            };
+            self.to_home(home, ToHome::Read(ask, token));
         }
     }
 
-    fn replayed(&mut self, subscriber: &Rc<Subscriber>, topic: &TopicName, piece: &Piece) {
+    fn replayed(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        topic: &TopicName,
+        after: u64,
+        piece: &Piece,
+    ) {
         if subscriber.is_ending() {
             return;
         }
-        let is_done = replay::take_piece(subscriber, topic, piece, Instant::now());
+        let is_done = replay::take_piece(subscriber, topic, after, piece);
         if is_done {
             if self.fanout.is_due(topic) {
                 // Due messages were in the piece already: they pass while the replay still hides them.

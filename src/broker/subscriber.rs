@@ -8,11 +8,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::metrics::{DropReason, Held, Protocol};
-use crate::model::SessionId;
+use crate::model::{SessionId, TopicName};
 use crate::protocol::{Close, ServerFrame, WireFormat, close_bytes, control_bytes};
 
+use super::batch::Wanted;
 use super::book::Book;
 use super::outbox::{FlushEnd, Outbox, Segment};
+use super::replay;
 use super::turn::Turn;
 use super::wire::Wire;
 
@@ -99,7 +101,7 @@ impl Subscriber {
 
     /// Bytes waiting in its outbox.
     pub fn queued_bytes(&self) -> usize {
-        self.outbox.borrow().len()
+        self.outbox.borrow().queued()
     }
 
     /// Since when its outbox has not been emptied.
@@ -148,9 +150,7 @@ impl Subscriber {
         if self.is_ending() {
             return;
         }
-        self.outbox
-            .borrow_mut()
-            .push_always(Segment::control(frame));
+        self.outbox.borrow_mut().push(Segment::control(frame));
         self.mark();
     }
 
@@ -163,7 +163,7 @@ impl Subscriber {
 
     /// Queues a WebSocket control frame, before all messages that wait.
     pub fn send_urgent(self: &Rc<Self>, frame: Bytes) {
-        if self.has(flag::GONE | flag::CORKED) || self.closed_with.get().is_some() {
+        if self.has(flag::CORKED) || self.is_ending() {
             return;
         }
         self.outbox.borrow_mut().overtake(frame);
@@ -183,11 +183,11 @@ impl Subscriber {
             self.turn.metrics.dropped(DropReason::Slow, dropped as u64);
         }
         if let Some(bytes) = control_bytes(self.format, &ServerFrame::closing(close)) {
-            outbox.push_always(Segment::control(bytes));
+            outbox.push(Segment::control(bytes));
         }
         if self.format != WireFormat::Sse {
             let frame = close_bytes(close.code, &close.reason);
-            outbox.push_always(Segment::control(frame));
+            outbox.push(Segment::control(frame));
         }
         drop(outbox);
         self.mark();
@@ -195,10 +195,8 @@ impl Subscriber {
 
     /// Answers the peer's close frame with the same code and ends.
     pub fn answer_close(self: &Rc<Self>, frame: Bytes) {
-        if !self.has(flag::CLOSING) {
-            self.outbox
-                .borrow_mut()
-                .push_always(Segment::control(frame));
+        if !self.is_ending() {
+            self.outbox.borrow_mut().push(Segment::control(frame));
         }
         self.set(flag::CLOSING);
         self.mark();
@@ -215,29 +213,30 @@ impl Subscriber {
         self.mark();
     }
 
-    /// Counts what never left as dropped. Called once, when the session has ended.
+    /// Counts what never left as dropped. Called when the session has ended.
     pub fn abandon(&self) {
         self.set(flag::GONE);
-        let mut outbox = self.outbox.borrow_mut();
-        let left = outbox.messages();
+        let left = self.outbox.borrow_mut().discard();
         if left > 0 {
             self.turn.metrics.dropped(DropReason::Closed, left as u64);
         }
-        outbox.clear();
-        drop(outbox);
         self.report(0, None);
     }
 
     /// Writes what waits. Called at the end of a turn for those that were marked.
     pub(super) fn flush(&self, now: Instant) {
         self.clear(flag::MARKED);
+        self.write_out(now);
+    }
+
+    fn write_out(&self, now: Instant) {
         if self.has(flag::CORKED | flag::GONE) {
             return;
         }
         let mut outbox = self.outbox.borrow_mut();
         let was_waiting = outbox.waiting_since().is_some();
         let flushed = outbox.flush(&*self.wire, now);
-        let (len, waiting) = (outbox.len(), outbox.waiting_since());
+        let (len, waiting) = (outbox.queued(), outbox.waiting_since());
         drop(outbox);
         self.count_delivered(flushed.messages as u64, flushed.bytes as u64);
         match flushed.end {
@@ -261,21 +260,40 @@ impl Subscriber {
 
     /// Queues messages behind what waits; a session that is too far behind is closed.
     pub(super) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
-        if self.is_ending() {
-            return;
+        if !self.is_ending() && !self.outbox.borrow().has_room(segment.len()) {
+            // Much may fall due in one turn: only what the kernel does not take is too much.
+            self.write_out(now);
         }
-        let messages = segment.messages_held();
-        let pushed = self.outbox.borrow_mut().push(segment);
-        if pushed.is_ok() {
-            self.mark();
-            return;
+        if !self.is_ending() {
+            let mut outbox = self.outbox.borrow_mut();
+            if outbox.has_room(segment.len()) {
+                outbox.push(segment);
+                drop(outbox);
+                return self.mark();
+            }
         }
-        self.turn.metrics.dropped(DropReason::Slow, messages as u64);
+        // Also what is left of a batch in whose middle the session was closed.
+        let reason = if self.has(flag::GONE) {
+            DropReason::Closed
+        } else {
+            DropReason::Slow
+        };
+        let messages = segment.messages_held() as u64;
+        self.turn.metrics.dropped(reason, messages);
         self.close(
             &super::slow("the outbound queue is full"),
             Ending::Abrupt,
             now,
         );
+    }
+
+    /// Queues a piece of a replay. What is read ahead is bounded by [`Subscriber::replay_room`], so
+    /// it never makes a session too slow.
+    pub(super) fn push_replayed(self: &Rc<Self>, segment: Segment) {
+        if !self.is_ending() {
+            self.outbox.borrow_mut().push(segment);
+            self.mark();
+        }
     }
 
     /// Writes chunks of messages straight to the wire; what the kernel does not take is queued.
@@ -331,9 +349,30 @@ impl Subscriber {
         self.has(flag::SELECTIVE)
     }
 
-    /// Whether the outbox is drained enough to read more of a replay.
-    pub(super) fn wants_replay(&self) -> bool {
-        !self.is_ending() && !self.outbox.borrow().is_above(4)
+    /// How many bytes a piece of a replay may have, and for how many pieces the outbox has room
+    /// now: none while it is drained too little.
+    pub(super) fn replay_room(&self) -> (usize, usize) {
+        let outbox = self.outbox.borrow();
+        let share = outbox.share(4);
+        let piece = replay::PIECE.bytes.min(share).max(1);
+        if self.is_ending() || outbox.is_above(4) {
+            return (piece, 0);
+        }
+        let pieces = (share - outbox.queued()) / piece;
+        (piece, pieces.clamp(1, replay::AT_ONCE))
+    }
+
+    /// What of that topic is for this subscriber, which stands in an audience of it with those
+    /// options; `exact` says that the audience is that of the name.
+    pub(super) fn wanted(&self, topic: &TopicName, echo: bool, exact: bool) -> Wanted {
+        if !self.has(flag::SELECTIVE) {
+            return Wanted::live(echo);
+        }
+        let book = self.book.borrow();
+        if book.replays(topic) {
+            return Wanted::Presence;
+        }
+        Wanted::live(if exact { echo } else { book.echoes(topic) })
     }
 
     /// Notes a visit by a delivery job; false if that job has been here already.

@@ -46,6 +46,8 @@ pub struct Worker {
     registry: RefCell<Registry>,
     turn: Rc<Turn>,
     shard: usize,
+    /// Tells it from others that had its place before.
+    life: u64,
     shards: Arc<Shards>,
     broker: Broker,
     /// Readers that wait until what was published has got on.
@@ -75,7 +77,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
     let node = &broker.node;
     let mut started = None;
     node.shards
-        .claim(|shard| {
+        .claim(|shard, life| {
             let turn = Rc::new(Turn::new(node.metrics.clone(), shard));
             let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
             let registry = Registry::new(
@@ -83,12 +85,13 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 Arc::clone(&node.shards),
                 home,
                 Rc::clone(&turn),
-                node.settings.max_subscriptions,
+                &node.settings,
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
                 turn,
                 shard,
+                life,
                 shards: Arc::clone(&node.shards),
                 broker: broker.clone(),
                 held: RefCell::default(),
@@ -101,9 +104,11 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
             started = Some(worker);
             address
         })
-        .ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
-    let worker = started.ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
-    HERE.with(|here| *here.borrow_mut() = Some((node.number, Rc::clone(&worker))));
+        .ok_or(WorkerError::NoFreeShard(node.shards.count()))?;
+    let worker = started.ok_or(WorkerError::NoFreeShard(node.shards.count()))?;
+    let before = HERE.replace(Some((node.number, Rc::clone(&worker))));
+    // Outside of the borrow: what goes with it may ask where it is.
+    drop(before);
     Ok(worker)
 }
 
@@ -134,10 +139,7 @@ impl Worker {
 
     /// Subscribes a session.
     pub fn subscribe(&self, subscriber: &Rc<Subscriber>, ask: Subscription, reply: ReplyTo) {
-        let max_replay = self.broker.node.settings.max_replay;
-        self.registry
-            .borrow_mut()
-            .subscribe(subscriber, ask, max_replay, reply);
+        self.registry.borrow_mut().subscribe(subscriber, ask, reply);
     }
 
     /// Ends one subscription of a session, or all.
@@ -238,7 +240,24 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.shards.release(self.shard);
+        self.shards.release(self.shard, self.life);
+    }
+}
+
+impl Drop for TopicRegistry {
+    /// Its system has stopped: no turn of this worker will end any more, so the thread is free for
+    /// another one. Sessions that are left keep the worker, and it goes with the last of them.
+    fn drop(&mut self) {
+        let is_mine = |(_, worker): &mut (u64, Rc<Worker>)| {
+            Weak::ptr_eq(&self.worker, &Rc::downgrade(worker))
+        };
+        let gone = HERE
+            .try_with(|here| here.borrow_mut().take_if(is_mine))
+            .ok()
+            .flatten();
+        if let Some((_, worker)) = &gone {
+            worker.shards.release(worker.shard, worker.life);
+        }
     }
 }
 
