@@ -207,11 +207,10 @@ impl Home {
             }
             if let (Some(_), None, Some(from)) = (ask.since, span, ask.from)
                 && self.common.store.remembers(from)
-                && history.holds_since(from, now)
             {
-                let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
-                span = Some(history.first_since(earlier));
-                stand.recovered = Some(true);
+                span = recover::by_time(&**history, from, now)
+                    .filter(|after| until.saturating_sub(*after) <= max_replay);
+                stand.recovered = Some(span.is_some());
             }
             let after = span.or_else(|| {
                 ask.last.map(|last| {

@@ -59,6 +59,7 @@ fn plain(text: &str, member: &Member) -> Subscription {
         last: None,
         since: None,
         since_filter: None,
+        from: None,
         member: member.clone(),
     }
 }

@@ -176,6 +176,14 @@ impl Home {
     }
 }
 
+/// Where to read on for a client that has everything up to a time, and does not know its position.
+pub(super) fn by_time(history: &dyn History, from: Timestamp, now: Timestamp) -> Option<u64> {
+    let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
+    history
+        .holds_since(from, now)
+        .then(|| history.first_since(earlier))
+}
+
 fn history_disabled(topic: &TopicName) -> Refusal {
     Refusal::new(
         ErrorCode::HistoryDisabled,
@@ -202,11 +210,7 @@ impl<'a> Known<'a> {
     /// not know the topic. `None` where something may be missing.
     fn recover(&self, topic: &TopicName, history: &dyn History, now: Timestamp) -> Option<u64> {
         let Some(known) = self.positions.get(topic.as_str()) else {
-            let from = self.from?;
-            let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
-            return history
-                .holds_since(from, now)
-                .then(|| history.first_since(earlier));
+            return by_time(history, self.from?, now);
         };
         let cursor = Position {
             epoch: known.epoch?,

@@ -41,6 +41,7 @@ fn exact(name: &str, last: Option<u64>, since: Option<(Epoch, u64)>) -> ExactAsk
             epoch: Some(epoch),
             offset,
         }),
+        from: None,
     }
 }
 
