@@ -134,8 +134,8 @@ impl Ask<'_> {
         let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
         let caller = admit(door, &facts)?;
         let (format, subprotocol) = choose(&facts.offers, endpoint.is_some())?;
-        let plan = match endpoint {
-            Some(endpoint) => Plan {
+        let plan = if let Some(endpoint) = endpoint {
+            Plan {
                 format,
                 subprotocol,
                 filters: vec![Filter::from(endpoint.topic.clone())],
@@ -144,19 +144,18 @@ impl Ask<'_> {
                 publish_to: Some(endpoint.topic.clone()),
                 caller,
                 endpoint: Some(endpoint.clone()),
-            },
-            None => {
-                let wanted = Wanted::read(self.query.unwrap_or_default())?;
-                Plan {
-                    format,
-                    subprotocol,
-                    publish_to: wanted.publish_to(),
-                    filters: wanted.filters,
-                    last: wanted.last,
-                    echo: wanted.echo,
-                    caller,
-                    endpoint: None,
-                }
+            }
+        } else {
+            let wanted = Wanted::read(self.query.unwrap_or_default())?;
+            Plan {
+                format,
+                subprotocol,
+                publish_to: wanted.publish_to(),
+                filters: wanted.filters,
+                last: wanted.last,
+                echo: wanted.echo,
+                caller,
+                endpoint: None,
             }
         };
         check_rights(&plan.filters, &plan.caller)?;

@@ -68,7 +68,7 @@ impl Wanted {
                     };
                 }
                 "last_event_id" => {
-                    wanted.last_event = Some(decode("last_event_id", value)?.into_owned())
+                    wanted.last_event = Some(decode("last_event_id", value)?.into_owned());
                 }
                 _ => {}
             }

@@ -86,7 +86,7 @@ fn each_frame_asks_for_one_step() {
             "refuse Some(7) forbidden",
         ),
         (
-            r##"{"type":"subscribe","id":8,"topic":"$sys/#"}"##,
+            r#"{"type":"subscribe","id":8,"topic":"$sys/#"}"#,
             "refuse Some(8) forbidden",
         ),
         (r#"{"type":"dance","id":9}"#, "refuse Some(9) bad_request"),
