@@ -162,6 +162,17 @@ impl Fanout {
         progress
     }
 
+    /// The members of those audiences.
+    pub fn members_of(&self, wanted: impl Fn(&Filter) -> bool) -> Vec<Rc<Subscriber>> {
+        let mut members = Vec::new();
+        let audiences = self.topics.values().chain(self.filters.values());
+        for audience in audiences.filter(|audience| wanted(&audience.filter)) {
+            let held = audience.members.borrow();
+            members.extend(held.iter().map(|(_, member)| Rc::clone(&member.subscriber)));
+        }
+        members
+    }
+
     /// Ends the connections of all members, and drops what is due to them.
     pub fn kill_members(&mut self) {
         self.jobs.clear();

@@ -26,6 +26,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod waiting;
 mod wire;
 mod worker;
 
@@ -152,7 +153,7 @@ impl Broker {
         let accepted = Instant::now();
         let home = self.node.shards.home(&publication.topic);
         let answer = self.ask(home, move |worker, reply| {
-            worker.publish(publication, accepted, reply)
+            worker.publish(publication, accepted, reply);
         });
         match answer.await? {
             Reply::Published(receipt) => Ok(receipt),
@@ -173,7 +174,7 @@ impl Broker {
     ) -> Result<HistoryPage, Refusal> {
         let home = self.node.shards.home(&topic);
         let answer = self.ask(home, move |worker, reply| {
-            worker.history(topic, since, last, limit, reply)
+            worker.history(topic, since, last, limit, reply);
         });
         match answer.await? {
             Reply::History(page) => Ok(page),

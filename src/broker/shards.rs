@@ -82,12 +82,16 @@ impl Shards {
 
     /// The registry of a worker, while it runs.
     pub fn address(&self, shard: usize) -> Option<Addr<TopicRegistry>> {
+        self.holder(shard).map(|(_, address)| address)
+    }
+
+    /// The registry of a worker, while it runs, and what tells it from others in its place.
+    pub fn holder(&self, shard: usize) -> Option<(u64, Addr<TopicRegistry>)> {
         let slot = self.slots.get(shard)?;
         slot.address
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .map(|(_, address)| address.clone())
+            .clone()
     }
 
     /// How many workers run.

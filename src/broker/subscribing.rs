@@ -11,9 +11,10 @@ use crate::protocol::{Cursor, ErrorCode, Refusal, SubscribeOk};
 use super::audience::Role;
 use super::book::{Place, Then};
 use super::message::{ExactAsk, Stand, ToHome};
-use super::registry::{Registry, Waiting};
+use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
+use super::waiting::Waiting;
 
 /// How much a session may ask of a filter that is still opening.
 const MAX_THEN: usize = 8;
@@ -78,20 +79,21 @@ impl Registry {
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {
-                let token = self.waiting.insert(Waiting::Exact {
+                let home = self.shards.home(&topic);
+                let waiting = Waiting::Exact {
                     subscriber: Rc::clone(subscriber),
                     filter: ask.filter,
                     member: ask.member.clone(),
                     reply,
-                });
-                let home = self.shards.home(&topic);
+                };
+                let token = self.waiting.add(home, waiting);
                 let ask = ExactAsk {
                     topic,
                     member: ask.member,
                     last: ask.last,
                     since: ask.since,
                 };
-                self.to_home(home, ToHome::Subscribe(Box::new(ask), token));
+                self.ask_home(home, ToHome::Subscribe(Box::new(ask), token));
             }
             None => self.subscribe_filter(subscriber, ask, reply),
         }
@@ -182,11 +184,11 @@ impl Registry {
         match filter.as_name() {
             Some(topic) => {
                 let home = self.shards.home(&topic);
-                self.to_home(home, ToHome::Unsubscribe(topic, member.clone()));
+                self.ask_home(home, ToHome::Unsubscribe(topic, member.clone()));
             }
             None => {
                 for shard in 0..self.shards.count() {
-                    self.to_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
+                    self.ask_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
                 }
             }
         }

@@ -200,6 +200,15 @@ impl Worker {
         congested
     }
 
+    /// What is done now and then.
+    fn sweep(&self) {
+        let mut registry = self.registry.borrow_mut();
+        registry.home.sweep(Timestamp::now());
+        for shard in registry.peers.replaced() {
+            registry.lost(shard);
+        }
+    }
+
     /// Ends a turn: writes what is due and sends on what is for other workers.
     fn end_turn(&self, cx: &mut Context<'_>) {
         self.turn.sleep(cx.waker());
@@ -222,10 +231,10 @@ impl Worker {
         }
         let gone = registry.peers.pump(cx);
         let is_free = !registry.peers.is_congested() && registry.fanout.backlog() <= BACKLOG;
-        drop(registry);
         for shard in gone {
-            tracing::error!(shard, "a worker is gone: what was on its way to it is lost");
+            registry.lost(shard);
         }
+        drop(registry);
         if is_free {
             for waker in self.held.borrow_mut().drain(..) {
                 waker.wake();
@@ -286,7 +295,7 @@ impl Actor for TopicRegistry {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(SWEEP, |registry, _| {
             registry.with(|worker| {
-                worker.registry.borrow_mut().home.sweep(Timestamp::now());
+                worker.sweep();
             });
         });
     }
