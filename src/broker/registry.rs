@@ -175,7 +175,7 @@ impl Registry {
                         if let Some(token) = token {
                             self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
                         }
-                        self.deliver(delivery);
+                        self.deliver(&delivery);
                     }
                     Err(refusal) => {
                         self.turn.publish_failed(refusal.code);
@@ -218,11 +218,11 @@ impl Registry {
 
     fn tell(&mut self, delivery: Option<Delivery>) {
         if let Some(delivery) = delivery {
-            self.deliver(delivery);
+            self.deliver(&delivery);
         }
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
+    fn deliver(&mut self, delivery: &Delivery) {
         for shard in delivery.to.shards() {
             if shard == self.shard {
                 self.fanout.accept(&delivery.published, delivery.accepted);

@@ -55,8 +55,8 @@ impl Shards {
         }
         // The home's map of topics goes by the lowest and the highest bits of the same hash: had its
         // topics those in common, they would crowd there. So the place comes from between.
-        let between = self.hasher.hash_one(topic) >> 16 & 0xffff_ffff;
-        (between * self.slots.len() as u64 >> 32) as usize
+        let between = (self.hasher.hash_one(topic) >> 16) & 0xffff_ffff;
+        ((between * self.slots.len() as u64) >> 32) as usize
     }
 
     /// Takes the first free slot, or none.

@@ -19,6 +19,12 @@ use super::waiting::Waiting;
 /// How much a session may ask of a filter that is still opening.
 const MAX_THEN: usize = 8;
 
+/// Where a client is in a filter's topics, and when it last had everything.
+pub type SinceFilter = (Positions, Option<Timestamp>);
+
+/// The topics that a client knows, and where it is in each.
+pub type Positions = Arc<Vec<(TopicName, Cursor)>>;
+
 /// What a session asks when it subscribes.
 pub struct Subscription {
     /// The name or filter.
@@ -30,7 +36,7 @@ pub struct Subscription {
     /// Recover from here, for a name.
     pub since: Option<Cursor>,
     /// Recover from here, for a filter.
-    pub since_filter: Option<(Arc<Vec<(TopicName, Cursor)>>, Option<Timestamp>)>,
+    pub since_filter: Option<SinceFilter>,
     /// What others are told of the session.
     pub member: Member,
 }
@@ -95,7 +101,7 @@ impl Registry {
                 };
                 self.ask_home(home, ToHome::Subscribe(Box::new(ask), token));
             }
-            None => self.subscribe_filter(subscriber, ask, reply),
+            None => self.subscribe_filter(subscriber, &ask, reply),
         }
     }
 

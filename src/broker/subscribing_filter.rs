@@ -34,7 +34,7 @@ impl Registry {
     pub(super) fn subscribe_filter(
         &mut self,
         subscriber: &Rc<Subscriber>,
-        ask: Subscription,
+        ask: &Subscription,
         reply: ReplyTo,
     ) {
         let has_replay = ask.last.is_some() || ask.since_filter.is_some();
