@@ -22,8 +22,11 @@ pub struct Audience {
     /// What is due to it, and to the audiences of the filters that match it.
     pub(super) batch: RefCell<Option<Box<Batch>>>,
     /// The audiences of the filters that match this topic, and the trie's generation they are of.
-    pub(super) matched: RefCell<(u64, SmallVec<[Rc<Audience>; 1]>)>,
+    pub(super) matched: RefCell<Matched>,
 }
+
+/// The audiences of filters, and the generation of the trie they were found in.
+type Matched = (u64, SmallVec<[Rc<Audience>; 1]>);
 
 /// One session's standing in an audience.
 pub struct Membership {

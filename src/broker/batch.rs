@@ -17,13 +17,16 @@ const COPIED: usize = 4 * 1024;
 /// A turn's buffer holds at most this: a slice that waits in one slow outbox pins all of it.
 const CHUNK: usize = 64 * 1024;
 
+/// A batch's first message: the worker's count, and its place in the history.
+type First = (u64, Option<(Epoch, u64)>);
+
 /// What falls due for one topic, format by format.
 #[derive(Default)]
 pub struct Batch {
     formats: [FormatBatch; WireFormat::COUNT],
     /// When the oldest message in it was accepted.
     accepted: Option<Instant>,
-    first: Option<(u64, Option<(Epoch, u64)>)>,
+    first: Option<First>,
     authors: SmallVec<[SessionId; 4]>,
     subjects: SmallVec<[SessionId; 4]>,
     bytes: usize,

@@ -9,13 +9,15 @@ use super::audience::Audience;
 use super::reply::ReplyTo;
 use super::subscribing::Subscription;
 
+type Caught = HashMap<TopicName, (Epoch, u64)>;
+
 /// What a session has subscribed to, in the order in which it did.
 #[derive(Default)]
 pub struct Book {
     entries: Vec<Entry>,
     replays: Option<Box<Replays>>,
     /// Topics that went on while a filter opened, each with the first position that passed.
-    caught: Option<Box<HashMap<TopicName, (Epoch, u64)>>>,
+    caught: Option<Box<Caught>>,
 }
 
 /// One subscription.
@@ -199,11 +201,12 @@ impl Book {
     /// has queued is not queued again.
     pub fn start_replay(&mut self, topic: TopicName, replay: Replay) {
         let replays = self.replays.get_or_insert_default();
-        if let Some(running) = replays.by_topic.get_mut(&topic) {
-            if running.epoch == replay.epoch && running.began <= replay.began {
-                running.until = running.until.max(replay.until);
-                return;
-            }
+        if let Some(running) = replays.by_topic.get_mut(&topic)
+            && running.epoch == replay.epoch
+            && running.began <= replay.began
+        {
+            running.until = running.until.max(replay.until);
+            return;
         }
         replays.put(topic, Some(replay));
     }

@@ -67,20 +67,16 @@ impl Fanout {
         subscriber: &Rc<Subscriber>,
         role: Role,
     ) -> (Rc<Audience>, usize) {
-        let audience = match filter.as_name() {
-            Some(topic) => Rc::clone(
-                self.topics
-                    .entry(topic)
-                    .or_insert_with(|| Audience::new(filter.clone())),
-            ),
-            None => match self.filters.get(filter) {
-                Some(audience) => Rc::clone(audience),
-                None => {
-                    let audience = Audience::new(filter.clone());
-                    self.filters.insert(filter, Rc::clone(&audience));
-                    audience
-                }
-            },
+        let audience = if let Some(topic) = filter.as_name() {
+            let known = self.topics.entry(topic);
+            Rc::clone(known.or_insert_with(|| Audience::new(filter.clone())))
+        } else {
+            let known = self.filters.get(filter).map(Rc::clone);
+            known.unwrap_or_else(|| {
+                let audience = Audience::new(filter.clone());
+                self.filters.insert(filter, Rc::clone(&audience));
+                audience
+            })
         };
         let key = audience.add(subscriber, self.sequence, role);
         (audience, key)
@@ -160,6 +156,17 @@ impl Fanout {
             }
         }
         progress
+    }
+
+    /// The members of those audiences.
+    pub fn members_of(&self, wanted: impl Fn(&Filter) -> bool) -> Vec<Rc<Subscriber>> {
+        let mut members = Vec::new();
+        let audiences = self.topics.values().chain(self.filters.values());
+        for audience in audiences.filter(|audience| wanted(&audience.filter)) {
+            let held = audience.members.borrow();
+            members.extend(held.iter().map(|(_, member)| Rc::clone(&member.subscriber)));
+        }
+        members
     }
 
     /// Ends the connections of all members, and drops what is due to them.

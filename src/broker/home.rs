@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::history::{History, HistoryStore, Limit};
+use crate::history::{History, HistoryStore};
 use crate::model::{Member, Message, Position, SessionId, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Event, Published, Refusal};
 
@@ -17,8 +17,11 @@ use super::filters::FilterTrie;
 use super::message::{ExactAsk, Publication, Receipt, Span, Stand};
 use super::rules::{Rules, TopicRule};
 
+mod expiry;
 mod interest;
 mod recover;
+
+use expiry::later;
 
 pub use interest::Interest;
 use interest::matching_interest;
@@ -293,37 +296,6 @@ impl Home {
         Ok(members)
     }
 
-    /// Drops what has grown too old and forgets topics that nothing holds.
-    pub fn sweep(&mut self, now: Timestamp) {
-        while let Some(Reverse((due, _))) = self.expiries.peek() {
-            if *due > now {
-                break;
-            }
-            let Some(Reverse((due, topic))) = self.expiries.pop() else {
-                break;
-            };
-            if let Some(entry) = self.topics.get_mut(&topic) {
-                if entry.expiry != Some(due) {
-                    // Of a topic of that name that was forgotten since.
-                    continue;
-                }
-                entry.expiry = None;
-                if let (Some(history), Some(age)) =
-                    (&mut entry.history, entry.rule.history.and_then(|h| h.age))
-                {
-                    history.trim(now);
-                    entry.card.set_history(history.len(), history.newest());
-                    if let Some(oldest) = oldest_time(&**history, now) {
-                        let due = later(oldest, age);
-                        entry.expiry = Some(due);
-                        self.expiries.push(Reverse((due, topic.clone())));
-                    }
-                }
-            }
-            self.forget_if_idle(&topic, now);
-        }
-    }
-
     fn create(&mut self, topic: &TopicName) -> Result<(), Refusal> {
         if self.common.topics.fetch_add(1, Ordering::Relaxed) >= self.common.max_topics {
             self.common.topics.fetch_sub(1, Ordering::Relaxed);
@@ -388,22 +360,6 @@ impl Topic {
         all.merge(&self.matched.1);
         all
     }
-}
-
-fn oldest_time(history: &dyn History, now: Timestamp) -> Option<Timestamp> {
-    let first = Limit {
-        messages: 1,
-        bytes: 1,
-    };
-    history
-        .read(0, first, now)
-        .first()
-        .map(|message| message.time)
-}
-
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    // One more: a message goes once more than its age has passed.
-    Timestamp(time.0.saturating_add(by.as_millis() as u64 + 1))
 }
 
 fn unavailable(error: &crate::history::HistoryError) -> Refusal {

@@ -168,7 +168,13 @@ pub struct HistoryPage {
 }
 
 /// Names what waits for an answer, on the worker that asked.
-pub type Token = usize;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its place among what waits.
+    pub key: usize,
+    /// Tells it from others that had the place before.
+    pub number: u32,
+}
 
 /// From one registry to another.
 pub enum PeerMessage {

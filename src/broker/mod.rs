@@ -26,6 +26,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod waiting;
 mod wire;
 mod worker;
 
@@ -167,7 +168,7 @@ impl Broker {
         let accepted = Instant::now();
         let home = self.node.shards.home(&publication.topic);
         let answer = self.ask(home, move |worker, reply| {
-            worker.publish(publication, accepted, reply)
+            worker.publish(publication, accepted, reply);
         });
         match answer.await? {
             Reply::Published(receipt) => Ok(receipt),
@@ -188,7 +189,7 @@ impl Broker {
     ) -> Result<HistoryPage, Refusal> {
         let home = self.node.shards.home(&topic);
         let answer = self.ask(home, move |worker, reply| {
-            worker.history(topic, since, last, limit, reply)
+            worker.history(topic, since, last, limit, reply);
         });
         match answer.await? {
             Reply::History(page) => Ok(page),
@@ -281,20 +282,19 @@ impl Broker {
         ask: impl FnOnce(&Worker, ReplyTo) + Send + 'static,
     ) -> Result<Reply, Refusal> {
         let (sender, answer) = oneshot::channel();
-        match worker::here(self) {
-            Some(worker) => ask(&worker, ReplyTo::Caller(sender)),
-            None => {
-                let gone = || {
-                    Refusal::new(
-                        ErrorCode::Unavailable,
-                        "the broker is starting or stopping; try again",
-                    )
-                };
-                let registry = self.node.shards.address(home).ok_or_else(gone)?;
-                let errand =
-                    worker::Errand(Box::new(move |worker| ask(worker, ReplyTo::Caller(sender))));
-                registry.send(errand).await.map_err(|_| gone())?;
-            }
+        let gone = || {
+            Refusal::new(
+                ErrorCode::Unavailable,
+                "the broker is starting or stopping; try again",
+            )
+        };
+        if let Some(worker) = worker::here(self) {
+            ask(&worker, ReplyTo::Caller(sender));
+        } else {
+            let registry = self.node.shards.address(home).ok_or_else(gone)?;
+            let act = |worker: &Worker| ask(worker, ReplyTo::Caller(sender));
+            let errand = worker::Errand(Box::new(act));
+            registry.send(errand).await.map_err(|_| gone())?;
         }
         answer.await.unwrap_or_else(|_| {
             Err(Refusal::new(

@@ -221,15 +221,11 @@ impl Outbox {
         }
         self.bytes += frame.len();
         let is_partial = self.split_partial();
-        let at = self
-            .segments
-            .iter()
-            .enumerate()
-            .find(|(at, segment)| {
-                !(*at == 0 && is_partial)
-                    && !matches!(segment.frames, Frames::First | Frames::Urgent)
-            })
-            .map_or(self.segments.len(), |(at, _)| at);
+        let stays_before =
+            |segment: &&Segment| matches!(segment.frames, Frames::First | Frames::Urgent);
+        let begun = usize::from(is_partial);
+        let others = self.segments.iter().skip(begun);
+        let at = begun + others.take_while(stays_before).count();
         self.segments.insert(
             at,
             Segment {

@@ -38,6 +38,8 @@ struct Queue {
     messages: Vec<PeerMessage>,
     bytes: usize,
     under_way: Option<Sending>,
+    /// The worker that was sent to last.
+    life: Option<u64>,
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
@@ -79,6 +81,19 @@ impl Peers {
             .any(|queue| queue.bytes > CONGESTED_BYTES)
     }
 
+    /// The workers that are gone, or have been replaced, since they were sent to.
+    pub fn replaced(&mut self) -> Vec<usize> {
+        let mut gone = Vec::new();
+        for (to, queue) in self.queues.iter_mut().enumerate() {
+            let now = self.shards.holder(to).map(|(life, _)| life);
+            if queue.life.is_some() && queue.life != now {
+                queue.life = None;
+                gone.push(to);
+            }
+        }
+        gone
+    }
+
     /// Sends a batch to every worker that has taken the one before. Returns the workers that are
     /// gone: what was sent to them is lost.
     pub fn pump(&mut self, cx: &mut Context<'_>) -> Vec<usize> {
@@ -100,9 +115,17 @@ impl Peers {
                 }
                 let messages = std::mem::take(&mut queue.messages);
                 queue.bytes = 0;
-                self.shards.count_queued(to, -(messages.len() as i64));
-                match self.shards.address(to) {
-                    Some(address) => {
+                self.shards
+                    .count_queued(to, -(messages.len().cast_signed() as i64));
+                match self.shards.holder(to) {
+                    Some((life, address)) => {
+                        if queue
+                            .life
+                            .replace(life)
+                            .is_some_and(|before| before != life)
+                        {
+                            gone.push(to);
+                        }
                         let batch = PeerBatch {
                             from: self.shard,
                             messages,

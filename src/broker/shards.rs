@@ -55,8 +55,8 @@ impl Shards {
         }
         // The home's map of topics goes by the lowest and the highest bits of the same hash: had its
         // topics those in common, they would crowd there. So the place comes from between.
-        let between = self.hasher.hash_one(topic) >> 16 & 0xffff_ffff;
-        (between * self.slots.len() as u64 >> 32) as usize
+        let between = (self.hasher.hash_one(topic) >> 16) & 0xffff_ffff;
+        ((between * self.slots.len() as u64) >> 32) as usize
     }
 
     /// Takes the first free slot, or none.
@@ -82,12 +82,16 @@ impl Shards {
 
     /// The registry of a worker, while it runs.
     pub fn address(&self, shard: usize) -> Option<Addr<TopicRegistry>> {
+        self.holder(shard).map(|(_, address)| address)
+    }
+
+    /// The registry of a worker, while it runs, and what tells it from others in its place.
+    pub fn holder(&self, shard: usize) -> Option<(u64, Addr<TopicRegistry>)> {
         let slot = self.slots.get(shard)?;
         slot.address
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .map(|(_, address)| address.clone())
+            .clone()
     }
 
     /// How many workers run.

@@ -1,22 +1,25 @@
 //! One session as the broker sees it: its outbox, its subscriptions, and where both stand.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::metrics::{DropReason, Held, Protocol};
+use crate::metrics::{DropReason, Held};
 use crate::model::{SessionId, TopicName};
-use crate::protocol::{Close, ServerFrame, WireFormat, close_bytes, control_bytes};
+use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, close_bytes, control_bytes};
 
 use super::batch::Wanted;
 use super::book::Book;
-use super::outbox::{FlushEnd, Outbox, Segment};
+use super::outbox::{Outbox, Segment};
 use super::replay;
 use super::turn::Turn;
 use super::wire::Wire;
+
+mod writing;
+
+pub(super) use writing::Unwritten;
 
 /// Conditions of a subscriber that a fan-out must mind. While none is set, messages are written
 /// straight to its wire.
@@ -60,7 +63,7 @@ pub struct Subscriber {
     reported_bytes: Cell<usize>,
     /// Held while the outbox is counted among the slow ones.
     slow: RefCell<Option<Held>>,
-    closed_with: Cell<Option<(crate::protocol::CloseCode, Instant)>>,
+    closed_with: Cell<Option<(CloseCode, Instant)>>,
     pub(super) book: RefCell<Book>,
 }
 
@@ -110,7 +113,7 @@ impl Subscriber {
     }
 
     /// With which code the server closed it, and when, if it did.
-    pub fn closed_with(&self) -> Option<(crate::protocol::CloseCode, Instant)> {
+    pub fn closed_with(&self) -> Option<(CloseCode, Instant)> {
         self.closed_with.get()
     }
 
@@ -223,114 +226,6 @@ impl Subscriber {
         self.report(0, None);
     }
 
-    /// Writes what waits. Called at the end of a turn for those that were marked.
-    pub(super) fn flush(&self, now: Instant) {
-        self.clear(flag::MARKED);
-        self.write_out(now);
-    }
-
-    fn write_out(&self, now: Instant) {
-        if self.has(flag::CORKED | flag::GONE) {
-            return;
-        }
-        let mut outbox = self.outbox.borrow_mut();
-        let was_waiting = outbox.waiting_since().is_some();
-        let flushed = outbox.flush(&*self.wire, now);
-        let (len, waiting) = (outbox.queued(), outbox.waiting_since());
-        drop(outbox);
-        self.count_delivered(flushed.messages as u64, flushed.bytes as u64);
-        match flushed.end {
-            FlushEnd::Empty => {
-                self.clear(flag::QUEUED);
-                if was_waiting {
-                    self.wire.drained();
-                }
-                if self.has(flag::CLOSING) {
-                    self.wire.shut_writing();
-                }
-            }
-            FlushEnd::Blocked => {
-                self.set(flag::QUEUED);
-                self.wire.want_writable();
-            }
-            FlushEnd::Broken => self.kill(),
-        }
-        self.report(len, waiting);
-    }
-
-    /// Queues messages behind what waits; a session that is too far behind is closed.
-    pub(super) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
-        if !self.is_ending() && !self.outbox.borrow().has_room(segment.len()) {
-            // Much may fall due in one turn: only what the kernel does not take is too much.
-            self.write_out(now);
-        }
-        if !self.is_ending() {
-            let mut outbox = self.outbox.borrow_mut();
-            if outbox.has_room(segment.len()) {
-                outbox.push(segment);
-                drop(outbox);
-                return self.mark();
-            }
-        }
-        // Also what is left of a batch in whose middle the session was closed.
-        let reason = if self.has(flag::GONE) {
-            DropReason::Closed
-        } else {
-            DropReason::Slow
-        };
-        let messages = segment.messages_held() as u64;
-        self.turn.metrics.dropped(reason, messages);
-        self.close(
-            &super::slow("the outbound queue is full"),
-            Ending::Abrupt,
-            now,
-        );
-    }
-
-    /// Queues a piece of a replay. What is read ahead is bounded by [`Subscriber::replay_room`], so
-    /// it never makes a session too slow.
-    pub(super) fn push_replayed(self: &Rc<Self>, segment: Segment) {
-        if !self.is_ending() {
-            self.outbox.borrow_mut().push(segment);
-            self.mark();
-        }
-    }
-
-    /// Writes chunks of messages straight to the wire; what the kernel does not take is queued.
-    /// Only for a subscriber that [`Subscriber::is_direct`].
-    pub(super) fn write(
-        self: &Rc<Self>,
-        pieces: &[IoSlice<'_>],
-        total: usize,
-    ) -> Result<usize, Unwritten> {
-        let written = match pieces {
-            [only] => self.wire.try_write(only),
-            several => self.wire.try_write_vectored(several),
-        };
-        match written {
-            Ok(n) if n == total => Ok(n),
-            Ok(n) => Err(Unwritten::From(n)),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Unwritten::From(0)),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(Unwritten::From(0)),
-            Err(_) => {
-                self.kill();
-                Err(Unwritten::Gone)
-            }
-        }
-    }
-
-    /// Counts messages whose last byte the kernel took.
-    pub(super) fn count_delivered(&self, messages: u64, bytes: u64) {
-        self.count_delivered_as(self.format, messages, bytes);
-    }
-
-    /// Counts what a job delivered to several sessions of one format.
-    pub(super) fn count_delivered_as(&self, format: WireFormat, messages: u64, bytes: u64) {
-        if bytes > 0 {
-            self.turn.metrics.delivered(label(format), messages, bytes);
-        }
-    }
-
     /// Whether messages may be written to the wire at once, `alone` saying that no other topic
     /// falls due in this turn.
     pub(super) fn is_direct(&self, alone: bool) -> bool {
@@ -394,17 +289,6 @@ impl Subscriber {
         }
     }
 
-    fn report(&self, len: usize, waiting: Option<Instant>) {
-        let before = self.reported_bytes.replace(len);
-        if before != len {
-            self.turn.metrics.queued_bytes(len as i64 - before as i64);
-        }
-        let mut slow = self.slow.borrow_mut();
-        if waiting.is_some() != slow.is_some() {
-            *slow = waiting.map(|_| self.turn.all_metrics().slow_session());
-        }
-    }
-
     fn has(&self, flags: u8) -> bool {
         self.flags.get() & flags != 0
     }
@@ -423,21 +307,5 @@ impl Subscriber {
         } else {
             self.clear(flags);
         }
-    }
-}
-
-/// Why a direct write did not take everything.
-pub(super) enum Unwritten {
-    /// The kernel took only so many bytes.
-    From(usize),
-    /// The connection is gone.
-    Gone,
-}
-
-fn label(format: WireFormat) -> Protocol {
-    match format {
-        WireFormat::Json => Protocol::Json,
-        WireFormat::Raw => Protocol::Raw,
-        WireFormat::Sse => Protocol::Sse,
     }
 }

@@ -11,12 +11,19 @@ use crate::protocol::{Cursor, ErrorCode, Refusal, SubscribeOk};
 use super::audience::Role;
 use super::book::{Place, Then};
 use super::message::{ExactAsk, Stand, ToHome};
-use super::registry::{Registry, Waiting};
+use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
+use super::waiting::Waiting;
 
 /// How much a session may ask of a filter that is still opening.
 const MAX_THEN: usize = 8;
+
+/// Where a client is in a filter's topics, and when it last had everything.
+pub type SinceFilter = (Positions, Option<Timestamp>);
+
+/// The topics that a client knows, and where it is in each.
+pub type Positions = Arc<Vec<(TopicName, Cursor)>>;
 
 /// What a session asks when it subscribes.
 pub struct Subscription {
@@ -29,7 +36,7 @@ pub struct Subscription {
     /// Recover from here, for a name.
     pub since: Option<Cursor>,
     /// Recover from here, for a filter.
-    pub since_filter: Option<(Arc<Vec<(TopicName, Cursor)>>, Option<Timestamp>)>,
+    pub since_filter: Option<SinceFilter>,
     /// Where a position is of no use, recover by time: everything published since then.
     pub from: Option<Timestamp>,
     /// What others are told of the session.
@@ -80,13 +87,14 @@ impl Registry {
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {
-                let token = self.waiting.insert(Waiting::Exact {
+                let home = self.shards.home(&topic);
+                let waiting = Waiting::Exact {
                     subscriber: Rc::clone(subscriber),
                     filter: ask.filter,
                     member: ask.member.clone(),
                     reply,
-                });
-                let home = self.shards.home(&topic);
+                };
+                let token = self.waiting.add(home, waiting);
                 let ask = ExactAsk {
                     topic,
                     member: ask.member,
@@ -94,9 +102,9 @@ impl Registry {
                     since: ask.since,
                     from: ask.from,
                 };
-                self.to_home(home, ToHome::Subscribe(Box::new(ask), token));
+                self.ask_home(home, ToHome::Subscribe(Box::new(ask), token));
             }
-            None => self.subscribe_filter(subscriber, ask, reply),
+            None => self.subscribe_filter(subscriber, &ask, reply),
         }
     }
 
@@ -185,11 +193,11 @@ impl Registry {
         match filter.as_name() {
             Some(topic) => {
                 let home = self.shards.home(&topic);
-                self.to_home(home, ToHome::Unsubscribe(topic, member.clone()));
+                self.ask_home(home, ToHome::Unsubscribe(topic, member.clone()));
             }
             None => {
                 for shard in 0..self.shards.count() {
-                    self.to_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
+                    self.ask_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
                 }
             }
         }

@@ -11,17 +11,19 @@ use crate::protocol::{Refusal, SubscribeOk};
 use super::audience::Role;
 use super::book::Replay;
 use super::message::{HomeAnswer, HomeOf, Span, ToHome, WildAsk, WildSince, WildStand};
-use super::registry::{Registry, Waiting};
+use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
 use super::subscribing::{Subscription, kind};
+use super::waiting::Waiting;
 
 /// A filter that does not stand at every home yet.
-pub(super) struct Opening {
+pub struct Opening {
     subscriber: Rc<Subscriber>,
     filter: Filter,
     reply: ReplyTo,
-    pub(super) homes_left: usize,
+    /// Homes that have not answered.
+    homes_left: Vec<usize>,
     stand: WildStand,
     has_since: bool,
     has_replay: bool,
@@ -32,7 +34,7 @@ impl Registry {
     pub(super) fn subscribe_filter(
         &mut self,
         subscriber: &Rc<Subscriber>,
-        ask: Subscription,
+        ask: &Subscription,
         reply: ReplyTo,
     ) {
         let has_replay = ask.last.is_some() || ask.since_filter.is_some();
@@ -43,11 +45,11 @@ impl Registry {
             let mut book = subscriber.book.borrow_mut();
             book.set_catching(&ask.filter, member);
         }
-        let token = self.waiting.insert(Waiting::Wild(Box::new(Opening {
+        let opening = Box::new(Opening {
             subscriber: Rc::clone(subscriber),
             filter: ask.filter.clone(),
             reply,
-            homes_left: self.shards.count(),
+            homes_left: (0..self.shards.count()).collect(),
             stand: WildStand {
                 recovered: true,
                 ..WildStand::default()
@@ -55,7 +57,8 @@ impl Registry {
             has_since: ask.since_filter.is_some(),
             has_replay,
             failed: None,
-        })));
+        });
+        let token = self.waiting.add(self.shard, Waiting::Wild(opening));
         for shard in 0..self.shards.count() {
             let since = ask
                 .since_filter
@@ -73,7 +76,7 @@ impl Registry {
                     shard,
                 },
             };
-            self.to_home(shard, ToHome::SubscribeFilter(Box::new(ask), token));
+            self.ask_home(shard, ToHome::SubscribeFilter(Box::new(ask), token));
         }
     }
 
@@ -180,9 +183,14 @@ impl Registry {
 }
 
 impl Opening {
-    /// Takes note of one home's answer.
-    pub(super) fn note(&mut self, answer: &Result<HomeAnswer, Refusal>) {
-        self.homes_left -= 1;
+    /// Whether that home has not answered.
+    pub fn waits_for(&self, home: usize) -> bool {
+        self.homes_left.contains(&home)
+    }
+
+    /// Takes note of one home's answer; true once all have answered.
+    pub fn note(&mut self, from: usize, answer: &Result<HomeAnswer, Refusal>) -> bool {
+        self.homes_left.retain(|home| *home != from);
         match answer {
             Ok(HomeAnswer::SubscribedFilter(stand)) => {
                 self.stand.spans.extend(stand.spans.iter().cloned());
@@ -192,5 +200,6 @@ impl Opening {
             Ok(_) => {}
             Err(refusal) => self.failed = Some(refusal.clone()),
         }
+        self.homes_left.is_empty()
     }
 }

@@ -173,14 +173,14 @@ pub fn rules() -> Rules {
     ])
 }
 
-/// The value of a series, summed over its labels, where its line contains `label`.
-pub fn metric(metrics: &Metrics, name: &str, label: &str) -> f64 {
+/// The value of a count, summed over its labels.
+pub fn metric(metrics: &Metrics, name: &str) -> i64 {
     let text = metrics.render().unwrap();
     text.lines()
-        .filter(|line| !line.starts_with('#') && line.contains(label))
+        .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.rsplit_once(' '))
         .filter(|(series, _)| series.split('{').next() == Some(name))
-        .map(|(_, value)| value.parse::<f64>().unwrap())
+        .map(|(_, value)| value.parse::<i64>().unwrap())
         .sum()
 }
 

@@ -50,6 +50,8 @@ pub struct Worker {
     life: u64,
     shards: Arc<Shards>,
     broker: Broker,
+    /// Those whose outboxes are being written, so that a fault in the middle forgets none of them.
+    flushing: RefCell<Vec<Rc<Subscriber>>>,
     /// Readers that wait until what was published has got on.
     held: RefCell<Vec<Waker>>,
 }
@@ -57,7 +59,9 @@ pub struct Worker {
 /// Something to be done on a worker's thread.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Errand(pub Box<dyn FnOnce(&Worker) + Send>);
+pub struct Errand(pub Act);
+
+type Act = Box<dyn FnOnce(&Worker) + Send>;
 
 /// The worker that this thread is for that broker.
 pub fn here(broker: &Broker) -> Option<Rc<Worker>> {
@@ -94,6 +98,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 life,
                 shards: Arc::clone(&node.shards),
                 broker: broker.clone(),
+                flushing: RefCell::default(),
                 held: RefCell::default(),
             });
             let address = TopicRegistry {
@@ -200,6 +205,15 @@ impl Worker {
         congested
     }
 
+    /// What is done now and then.
+    fn sweep(&self) {
+        let mut registry = self.registry.borrow_mut();
+        registry.home.sweep(Timestamp::now());
+        for shard in registry.peers.replaced() {
+            registry.lost(shard);
+        }
+    }
+
     /// Ends a turn: writes what is due and sends on what is for other workers.
     fn end_turn(&self, cx: &mut Context<'_>) {
         self.turn.sleep(cx.waker());
@@ -209,23 +223,23 @@ impl Worker {
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);
         }
-        let dirty = self.turn.take_dirty();
-        for subscriber in &dirty {
+        self.flushing.replace(self.turn.take_dirty());
+        for subscriber in self.flushing.borrow().iter() {
             subscriber.flush(now);
             if subscriber.is_selective() {
                 registry.replaying.push(Rc::clone(subscriber));
             }
         }
-        self.turn.recycle(dirty);
+        self.turn.recycle(self.flushing.take());
         for subscriber in std::mem::take(&mut registry.replaying) {
             registry.go_on_replaying(&subscriber);
         }
         let gone = registry.peers.pump(cx);
         let is_free = !registry.peers.is_congested() && registry.fanout.backlog() <= BACKLOG;
-        drop(registry);
         for shard in gone {
-            tracing::error!(shard, "a worker is gone: what was on its way to it is lost");
+            registry.lost(shard);
         }
+        drop(registry);
         if is_free {
             for waker in self.held.borrow_mut().drain(..) {
                 waker.wake();
@@ -273,6 +287,9 @@ async fn turns(worker: Weak<Worker>) {
             worker.broker.node.metrics.panicked(Place::Flush);
             // What was being written may be lost to some: they reconnect and recover.
             worker.registry.borrow_mut().end_all_sessions();
+            for subscriber in worker.flushing.take() {
+                subscriber.kill();
+            }
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -286,7 +303,7 @@ impl Actor for TopicRegistry {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(SWEEP, |registry, _| {
             registry.with(|worker| {
-                worker.registry.borrow_mut().home.sweep(Timestamp::now());
+                worker.sweep();
             });
         });
     }

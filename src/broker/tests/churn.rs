@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::model::Timestamp;
+use crate::protocol::ErrorCode;
 
 const TOPICS: usize = 6;
 const MESSAGES: u64 = 2_000;
@@ -234,4 +235,50 @@ fn what_is_asked_of_a_subscription_that_opens_is_done_in_order() {
         over.store(1, Ordering::Relaxed);
     });
     other.join().unwrap();
+}
+
+#[test]
+fn when_a_worker_goes_who_waits_for_it_is_refused_and_who_listened_starts_over() {
+    let broker = broker(2, 1 << 20);
+    let stop = Arc::new(AtomicUsize::new(0));
+    let other = {
+        let (broker, stop) = (broker.clone(), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            on_worker(&broker, async |_| {
+                until("the stop", || reached(&stop, 1)).await;
+            });
+        })
+    };
+    on_worker(&broker, async |worker| {
+        until("both workers", || broker.workers().0 == 2).await;
+        let home = |n: usize| broker.node.shards.home(&topic(&name(n)));
+        let (there, here) = (0..50).partition::<Vec<_>, _>(|n| home(*n) != worker.shard());
+        let clients = [name(there[0]), name(here[0]), "#".to_owned()].map(|text| {
+            let client = Client::new(&worker, 1, WireFormat::Json);
+            let answer = client.ask(plain(&text, &client.member));
+            (client, answer)
+        });
+        let mut left = Vec::new();
+        for (client, answer) in clients {
+            answer.await.unwrap().unwrap();
+            left.push(client);
+        }
+        stop.store(1, Ordering::Relaxed);
+        other.join().unwrap();
+        let publication = publication(&topic(&name(there[0])), "x", None);
+        let refused = broker.publish(publication).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Unavailable);
+        let late = Client::new(&worker, 2, WireFormat::Json);
+        for text in [&name(there[0]), "h/+"] {
+            let refused = late.ask(plain(text, &late.member)).await.unwrap();
+            assert_eq!(refused.unwrap_err().code, ErrorCode::Unavailable, "{text}");
+        }
+        settle().await;
+        let closed: Vec<_> = left
+            .iter()
+            .map(|client| client.subscriber.closed_with().is_some())
+            .collect();
+        assert_eq!(closed, [true, false, true]);
+        assert_eq!(late.subscriber.closed_with(), None);
+    });
 }
