@@ -104,13 +104,6 @@ impl App {
             let Some(broker) = seen.upgrade() else { return };
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
-            metrics.set_topics(broker.topic_count());
-            for shard in 0..broker.workers().1 {
-                metrics.set_mailbox(
-                    shard,
-                    usize::try_from(broker.queued_for(shard)).unwrap_or(0),
-                );
-            }
             let topics = per_topic
                 .iter()
                 .flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
