@@ -122,7 +122,7 @@ fn what_has_a_bounded_label_is_shown_before_it_happens() {
         r#"fanfare_messages_published_total{protocol="http"}"#,
         r#"fanfare_published_bytes_total{protocol="raw"}"#,
         r#"fanfare_messages_delivered_total{protocol="raw"}"#,
-        r#"fanfare_delivered_bytes_total{protocol="mqtt"}"#,
+        r#"fanfare_delivered_bytes_total{protocol="sse"}"#,
         r#"fanfare_messages_dropped_total{reason="slow"}"#,
         r#"fanfare_publish_errors_total{code="too_large"}"#,
         "fanfare_delivery_seconds_count",
