@@ -30,6 +30,7 @@ const RETRY: &str = "retry: 2000\n\n";
 /// One event stream: an actor in the body of an HTTP answer.
 pub struct EventStream {
     subscriber: Rc<Subscriber>,
+    wire: Rc<BodyWire>,
     gateway: Rc<Gateway>,
     member: Member,
     counted: Option<Held>,
@@ -84,6 +85,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let session = session(gateway, id, &plan.caller);
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
+        wire: Rc::clone(&wire),
         gateway: Rc::clone(gateway),
         member: session.member(),
         counted: None,
@@ -126,6 +128,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")
+        .force_close()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // nginx would hold events back until its buffer is full.
         .insert_header(("X-Accel-Buffering", "no"));
@@ -251,6 +254,8 @@ impl StreamHandler<Bytes> for EventStream {
     }
 
     fn finished(&mut self, ctx: &mut HttpContext<Self>) {
+        // Its end is not to cut off what was said last.
+        self.wire.hand_over();
         ctx.write_eof();
         ctx.stop();
     }
