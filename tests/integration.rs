@@ -13,3 +13,7 @@ mod ranks;
 mod support;
 
 mod subscribing;
+mod exactness;
+mod history;
+mod presence;
+mod raw;
