@@ -42,14 +42,16 @@ export async function until(what, check, withinMs = 10_000) {
   }
 }
 
-/** `fanfare serve` on a port of its own, with nothing configured. */
+/** `fanfare serve` on a port of its own, with nothing configured but what `environment` says. */
 export class Broker {
   #child = null;
   #directory = null;
+  #environment;
   #log = "";
 
-  static async start() {
+  static async start(environment = {}) {
     const broker = new Broker();
+    broker.#environment = environment;
     broker.port = await freePort();
     broker.#directory = await mkdtemp(path.join(tmpdir(), "fanfare-"));
     await broker.up();
@@ -64,7 +66,7 @@ export class Broker {
     assert.ok(existsSync(BINARY), `no broker at ${BINARY}: build it, or set FANFARE_BIN`);
     this.#child = spawn(BINARY, ["serve"], {
       cwd: this.#directory,
-      env: { ...process.env, FANFARE__SERVER__LISTEN: `127.0.0.1:${this.port}` },
+      env: { ...process.env, ...this.#environment, FANFARE__SERVER__LISTEN: `127.0.0.1:${this.port}` },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const keep = (chunk) => (this.#log = (this.#log + chunk).slice(-20_000));
@@ -87,6 +89,16 @@ export class Broker {
     await gone;
   }
 
+  /** Asks it to go, as a supervisor does; resolves with its exit code once it has. */
+  async drain() {
+    const child = this.#child;
+    this.#child = null;
+    const gone = once(child, "exit");
+    child.kill("SIGTERM");
+    const [code] = await gone;
+    return code;
+  }
+
   async stop() {
     await this.kill();
     await rm(this.#directory, { recursive: true, force: true });
@@ -106,8 +118,8 @@ export class Broker {
 /** A TCP proxy before the broker. A browser's "offline" leaves open WebSockets alone; this does not. */
 export class Proxy {
   #pairs = new Set();
+  #deaf = new Set();
   #refusing = false;
-  #deaf = false;
 
   static async start(target) {
     const proxy = new Proxy();
@@ -123,13 +135,14 @@ export class Proxy {
     const pair = [near, far];
     this.#pairs.add(pair);
     near.on("data", (chunk) => far.write(chunk));
-    far.on("data", (chunk) => this.#deaf || near.write(chunk));
+    far.on("data", (chunk) => this.#deaf.has(pair) || near.write(chunk));
     for (const [one, other] of [pair, [far, near]]) {
       one.on("error", () => {});
       one.on("end", () => other.end());
       one.on("close", () => {
         other.destroy();
         this.#pairs.delete(pair);
+        this.#deaf.delete(pair);
       });
     }
   }
@@ -144,14 +157,24 @@ export class Proxy {
     this.#pairs.clear();
   }
 
-  /** From here on the broker hears the client, but what it answers is lost. */
+  /** From here on the broker hears those that are connected now, but what it answers is lost. */
   swallowAnswers() {
-    this.#deaf = true;
+    this.#deaf = new Set(this.#pairs);
+  }
+
+  /** Says to all sockets what a broker says that closes them, and then drops them. */
+  closeSockets(code, reason) {
+    const closing = JSON.stringify({ type: "closing", code, reason, reconnect: false });
+    const close = Buffer.concat([Buffer.from([code >> 8, code & 0xff]), Buffer.from(reason)]);
+    for (const [near] of this.#pairs) {
+      // Two frames as a server sends them: final, unmasked, short; the first is text, the second the close.
+      near.write(Buffer.concat([Buffer.from([0x81, closing.length]), Buffer.from(closing)]));
+      near.end(Buffer.concat([Buffer.from([0x88, close.length]), close]));
+    }
   }
 
   mend() {
     this.#refusing = false;
-    this.#deaf = false;
   }
 
   async stop() {

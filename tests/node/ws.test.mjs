@@ -23,9 +23,9 @@ afterEach(() => {
 class Client {
   frames = [];
 
-  static async open({ protocol = "fanfare.v1.json", query = "" } = {}) {
+  static async open({ protocol = "fanfare.v1.json", query = "", base = broker.base } = {}) {
     const client = new Client();
-    client.socket = new WebSocket(`${broker.base.replace("http", "ws")}/ws${query}`, protocol ? [protocol] : []);
+    client.socket = new WebSocket(`${base.replace("http", "ws")}/ws${query}`, protocol ? [protocol] : []);
     clients.push(client);
     client.socket.on("message", (data, binary) => {
       client.frames.push(protocol === "fanfare.v1.raw" ? { data, binary } : JSON.parse(data));
@@ -255,14 +255,33 @@ test("1009 for a frame beyond the limit", async () => {
   assert.equal((await client.closed).code, 1009);
 });
 
-test("4500 by an operator, with the reason", async () => {
-  const client = await Client.open();
-  const { session } = await client.type("welcome");
-  const response = await fetch(`${broker.base}/v1/sessions/${session}?code=4500&reason=enough`, { method: "DELETE" });
-  assert.ok(response.ok);
-  assert.deepEqual(await client.closed, { code: 4500, reason: "enough" });
-  const closing = client.frames.find(({ type }) => type === "closing");
-  assert.deepEqual([closing.code, closing.reason, closing.reconnect], [4500, "enough", false]);
+test("who is asked to stop sends everyone away: 1001, when to come back, and no one new in", async () => {
+  const leaving = await Broker.start({ FANFARE__SERVER__DRAIN: "2s" });
+  try {
+    const clients = [];
+    for (let i = 0; i < 12; i++) clients.push(await Client.open({ base: leaving.base }));
+    const gone = leaving.drain();
+
+    await clients[0].closed;
+    const newcomer = new WebSocket(`${leaving.base.replace("http", "ws")}/ws`);
+    newcomer.on("error", () => {});
+    const [, response] = await once(newcomer, "unexpected-response");
+    assert.equal(response.statusCode, 503);
+    assert.ok(Number(response.headers["retry-after"]) > 0);
+    response.destroy();
+
+    for (const { closed, frames } of clients) {
+      assert.equal((await closed).code, 1001);
+      const { code, reconnect, after_ms } = frames.at(-1);
+      assert.deepEqual([frames.at(-1).type, code, reconnect], ["closing", 1001, true]);
+      assert.ok(Number.isInteger(after_ms) && after_ms >= 0 && after_ms <= 2000, `${after_ms}`);
+    }
+    const waits = new Set(clients.map(({ frames }) => frames.at(-1).after_ms));
+    assert.ok(waits.size > 6, "they do not all come back at once");
+    assert.equal(await gone, 0);
+  } finally {
+    await leaving.stop();
+  }
 });
 
 test("1000 is answered with 1000", async () => {
