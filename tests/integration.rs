@@ -12,8 +12,8 @@ mod promtool;
 mod ranks;
 mod support;
 
-mod subscribing;
 mod exactness;
 mod history;
 mod presence;
 mod raw;
+mod subscribing;
