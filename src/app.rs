@@ -86,7 +86,7 @@ impl App {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             workers => workers,
         };
-        let store = MemoryStore::new(config.store.memory, crate::app::random, Timestamp::now());
+        let store = MemoryStore::new(config.store.memory, random, Timestamp::now());
         let usage = store.clone();
         let settings = Settings {
             workers,

@@ -16,7 +16,9 @@ use serde_json::Value;
 use super::{ApiState, configure};
 use crate::auth::Door;
 use crate::broker::{Broker, Rule, Rules, Settings, Worker};
-use crate::config::{ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Scope, TopicRule};
+use crate::config::{
+    ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Limits, Scope, TopicRule,
+};
 use crate::history::{Bounds, MemoryStore};
 use crate::metrics::Metrics;
 use crate::model::{Filter, Timestamp};
@@ -135,16 +137,22 @@ fn key(name: &str, scopes: &[Scope], topics: Option<&[&str]>) -> ApiKey {
 
 /// `chat/#` keeps three messages and tells who is there; nothing else keeps anything.
 fn usual() -> Config {
-    let mut config = Config::default();
-    config.topics = vec![TopicRule {
+    let rule = TopicRule {
         filter: filter("chat/#"),
         history: Some(HistoryRule::last(3)),
         presence: true,
         join_leave: false,
-    }];
-    config.limits.message_bytes = 100;
-    config.limits.batch = 4;
-    config
+    };
+    let limits = Limits {
+        message_bytes: 100,
+        batch: 4,
+        ..Limits::default()
+    };
+    Config {
+        topics: vec![rule],
+        limits,
+        ..Config::default()
+    }
 }
 
 /// As [`usual`], with keys, listening on every address.

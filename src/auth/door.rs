@@ -352,3 +352,6 @@ fn origin(origin: &config::AllowedOrigin) -> AllowedOrigin {
         config::AllowedOrigin::Exact(text) => AllowedOrigin::Exact(text.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

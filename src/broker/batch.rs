@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use crate::model::{Epoch, SessionId, TopicName};
 use crate::protocol::{Event, Published, WireFormat};
@@ -16,14 +17,18 @@ const COPIED: usize = 4 * 1024;
 /// A turn's buffer holds at most this: a slice that waits in one slow outbox pins all of it.
 const CHUNK: usize = 64 * 1024;
 
+/// A batch's first message: the worker's count, and its place in the history.
+type First = (u64, Option<(Epoch, u64)>);
+
 /// What falls due for one topic, format by format.
 #[derive(Default)]
 pub struct Batch {
     formats: [FormatBatch; WireFormat::COUNT],
     /// When the oldest message in it was accepted.
     accepted: Option<Instant>,
-    first: Option<(u64, Option<(Epoch, u64)>)>,
-    concealed: bool,
+    first: Option<First>,
+    authors: SmallVec<[SessionId; 4]>,
+    subjects: SmallVec<[SessionId; 4]>,
     bytes: usize,
 }
 
@@ -51,8 +56,26 @@ struct Mark {
     sequence: u64,
     /// Who published it, or whom it tells of.
     author: Option<SessionId>,
-    /// The author never sees it (its own join), whatever its subscription says of echoes.
-    concealed: bool,
+    /// A join or a leave. Whom it tells of never sees it, whatever its subscription says of echoes.
+    is_presence: bool,
+}
+
+/// Which frames of a batch are for a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All.
+    All,
+    /// All but the messages that it published itself.
+    OfOthers,
+    /// Joins and leaves alone: the messages are read from the history, by a cursor.
+    Presence,
+}
+
+impl Wanted {
+    /// What a live subscription wants.
+    pub fn live(echo: bool) -> Self {
+        if echo { Self::All } else { Self::OfOthers }
+    }
 }
 
 /// A batch that is complete.
@@ -64,8 +87,10 @@ pub struct Sealed {
     pub first_sequence: u64,
     /// The first frame's place in history.
     pub first_position: Option<(Epoch, u64)>,
-    /// Whether some frame is not for everyone.
-    pub has_concealed: bool,
+    /// Sessions that published some of it, in order.
+    authors: SmallVec<[SessionId; 4]>,
+    /// Sessions whose coming or going some of it tells, in order.
+    subjects: SmallVec<[SessionId; 4]>,
     /// When the oldest message in it was accepted.
     pub accepted: Instant,
     /// Bytes in all formats.
@@ -81,7 +106,7 @@ impl Batch {
         accepted: Instant,
         wanted: impl Fn(WireFormat) -> bool,
     ) -> usize {
-        let (author, concealed, position) = match published.event() {
+        let (author, is_presence, position) = match published.event() {
             Event::Message(message) => (
                 message.publisher,
                 false,
@@ -94,7 +119,7 @@ impl Batch {
         let mark = Mark {
             sequence,
             author,
-            concealed,
+            is_presence,
         };
         let mut added = 0;
         for format in WireFormat::ALL {
@@ -114,21 +139,33 @@ impl Batch {
             None => self.first = Some((sequence, position)),
             Some((_, first)) => *first = first.or(position),
         }
-        self.concealed |= concealed;
+        let named = if is_presence {
+            &mut self.subjects
+        } else {
+            &mut self.authors
+        };
+        if author.is_some() && named.last() != author.as_ref() {
+            named.extend(author);
+        }
         self.bytes += added;
         added
     }
 
     /// Closes the batch; it is empty afterwards.
     pub fn seal(&mut self, topic: TopicName) -> Sealed {
-        let batch = std::mem::take(self);
+        let mut batch = std::mem::take(self);
+        for named in [&mut batch.authors, &mut batch.subjects] {
+            named.sort_unstable();
+            named.dedup();
+        }
         let (first_sequence, first_position) = batch.first.unwrap_or_default();
         Sealed {
             topic,
             formats: batch.formats.map(FormatBatch::seal),
             first_sequence,
             first_position,
-            has_concealed: batch.concealed,
+            authors: batch.authors,
+            subjects: batch.subjects,
             accepted: batch.accepted.unwrap_or_else(Instant::now),
             bytes: batch.bytes,
         }
@@ -172,6 +209,23 @@ impl FormatBatch {
 }
 
 impl Sealed {
+    /// Whether all of it is for this session, given that it joined early enough.
+    #[inline]
+    pub fn is_whole_for(&self, session: SessionId, wanted: Wanted) -> bool {
+        let wants_messages = match wanted {
+            Wanted::All => true,
+            Wanted::OfOthers => self.authors.binary_search(&session).is_err(),
+            Wanted::Presence => false,
+        };
+        wants_messages
+            && (self.subjects.is_empty() || self.subjects.binary_search(&session).is_err())
+    }
+
+    /// Whether it tells of somebody's coming or going.
+    pub fn has_presence(&self) -> bool {
+        !self.subjects.is_empty()
+    }
+
     /// The chunks of one format.
     pub fn chunks(&self, format: WireFormat) -> &[Chunk] {
         self.formats
@@ -196,25 +250,36 @@ impl Chunk {
         self.ends.partition_point(|end| end.0 as usize <= len)
     }
 
-    /// The frames that are for this session, as few runs as hold them: those since `from` that it
-    /// did not publish itself, where `echo` is false, and that are not about itself.
-    pub fn runs_for(&self, session: SessionId, from: u64, echo: bool) -> Vec<Segment> {
-        let mut runs = Vec::new();
-        let mut run: Option<(usize, usize)> = None;
+    /// The frames that are for this session, in as few runs as hold them: those since `from` that
+    /// it wants and that are not about itself.
+    pub fn runs_for(
+        &self,
+        session: SessionId,
+        from: u64,
+        wanted: Wanted,
+    ) -> impl Iterator<Item = Segment> + '_ {
+        let is_for = move |mark: &Mark| {
+            let is_own = mark.author == Some(session);
+            mark.sequence >= from
+                && match wanted {
+                    _ if mark.is_presence => !is_own,
+                    Wanted::All => true,
+                    Wanted::OfOthers => !is_own,
+                    Wanted::Presence => false,
+                }
+        };
         let mut start = 0;
-        for (end, mark) in self.ends.iter().zip(&self.marks) {
-            let end = end.0 as usize;
-            let own = mark.author == Some(session) && (mark.concealed || !echo);
-            if mark.sequence >= from && !own {
-                run = Some((run.map_or(start, |(from, _)| from), end));
-            } else if let Some((from, to)) = run.take() {
-                runs.push(Segment::messages(&self.bytes, &self.ends, from, to));
+        let mut frames = self.ends.iter().zip(&self.marks).map(move |(end, mark)| {
+            let from = std::mem::replace(&mut start, end.0 as usize);
+            (from, end.0 as usize, is_for(mark))
+        });
+        std::iter::from_fn(move || {
+            let (from, mut to, _) = frames.find(|(_, _, is_for)| *is_for)?;
+            // The frame that ends the run is not for this session, so it may be passed over.
+            for (_, end, _) in frames.by_ref().take_while(|(_, _, is_for)| *is_for) {
+                to = end;
             }
-            start = end;
-        }
-        if let Some((from, to)) = run {
-            runs.push(Segment::messages(&self.bytes, &self.ends, from, to));
-        }
-        runs
+            Some(Segment::messages(&self.bytes, &self.ends, from, to))
+        })
     }
 }

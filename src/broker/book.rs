@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::model::{Epoch, Filter, TopicName};
+use crate::model::{Epoch, Filter, Member, TopicName};
 
-use super::fanout::Audience;
+use super::audience::Audience;
 use super::reply::ReplyTo;
+use super::subscribing::Subscription;
+
+type Caught = HashMap<TopicName, (Epoch, u64)>;
 
 /// What a session has subscribed to, in the order in which it did.
 #[derive(Default)]
 pub struct Book {
     entries: Vec<Entry>,
-    replays: Option<Box<HashMap<TopicName, Replay>>>,
+    replays: Option<Box<Replays>>,
     /// Topics that went on while a filter opened, each with the first position that passed.
-    caught: Option<Box<HashMap<TopicName, (Epoch, u64)>>>,
+    caught: Option<Box<Caught>>,
 }
 
 /// One subscription.
@@ -33,11 +36,27 @@ pub enum Place {
     Opening {
         /// Where it notes what passes meanwhile, for a filter that is to be replayed.
         catching: Option<(Rc<Audience>, usize)>,
-        /// It is to be ended as soon as it stands.
-        end: Option<ReplyTo>,
+        /// What the session asked of this filter since: done once it stands, or is refused.
+        then: Vec<Then>,
     },
     /// It stands: a member of this audience, under that key.
     Standing(Rc<Audience>, usize),
+}
+
+/// What waits until a subscription has opened.
+pub enum Then {
+    /// End it.
+    Unsubscribe(Member, ReplyTo),
+    /// Begin it again.
+    Subscribe(Box<Subscription>, ReplyTo),
+}
+
+/// The replays of one session.
+#[derive(Default)]
+struct Replays {
+    by_topic: HashMap<TopicName, Replay>,
+    /// How many have a piece under way.
+    asked: usize,
 }
 
 /// A replay that runs: a cursor into a topic's history, read in pieces as the outbox drains.
@@ -45,6 +64,8 @@ pub enum Place {
 pub struct Replay {
     /// The life of the history that `after` counts in.
     pub epoch: Epoch,
+    /// The offset before the first.
+    pub began: u64,
     /// The last offset that was queued.
     pub after: u64,
     /// Up to here messages are told to be replayed; what comes later is live and merely waited.
@@ -57,11 +78,6 @@ impl Book {
     /// How many subscriptions there are, those that are opening included.
     pub fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// The subscriptions, the earliest first.
@@ -90,22 +106,28 @@ impl Book {
             echo,
             place: Place::Opening {
                 catching: None,
-                end: None,
+                then: Vec::new(),
             },
         });
     }
 
-    /// Says that a subscription stands; returns who asked for its end meanwhile.
-    pub fn stand(
-        &mut self,
-        filter: &Filter,
-        audience: Rc<Audience>,
-        key: usize,
-    ) -> Option<ReplyTo> {
-        let entry = self.find_mut(filter)?;
+    /// Says that a subscription stands; returns what was asked of it meanwhile.
+    pub fn stand(&mut self, filter: &Filter, audience: Rc<Audience>, key: usize) -> Vec<Then> {
+        let Some(entry) = self.find_mut(filter) else {
+            return Vec::new();
+        };
         match std::mem::replace(&mut entry.place, Place::Standing(audience, key)) {
-            Place::Opening { end, .. } => end,
-            Place::Standing(..) => None,
+            Place::Opening { then, .. } => then,
+            Place::Standing(..) => Vec::new(),
+        }
+    }
+
+    /// Notes where an opening filter notes what passes.
+    pub fn set_catching(&mut self, filter: &Filter, member: (Rc<Audience>, usize)) {
+        if let Some(Place::Opening { catching, .. }) =
+            self.find_mut(filter).map(|entry| &mut entry.place)
+        {
+            *catching = Some(member);
         }
     }
 
@@ -127,6 +149,7 @@ impl Book {
     /// Takes everything out.
     pub fn drain(&mut self) -> Vec<Entry> {
         self.replays = None;
+        self.caught = None;
         std::mem::take(&mut self.entries)
     }
 
@@ -163,40 +186,89 @@ impl Book {
     }
 
     /// The replay of that topic, if one runs.
-    pub fn replay(&mut self, topic: &TopicName) -> Option<&mut Replay> {
-        self.replays.as_mut()?.get_mut(topic)
+    pub fn replay(&self, topic: &TopicName) -> Option<Replay> {
+        self.replays.as_ref()?.by_topic.get(topic).copied()
     }
 
     /// Whether a replay of that topic runs.
     pub fn replays(&self, topic: &TopicName) -> bool {
         self.replays
             .as_ref()
-            .is_some_and(|replays| replays.contains_key(topic))
+            .is_some_and(|replays| replays.by_topic.contains_key(topic))
     }
 
-    /// Starts a replay.
+    /// Starts a replay. One that runs already, and that began no later, goes on instead: what it
+    /// has queued is not queued again.
     pub fn start_replay(&mut self, topic: TopicName, replay: Replay) {
-        self.replays.get_or_insert_default().insert(topic, replay);
+        let replays = self.replays.get_or_insert_default();
+        if let Some(running) = replays.by_topic.get_mut(&topic)
+            && running.epoch == replay.epoch
+            && running.began <= replay.began
+        {
+            running.until = running.until.max(replay.until);
+            return;
+        }
+        replays.put(topic, Some(replay));
+    }
+
+    /// The piece after `after` of a replay has come; false where nothing waits for it any more.
+    pub fn take_asked(&mut self, topic: &TopicName, after: u64) -> bool {
+        let Some(replays) = &mut self.replays else {
+            return false;
+        };
+        match replays.by_topic.get_mut(topic) {
+            Some(replay) if replay.asked && replay.after == after => {
+                replay.asked = false;
+                replays.asked = replays.asked.saturating_sub(1);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sets a replay that has no piece under way to where it goes on.
+    pub fn go_on(&mut self, topic: &TopicName, replay: Replay) {
+        if let Some(replays) = &mut self.replays {
+            replays.put(topic.clone(), Some(replay));
+        }
     }
 
     /// Ends a replay: the topic is live for this session.
     pub fn end_replay(&mut self, topic: &TopicName) {
         if let Some(replays) = &mut self.replays {
-            replays.remove(topic);
-            if replays.is_empty() {
-                self.replays = None;
-            }
+            replays.put(topic.clone(), None);
         }
+        self.replays.take_if(|replays| replays.by_topic.is_empty());
     }
 
     /// Ends the replays of topics that no subscription matches any more.
     pub fn end_orphaned_replays(&mut self) {
         if let Some(mut replays) = self.replays.take() {
-            replays.retain(|topic, _| self.stands_for(topic));
-            if !replays.is_empty() {
+            replays.by_topic.retain(|topic, _| self.stands_for(topic));
+            replays.asked = replays.by_topic.values().filter(|r| r.asked).count();
+            if !replays.by_topic.is_empty() {
                 self.replays = Some(replays);
             }
         }
+    }
+
+    /// Marks replays as having a piece under way, as many as there is room for, and says where
+    /// these go on.
+    pub fn ask_pieces(&mut self, room: usize) -> Vec<(TopicName, u64)> {
+        let Some(replays) = &mut self.replays else {
+            return Vec::new();
+        };
+        let room = room.saturating_sub(replays.asked);
+        let idle = replays.by_topic.iter_mut().filter(|(_, r)| !r.asked);
+        let asks: Vec<_> = idle
+            .take(room)
+            .map(|(topic, replay)| {
+                replay.asked = true;
+                (topic.clone(), replay.after)
+            })
+            .collect();
+        replays.asked += asks.len();
+        asks
     }
 
     /// Notes that a topic went on while a filter opened; the first note of a topic counts.
@@ -207,28 +279,59 @@ impl Book {
             .or_insert((epoch, offset));
     }
 
-    /// Takes out what was caught for that filter, where no other subscription delivered it.
+    /// The topics that went on while that filter opened and that no other subscription delivered,
+    /// each with the first position that passed.
     pub fn take_caught(&mut self, filter: &Filter) -> Vec<(TopicName, Epoch, u64)> {
-        let Some(caught) = self.caught.take() else {
+        let Some(mut caught) = self.caught.take() else {
             return Vec::new();
         };
-        let (mine, others): (HashMap<_, _>, HashMap<_, _>) = caught
-            .into_iter()
-            .partition(|(topic, _)| filter.matches(topic));
-        if !others.is_empty() {
-            self.caught = Some(Box::new(others));
+        let mine = caught
+            .iter()
+            .filter(|(topic, _)| filter.matches(topic) && !self.stands_for(topic))
+            .map(|(topic, (epoch, offset))| (topic.clone(), *epoch, *offset))
+            .collect();
+        // Other filters may be opening still, and need theirs.
+        caught.retain(|topic, _| {
+            self.entries.iter().any(|e| {
+                let catches = matches!(
+                    &e.place,
+                    Place::Opening {
+                        catching: Some(_),
+                        ..
+                    }
+                );
+                catches && e.filter.matches(topic)
+            })
+        });
+        if !caught.is_empty() {
+            self.caught = Some(caught);
         }
-        mine.into_iter()
-            .filter(|(topic, _)| !self.stands_for(topic))
-            .map(|(topic, (epoch, offset))| (topic, epoch, offset))
-            .collect()
+        mine
     }
+}
 
-    /// The replays that could go on: none of their pieces is under way.
-    pub fn idle_replays(&mut self) -> impl Iterator<Item = (&TopicName, &mut Replay)> {
-        self.replays
-            .iter_mut()
-            .flat_map(|replays| replays.iter_mut())
-            .filter(|(_, replay)| !replay.asked)
+impl Replay {
+    /// A replay of what comes after `after`, of which what goes up to `until` is told to be one.
+    pub fn new(epoch: Epoch, after: u64, until: u64) -> Self {
+        Self {
+            epoch,
+            began: after,
+            after,
+            until,
+            asked: false,
+        }
+    }
+}
+
+impl Replays {
+    /// Puts a replay in, or takes it out.
+    fn put(&mut self, topic: TopicName, replay: Option<Replay>) {
+        let before = match replay {
+            Some(replay) => self.by_topic.insert(topic, replay),
+            None => self.by_topic.remove(&topic),
+        };
+        if before.is_some_and(|before| before.asked) {
+            self.asked = self.asked.saturating_sub(1);
+        }
     }
 }

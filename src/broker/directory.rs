@@ -82,13 +82,8 @@ impl TopicCard {
 
 impl TopicDirectory {
     /// How many topics there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.cards.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.cards.is_empty()
     }
 
     /// Enters a topic.
@@ -155,13 +150,8 @@ pub struct SessionCard {
 
 impl SessionDirectory {
     /// How many sessions there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.cards.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.cards.is_empty()
     }
 
     /// Enters a session.

@@ -8,22 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
-
-use crate::history::{History, HistoryStore, Limit};
-use crate::model::{Filter, Member, Message, Position, SessionId, Timestamp, TopicName};
+use crate::history::{History, HistoryStore};
+use crate::model::{Member, Message, Position, SessionId, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Event, Published, Refusal};
 
 use super::directory::{TopicCard, TopicDirectory};
 use super::filters::FilterTrie;
-use super::message::{
-    ExactAsk, HistoryPage, Piece, Publication, ReadAsk, Receipt, Span, Stand, WildAsk, WildStand,
-};
+use super::message::{ExactAsk, Publication, Receipt, Span, Stand};
 use super::rules::{Rules, TopicRule};
 
-/// Recovering by time reads this much further back: clocks of homes may differ by a little, and a
-/// message may have been on its way when the client's time was taken.
-const GRACE: Duration = Duration::from_secs(5);
+mod expiry;
+mod interest;
+mod recover;
+
+use expiry::later;
+
+pub use interest::Interest;
+use interest::matching_interest;
 
 /// What all homes of a node share.
 pub struct Common {
@@ -59,14 +60,12 @@ struct Topic {
     last_time: Timestamp,
     /// The interest of matching filters, and the trie's generation it was computed at.
     matched: (u64, Interest),
-    has_expiry: bool,
+    /// When it is looked at for messages that are too old.
+    expiry: Option<Timestamp>,
 }
 
-/// How many subscriptions each worker has.
-#[derive(Clone, Debug, Default)]
-pub struct Interest(SmallVec<[u32; 4]>);
-
 /// An event and the workers it goes to.
+#[derive(Debug)]
 pub struct Delivery {
     /// The event.
     pub published: Arc<Published>,
@@ -74,50 +73,6 @@ pub struct Delivery {
     pub accepted: Instant,
     /// The workers with subscribers.
     pub to: Interest,
-}
-
-impl Interest {
-    /// The workers that have any.
-    pub fn shards(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0
-            .iter()
-            .enumerate()
-            .filter(|(_, n)| **n > 0)
-            .map(|(shard, _)| shard)
-    }
-
-    /// Subscriptions on all workers.
-    pub fn total(&self) -> u64 {
-        self.0.iter().map(|n| u64::from(*n)).sum()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|n| *n == 0)
-    }
-
-    fn add(&mut self, shard: usize) {
-        if self.0.len() <= shard {
-            self.0.resize(shard + 1, 0);
-        }
-        if let Some(count) = self.0.get_mut(shard) {
-            *count += 1;
-        }
-    }
-
-    fn take(&mut self, shard: usize) {
-        if let Some(count) = self.0.get_mut(shard) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    fn merge(&mut self, other: &Interest) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine += theirs;
-        }
-    }
 }
 
 impl Home {
@@ -179,12 +134,10 @@ impl Home {
             Some(history) => {
                 let appended = history.append(message, now).map_err(|e| unavailable(&e))?;
                 entry.card.set_history(history.len(), history.newest());
-                if let (false, Some(age)) =
-                    (entry.has_expiry, entry.rule.history.and_then(|h| h.age))
-                {
-                    entry.has_expiry = true;
-                    self.expiries
-                        .push(Reverse((later(appended.message.time, age), topic.clone())));
+                if let (None, Some(age)) = (entry.expiry, entry.rule.history.and_then(|h| h.age)) {
+                    let due = later(appended.message.time, age);
+                    entry.expiry = Some(due);
+                    self.expiries.push(Reverse((due, topic.clone())));
                 }
                 appended.message
             }
@@ -257,11 +210,10 @@ impl Home {
             }
             if let (Some(_), None, Some(from)) = (ask.since, span, ask.from)
                 && self.common.store.remembers(from)
-                && history.holds_since(from, now)
             {
-                let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
-                span = Some(history.first_since(earlier));
-                stand.recovered = Some(true);
+                span = recover::by_time(&**history, from, now)
+                    .filter(|after| until.saturating_sub(*after) <= max_replay);
+                stand.recovered = Some(span.is_some());
             }
             let after = span.or_else(|| {
                 ask.last.map(|last| {
@@ -322,160 +274,6 @@ impl Home {
         told
     }
 
-    /// Adds the interest of a filter, and says which of its topics are to be replayed from where.
-    pub fn subscribe_filter(&mut self, shard: usize, ask: &WildAsk, now: Timestamp) -> WildStand {
-        self.add_filter(shard, &ask.filter);
-        let mut stand = WildStand {
-            recovered: true,
-            ..WildStand::default()
-        };
-        if ask.last.is_none() && ask.since.is_none() {
-            return stand;
-        }
-        if let Some(since) = &ask.since {
-            // A topic that the client knows and that is no more cannot be recovered.
-            for (topic, known) in since.positions.iter() {
-                let lost = ask.filter.matches(topic)
-                    && ask.homes.is_home(topic)
-                    && known.offset > 0
-                    && self.topics.get(topic).is_none_or(|t| t.history.is_none());
-                if lost {
-                    stand.gaps.push(topic.clone());
-                }
-            }
-            if since
-                .from
-                .is_none_or(|from| !self.common.store.remembers(from))
-            {
-                stand.recovered = false;
-            }
-        }
-        let mut left = self.common.max_replay;
-        for (topic, entry) in &mut self.topics {
-            if !ask.filter.matches(topic) {
-                continue;
-            }
-            let Some(history) = &mut entry.history else {
-                continue;
-            };
-            history.trim(now);
-            let (epoch, until) = (history.epoch(), history.settled());
-            let oldest = history.oldest().saturating_sub(1);
-            let mut after = None;
-            if let Some(since) = &ask.since {
-                after = since
-                    .recover(topic, &**history, now)
-                    .filter(|after| until - (*after).min(until) <= left);
-                if after.is_none() {
-                    stand.gaps.push(topic.clone());
-                }
-            }
-            let after = after
-                .or_else(|| {
-                    ask.last
-                        .map(|last| until.saturating_sub(last.min(left)).max(oldest))
-                })
-                .unwrap_or(until);
-            left = left.saturating_sub(until.saturating_sub(after));
-            stand.spans.push((
-                topic.clone(),
-                Span {
-                    epoch,
-                    after,
-                    until,
-                },
-            ));
-        }
-        stand.recovered &= stand.gaps.is_empty();
-        stand
-    }
-
-    /// Takes the interest of a filter back.
-    pub fn unsubscribe_filter(&mut self, shard: usize, filter: &Filter) {
-        let Some(interest) = self.filters.get(filter) else {
-            return;
-        };
-        let mut interest = interest.clone();
-        interest.take(shard);
-        // Removing and inserting raises the generation, by which topics know that it changed.
-        self.filters.remove(filter);
-        if !interest.is_empty() {
-            self.filters.insert(filter, interest);
-        }
-    }
-
-    /// One piece of a replay.
-    pub fn read(&mut self, ask: &ReadAsk, now: Timestamp) -> Piece {
-        let history = self
-            .topics
-            .get(&ask.topic)
-            .and_then(|topic| topic.history.as_deref());
-        let Some(history) = history else {
-            return Piece {
-                epoch: None,
-                messages: Vec::new(),
-                newest: ask.after,
-                is_head: true,
-            };
-        };
-        let messages = history.read(ask.after, ask.limit, now);
-        let newest = history.settled();
-        let reached = messages
-            .last()
-            .and_then(|m| m.position)
-            .map_or(ask.after, |p| p.offset);
-        let is_head = messages.is_empty() || reached >= newest;
-        Piece {
-            epoch: Some(history.epoch()),
-            messages,
-            newest,
-            is_head,
-        }
-    }
-
-    /// What `history` asks for.
-    ///
-    /// # Errors
-    /// `history_disabled` where the topic keeps none.
-    pub fn history(
-        &mut self,
-        topic: &TopicName,
-        since: Option<Cursor>,
-        last: Option<u64>,
-        limit: Limit,
-        now: Timestamp,
-    ) -> Result<HistoryPage, Refusal> {
-        if self.common.rules.of(topic).history.is_none() {
-            return Err(history_disabled(topic));
-        }
-        let is_new = !self.topics.contains_key(topic);
-        if is_new {
-            // So that the answer names a life of the topic, if only a short one.
-            self.create(topic)?;
-        }
-        let Some(history) = self.topics.get_mut(topic).and_then(|t| t.history.as_mut()) else {
-            return Err(history_disabled(topic));
-        };
-        history.trim(now);
-        let position = Position {
-            epoch: history.epoch(),
-            offset: history.settled(),
-        };
-        let oldest = history.oldest().saturating_sub(1);
-        let after = match since {
-            Some(Cursor { epoch, offset }) if epoch == Some(position.epoch) => offset.max(oldest),
-            _ => oldest,
-        };
-        let after = last.map_or(after, |last| {
-            after.max(position.offset.saturating_sub(last))
-        });
-        let messages = history.read(after, limit, now);
-        if is_new {
-            self.forget_if_idle(topic, now);
-        }
-        Ok(HistoryPage { position, messages })
-    }
-
     /// Who is in a topic, the earliest first.
     ///
     /// # Errors
@@ -496,39 +294,6 @@ impl Home {
             .unwrap_or_default();
         members.sort_by_key(|member| (member.since, member.session));
         Ok(members)
-    }
-
-    /// Drops what has grown too old and forgets topics that nothing holds.
-    pub fn sweep(&mut self, now: Timestamp) {
-        while let Some(Reverse((due, _))) = self.expiries.peek() {
-            if *due > now {
-                break;
-            }
-            let Some(Reverse((_, topic))) = self.expiries.pop() else {
-                break;
-            };
-            if let Some(entry) = self.topics.get_mut(&topic) {
-                entry.has_expiry = false;
-                if let (Some(history), Some(age)) =
-                    (&mut entry.history, entry.rule.history.and_then(|h| h.age))
-                {
-                    history.trim(now);
-                    entry.card.set_history(history.len(), history.newest());
-                    if let Some(oldest) = oldest_time(&**history, now) {
-                        entry.has_expiry = true;
-                        self.expiries
-                            .push(Reverse((later(oldest, age), topic.clone())));
-                    }
-                }
-            }
-            self.forget_if_idle(&topic, now);
-        }
-    }
-
-    fn add_filter(&mut self, shard: usize, filter: &Filter) {
-        let mut interest = self.filters.remove(filter).unwrap_or_default();
-        interest.add(shard);
-        self.filters.insert(filter, interest);
     }
 
     fn create(&mut self, topic: &TopicName) -> Result<(), Refusal> {
@@ -563,7 +328,7 @@ impl Home {
                 members: HashMap::new(),
                 last_time: Timestamp::default(),
                 matched: (0, Interest::default()),
-                has_expiry: false,
+                expiry: None,
             },
         );
         Ok(())
@@ -597,58 +362,9 @@ impl Topic {
     }
 }
 
-fn matching_interest(filters: &FilterTrie<Interest>, topic: &TopicName) -> Interest {
-    let mut all = Interest::default();
-    if !filters.is_empty() {
-        for (_, interest) in filters.matching(topic) {
-            all.merge(interest);
-        }
-    }
-    all
-}
-
-fn oldest_time(history: &dyn History, now: Timestamp) -> Option<Timestamp> {
-    let first = Limit {
-        messages: 1,
-        bytes: 1,
-    };
-    history
-        .read(0, first, now)
-        .first()
-        .map(|message| message.time)
-}
-
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    // One more: a message goes once more than its age has passed.
-    Timestamp(time.0.saturating_add(by.as_millis() as u64 + 1))
-}
-
 fn unavailable(error: &crate::history::HistoryError) -> Refusal {
     Refusal::new(ErrorCode::Unavailable, error.to_string()).retry_after(Duration::from_secs(1))
 }
 
-fn history_disabled(topic: &TopicName) -> Refusal {
-    Refusal::new(
-        ErrorCode::HistoryDisabled,
-        format!("the topic '{topic}' keeps no history: no rule with 'history' matches it"),
-    )
-}
-
-impl super::message::WildSince {
-    /// Where to read on, for one topic: after the client's own position, or by time where it does
-    /// not know the topic. `None` where something may be missing.
-    fn recover(&self, topic: &TopicName, history: &dyn History, now: Timestamp) -> Option<u64> {
-        let Some((_, known)) = self.positions.iter().find(|(name, _)| name == topic) else {
-            let from = self.from?;
-            let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
-            return history
-                .holds_since(from, now)
-                .then(|| history.first_since(earlier));
-        };
-        let cursor = Position {
-            epoch: known.epoch?,
-            offset: known.offset,
-        };
-        history.recovers(cursor, now).then_some(cursor.offset)
-    }
-}
+#[cfg(test)]
+mod tests;

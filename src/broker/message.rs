@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::protocol::{Cursor, Published, Refusal};
 
+use super::book::Replay;
 use super::shards::Shards;
 
 /// A message on its way to its topic's home.
@@ -103,6 +104,11 @@ impl Span {
     pub fn count(&self) -> u64 {
         self.until.saturating_sub(self.after)
     }
+
+    /// A replay of them.
+    pub fn replay(&self) -> Replay {
+        Replay::new(self.epoch, self.after, self.until)
+    }
 }
 
 /// A subscription by name stands.
@@ -162,7 +168,13 @@ pub struct HistoryPage {
 }
 
 /// Names what waits for an answer, on the worker that asked.
-pub type Token = usize;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its place among what waits.
+    pub key: usize,
+    /// Tells it from others that had the place before.
+    pub number: u32,
+}
 
 /// From one registry to another.
 pub enum PeerMessage {

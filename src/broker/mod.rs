@@ -2,12 +2,14 @@
 //!
 //! Nothing here knows of transports, HTTP or tokens; bytes leave by the [`Wire`] trait.
 
+mod audience;
 mod batch;
 mod book;
 mod directory;
 mod fanout;
 pub mod filters;
 mod home;
+mod job;
 mod message;
 mod outbox;
 mod peers;
@@ -18,7 +20,13 @@ mod rules;
 mod shards;
 mod subscriber;
 mod subscribing;
+mod subscribing_filter;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod turn;
+mod waiting;
 mod wire;
 mod worker;
 
@@ -114,11 +122,23 @@ impl Broker {
             max_topics: settings.max_topics,
             max_replay: settings.max_replay,
         };
+        let common = Arc::new(common);
+        let shards = Arc::new(Shards::new(settings.workers));
+        let seen = (Arc::downgrade(&common), Arc::downgrade(&shards));
+        metrics.on_scrape(Box::new(move |metrics| {
+            if let (Some(common), Some(shards)) = (seen.0.upgrade(), seen.1.upgrade()) {
+                metrics.set_topics(common.directory.count());
+                for shard in 0..shards.count() {
+                    let queued = usize::try_from(shards.queued(shard)).unwrap_or(0);
+                    metrics.set_mailbox(shard, queued);
+                }
+            }
+        }));
         Self {
             node: Arc::new(Node {
                 number: NEXT.fetch_add(1, Ordering::Relaxed),
-                common: Arc::new(common),
-                shards: Arc::new(Shards::new(settings.workers)),
+                common,
+                shards,
                 sessions: SessionDirectory::default(),
                 metrics,
                 settings,
@@ -148,7 +168,7 @@ impl Broker {
         let accepted = Instant::now();
         let home = self.node.shards.home(&publication.topic);
         let answer = self.ask(home, move |worker, reply| {
-            worker.publish(publication, accepted, reply)
+            worker.publish(publication, accepted, reply);
         });
         match answer.await? {
             Reply::Published(receipt) => Ok(receipt),
@@ -169,7 +189,7 @@ impl Broker {
     ) -> Result<HistoryPage, Refusal> {
         let home = self.node.shards.home(&topic);
         let answer = self.ask(home, move |worker, reply| {
-            worker.history(topic, since, last, limit, reply)
+            worker.history(topic, since, last, limit, reply);
         });
         match answer.await? {
             Reply::History(page) => Ok(page),
@@ -207,7 +227,7 @@ impl Broker {
 
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
-        self.node.common.directory.len()
+        self.node.common.directory.count()
     }
 
     /// What holds for a topic.
@@ -227,7 +247,7 @@ impl Broker {
 
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
-        self.node.sessions.len()
+        self.node.sessions.count()
     }
 
     /// One session.
@@ -237,7 +257,7 @@ impl Broker {
 
     /// How many workers run, of how many.
     pub fn workers(&self) -> (usize, usize) {
-        (self.node.shards.running(), self.node.shards.len())
+        (self.node.shards.running(), self.node.shards.count())
     }
 
     /// Messages on their way to that worker's registry.
@@ -262,20 +282,19 @@ impl Broker {
         ask: impl FnOnce(&Worker, ReplyTo) + Send + 'static,
     ) -> Result<Reply, Refusal> {
         let (sender, answer) = oneshot::channel();
-        match worker::here(self) {
-            Some(worker) => ask(&worker, ReplyTo::Caller(sender)),
-            None => {
-                let gone = || {
-                    Refusal::new(
-                        ErrorCode::Unavailable,
-                        "the broker is starting or stopping; try again",
-                    )
-                };
-                let registry = self.node.shards.address(home).ok_or_else(gone)?;
-                let errand =
-                    worker::Errand(Box::new(move |worker| ask(worker, ReplyTo::Caller(sender))));
-                registry.send(errand).await.map_err(|_| gone())?;
-            }
+        let gone = || {
+            Refusal::new(
+                ErrorCode::Unavailable,
+                "the broker is starting or stopping; try again",
+            )
+        };
+        if let Some(worker) = worker::here(self) {
+            ask(&worker, ReplyTo::Caller(sender));
+        } else {
+            let registry = self.node.shards.address(home).ok_or_else(gone)?;
+            let act = |worker: &Worker| ask(worker, ReplyTo::Caller(sender));
+            let errand = worker::Errand(Box::new(act));
+            registry.send(errand).await.map_err(|_| gone())?;
         }
         answer.await.unwrap_or_else(|_| {
             Err(Refusal::new(

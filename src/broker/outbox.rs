@@ -28,6 +28,10 @@ pub struct Segment {
 
 #[derive(Clone, Debug)]
 enum Frames {
+    /// What opens the stream: nothing overtakes it, and it is never dropped.
+    First,
+    /// A frame that has overtaken messages; those that overtake later stay behind it.
+    Urgent,
     /// One frame that is an answer or another frame that is no message.
     Control,
     /// Messages; where each ends in the chunk.
@@ -53,6 +57,11 @@ impl Segment {
         }
     }
 
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whole messages that are held here, the one that is partly written included.
     pub fn messages_held(&self) -> usize {
         self.ends_within(self.bytes.len())
@@ -61,7 +70,7 @@ impl Segment {
     /// How many messages end within the next `len` bytes.
     fn ends_within(&self, len: usize) -> usize {
         match &self.frames {
-            Frames::Control => 0,
+            Frames::First | Frames::Urgent | Frames::Control => 0,
             Frames::Messages(ends) => {
                 let (from, to) = (self.base, self.base + len as u32);
                 let before = ends.partition_point(|end| end.0 <= from);
@@ -74,7 +83,7 @@ impl Segment {
     /// How many of the next bytes belong to the frame that they begin in the middle of, or begin.
     fn first_frame_len(&self) -> usize {
         match &self.frames {
-            Frames::Control => self.bytes.len(),
+            Frames::First | Frames::Urgent | Frames::Control => self.bytes.len(),
             Frames::Messages(ends) => {
                 let next = ends.partition_point(|end| end.0 <= self.base);
                 let end = ends.get(next).map_or(u32::MAX, |end| end.0);
@@ -86,7 +95,7 @@ impl Segment {
     /// Whether the bytes begin in the middle of a frame. A frame's start is another's end, or 0.
     fn is_partial(&self, started: bool) -> bool {
         match &self.frames {
-            Frames::Control => started,
+            Frames::First | Frames::Urgent | Frames::Control => started,
             Frames::Messages(ends) => {
                 self.base != 0 && ends.binary_search(&FrameEnd(self.base)).is_err()
             }
@@ -117,10 +126,6 @@ pub struct Outbox {
     /// Since when the kernel has not taken all there is.
     waiting_since: Option<Instant>,
 }
-
-/// The queue's bound would be passed: the message was not queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
 
 /// What a flush did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,13 +163,8 @@ impl Outbox {
     }
 
     /// Bytes waiting.
-    pub fn len(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.bytes
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
     }
 
     /// Since when the queue has not been emptied; `None` while it is empty.
@@ -172,26 +172,25 @@ impl Outbox {
         self.waiting_since
     }
 
-    /// Whether the queue is over the size at which a replay stops reading ahead.
+    /// Whether more than that part of the bound is taken.
     pub fn is_above(&self, fraction_of: usize) -> bool {
-        self.bytes > self.limit / fraction_of.max(1)
+        self.bytes > self.share(fraction_of)
     }
 
-    /// Queues messages.
-    ///
-    /// # Errors
-    /// [`Full`] where the bound would be passed; a queue that is empty takes any one segment.
-    pub fn push(&mut self, segment: Segment) -> Result<(), Full> {
-        if !self.segments.is_empty() && self.bytes + segment.bytes.len() > self.limit {
-            return Err(Full);
-        }
-        self.push_always(segment);
-        Ok(())
+    /// That part of the bound, in bytes.
+    pub fn share(&self, fraction_of: usize) -> usize {
+        self.limit / fraction_of.max(1)
     }
 
-    /// Queues an answer or another frame that is never dropped. Whoever makes answers bounds them:
-    /// a session whose queue is full is not read.
-    pub fn push_always(&mut self, segment: Segment) {
+    /// Whether messages of so many bytes may be queued; a queue that is empty takes any.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.segments.is_empty() || self.bytes + bytes <= self.limit
+    }
+
+    /// Queues messages, for which the caller has asked [`Outbox::has_room`], an answer, or another
+    /// frame that is never dropped. Whoever makes answers bounds them: a session whose queue is
+    /// full is not read.
+    pub fn push(&mut self, segment: Segment) {
         if segment.bytes.is_empty() {
             return;
         }
@@ -199,60 +198,85 @@ impl Outbox {
         self.segments.push_back(segment);
     }
 
-    /// Puts bytes before everything, once, while nothing has been written yet.
+    /// Puts what opens the stream before everything, once, while nothing has been written yet.
     pub fn push_first(&mut self, bytes: Bytes) {
+        // An event stream opens by its response's head, with nothing in the body.
+        if bytes.is_empty() {
+            return;
+        }
         self.bytes += bytes.len();
-        self.segments.push_front(Segment::control(bytes));
+        self.segments.push_front(Segment {
+            bytes,
+            base: 0,
+            frames: Frames::First,
+        });
     }
 
-    /// Queues a WebSocket control frame before all that waits, behind the frame that is partly
-    /// written, which it must not split (RFC 6455 §5.4).
+    /// Queues a WebSocket control frame before all that waits, but behind what opens the stream,
+    /// behind the frame that is partly written, which it must not split (RFC 6455 §5.4), and behind
+    /// those that overtook before.
     pub fn overtake(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        let control = Segment::control(frame);
-        let Some(mut front) = self.segments.pop_front() else {
-            self.segments.push_back(control);
+        if frame.is_empty() {
             return;
+        }
+        self.bytes += frame.len();
+        let is_partial = self.split_partial();
+        let stays_before =
+            |segment: &&Segment| matches!(segment.frames, Frames::First | Frames::Urgent);
+        let begun = usize::from(is_partial);
+        let others = self.segments.iter().skip(begun);
+        let at = begun + others.take_while(stays_before).count();
+        self.segments.insert(
+            at,
+            Segment {
+                bytes: frame,
+                base: 0,
+                frames: Frames::Urgent,
+            },
+        );
+    }
+
+    /// Cuts the rest of a frame that is partly written off the front; false where none is.
+    fn split_partial(&mut self) -> bool {
+        let Some(front) = self.segments.front_mut() else {
+            return false;
         };
         if !front.is_partial(self.front_started) {
-            self.segments.push_front(front);
-            self.segments.push_front(control);
+            // Written up to the end of a frame: what comes to stand here has not been begun.
             self.front_started = false;
-            return;
+            return false;
         }
-        let rest_of_frame = front.first_frame_len();
-        let mut head = front.clone();
-        head.bytes.truncate(rest_of_frame);
-        front.bytes.advance(rest_of_frame);
-        front.base += rest_of_frame as u32;
-        if !front.bytes.is_empty() {
-            self.segments.push_front(front);
+        let rest = front.first_frame_len();
+        if rest < front.bytes.len() {
+            let mut head = front.clone();
+            head.bytes.truncate(rest);
+            front.bytes.advance(rest);
+            front.base += rest as u32;
+            self.segments.push_front(head);
         }
-        self.segments.push_front(control);
-        self.segments.push_front(head);
+        true
     }
 
-    /// Drops all that waits but the rest of a frame that is partly written; returns how many
-    /// messages were dropped.
+    /// Drops all that waits but what opens the stream and the rest of a frame that is partly
+    /// written; returns how many messages were dropped.
     pub fn clear(&mut self) -> usize {
-        let held: usize = self.segments.iter().map(Segment::messages_held).sum();
-        let partial = self.segments.pop_front().and_then(|mut front| {
-            front.is_partial(self.front_started).then(|| {
-                front.bytes.truncate(front.first_frame_len());
-                front
-            })
-        });
-        self.segments.clear();
-        self.bytes = 0;
-        let mut kept = 0;
-        match partial {
-            Some(front) => {
-                kept = front.messages_held();
-                self.push_always(front);
-            }
-            None => self.front_started = false,
+        let held = self.messages();
+        let is_partial = self.split_partial();
+        let is_kept = is_partial
+            || matches!(self.segments.front(), Some(s) if matches!(s.frames, Frames::First));
+        self.segments.truncate(usize::from(is_kept));
+        self.bytes = self.segments.iter().map(|s| s.bytes.len()).sum();
+        if self.segments.is_empty() {
+            self.waiting_since = None;
         }
-        held - kept
+        held - self.messages()
+    }
+
+    /// Drops everything, since the connection is gone; returns how many messages were dropped.
+    pub fn discard(&mut self) -> usize {
+        let held = self.messages();
+        *self = Self::new(self.limit);
+        held
     }
 
     /// Messages waiting, the one that is partly written included.
@@ -293,11 +317,6 @@ impl Outbox {
         done
     }
 
-    /// Says that a direct write of messages came up short at `now`.
-    pub fn mark_waiting(&mut self, now: Instant) {
-        self.waiting_since.get_or_insert(now);
-    }
-
     fn write_some(&self, wire: &dyn Wire) -> io::Result<usize> {
         if let (1, Some(only)) = (self.segments.len(), self.segments.front()) {
             return wire.try_write(&only.bytes);
@@ -334,3 +353,6 @@ impl Outbox {
         messages
     }
 }
+
+#[cfg(test)]
+mod tests;

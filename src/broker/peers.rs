@@ -38,6 +38,8 @@ struct Queue {
     messages: Vec<PeerMessage>,
     bytes: usize,
     under_way: Option<Sending>,
+    /// The worker that was sent to last.
+    life: Option<u64>,
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
@@ -46,7 +48,7 @@ impl Peers {
     /// Empty queues.
     pub fn new(shard: usize, shards: Arc<Shards>) -> Self {
         let mut queues = Vec::new();
-        queues.resize_with(shards.len(), Queue::default);
+        queues.resize_with(shards.count(), Queue::default);
         Self {
             shard,
             shards,
@@ -79,9 +81,17 @@ impl Peers {
             .any(|queue| queue.bytes > CONGESTED_BYTES)
     }
 
-    /// Whether something waits to be sent.
-    pub fn has_something(&self) -> bool {
-        self.queues.iter().any(|queue| !queue.messages.is_empty())
+    /// The workers that are gone, or have been replaced, since they were sent to.
+    pub fn replaced(&mut self) -> Vec<usize> {
+        let mut gone = Vec::new();
+        for (to, queue) in self.queues.iter_mut().enumerate() {
+            let now = self.shards.holder(to).map(|(life, _)| life);
+            if queue.life.is_some() && queue.life != now {
+                queue.life = None;
+                gone.push(to);
+            }
+        }
+        gone
     }
 
     /// Sends a batch to every worker that has taken the one before. Returns the workers that are
@@ -105,9 +115,17 @@ impl Peers {
                 }
                 let messages = std::mem::take(&mut queue.messages);
                 queue.bytes = 0;
-                self.shards.count_queued(to, -(messages.len() as i64));
-                match self.shards.address(to) {
-                    Some(address) => {
+                self.shards
+                    .count_queued(to, -(messages.len().cast_signed() as i64));
+                match self.shards.holder(to) {
+                    Some((life, address)) => {
+                        if queue
+                            .life
+                            .replace(life)
+                            .is_some_and(|before| before != life)
+                        {
+                            gone.push(to);
+                        }
                         let batch = PeerBatch {
                             from: self.shard,
                             messages,

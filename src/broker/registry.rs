@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use crate::history::Limit;
 use crate::metrics::{Durability, Protocol};
-use crate::model::{Filter, Member, Origin, Timestamp, TopicName};
-use crate::protocol::{Cursor, ErrorCode, Refusal};
+use crate::model::{Filter, Origin, Timestamp, TopicName};
+use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal};
 
+use super::Settings;
 use super::fanout::Fanout;
 use super::home::{Delivery, Home};
 use super::message::{HomeAnswer, PeerMessage, Piece, Publication, ReadAsk, ToHome, Token};
@@ -22,9 +21,9 @@ use super::peers::Peers;
 use super::replay;
 use super::reply::{Reply, ReplyTo};
 use super::shards::Shards;
-use super::subscriber::Subscriber;
-use super::subscribing::Opening;
+use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
+use super::waiting::{Waiting, WaitingList};
 
 /// One worker's part of the broker.
 pub struct Registry {
@@ -36,24 +35,9 @@ pub struct Registry {
     pub(super) turn: Rc<Turn>,
     /// Subscribers whose replay can go on.
     pub(super) replaying: Vec<Rc<Subscriber>>,
-    pub(super) waiting: Slab<Waiting>,
+    pub(super) waiting: WaitingList,
     pub(super) max_subscriptions: usize,
-}
-
-/// What waits for the answer of a home.
-pub(super) enum Waiting {
-    Reply(ReplyTo),
-    Exact {
-        subscriber: Rc<Subscriber>,
-        filter: Filter,
-        member: Member,
-        reply: ReplyTo,
-    },
-    Wild(Box<Opening>),
-    Replay {
-        subscriber: Rc<Subscriber>,
-        topic: TopicName,
-    },
+    pub(super) max_replay: u64,
 }
 
 impl Registry {
@@ -63,7 +47,7 @@ impl Registry {
         shards: Arc<Shards>,
         home: Home,
         turn: Rc<Turn>,
-        max_subscriptions: usize,
+        settings: &Settings,
     ) -> Self {
         Self {
             shard,
@@ -73,8 +57,9 @@ impl Registry {
             shards,
             turn,
             replaying: Vec::new(),
-            waiting: Slab::new(),
-            max_subscriptions,
+            waiting: WaitingList::default(),
+            max_subscriptions: settings.max_subscriptions,
+            max_replay: settings.max_replay,
         }
     }
 
@@ -89,8 +74,8 @@ impl Registry {
             .retry_after(Duration::from_secs(1));
             return self.refuse_publish(reply, refusal);
         }
-        let token = self.wait_for(reply);
-        self.to_home(home, ToHome::Publish(publication, accepted, token));
+        let token = self.wait_for(home, reply);
+        self.ask_home(home, ToHome::Publish(publication, accepted, token));
     }
 
     /// Reads history for a session or caller.
@@ -103,15 +88,15 @@ impl Registry {
         reply: ReplyTo,
     ) {
         let home = self.shards.home(&topic);
-        let token = self.waiting.insert(Waiting::Reply(reply));
-        self.to_home(home, ToHome::History(topic, since, last, limit, token));
+        let token = self.waiting.add(home, Waiting::Reply(reply));
+        self.ask_home(home, ToHome::History(topic, since, last, limit, token));
     }
 
     /// Asks who is there.
     pub(super) fn presence(&mut self, topic: TopicName, reply: ReplyTo) {
         let home = self.shards.home(&topic);
-        let token = self.waiting.insert(Waiting::Reply(reply));
-        self.to_home(home, ToHome::Presence(topic, token));
+        let token = self.waiting.add(home, Waiting::Reply(reply));
+        self.ask_home(home, ToHome::Presence(topic, token));
     }
 
     /// Takes a message of another worker's registry.
@@ -122,7 +107,7 @@ impl Registry {
                 self.fanout.accept(&published, accepted);
                 self.turn.wake();
             }
-            PeerMessage::Answer(token, answer) => self.answered(token, answer),
+            PeerMessage::Answer(token, answer) => self.answered(from, token, answer),
         }
     }
 
@@ -136,7 +121,38 @@ impl Registry {
         self.fanout.kill_members();
     }
 
-    pub(super) fn to_home(&mut self, home: usize, ask: ToHome) {
+    /// Another worker is gone, and the topics that were at home there with it: who waits for it is
+    /// refused, and sessions that it would have told of messages start over.
+    pub(super) fn lost(&mut self, shard: usize) {
+        tracing::error!(shard, "a worker is gone, and what was on its way to it");
+        for token in self.waiting.of_home(shard) {
+            let refusal = Refusal::new(
+                ErrorCode::Unavailable,
+                "a part of the broker is starting or stopping; try again",
+            );
+            self.answered(
+                shard,
+                token,
+                Err(refusal.retry_after(Duration::from_secs(1))),
+            );
+        }
+        let shards = Arc::clone(&self.shards);
+        let is_deaf = |filter: &Filter| match filter.as_name() {
+            Some(topic) => shards.home(&topic) == shard,
+            None => true,
+        };
+        let close = Close {
+            code: CloseCode::OVERLOADED,
+            reason: "a part of the broker went away; connect again".into(),
+            after: None,
+        };
+        let now = Instant::now();
+        for subscriber in self.fanout.members_of(is_deaf) {
+            subscriber.close(&close, Ending::Orderly, now);
+        }
+    }
+
+    pub(super) fn ask_home(&mut self, home: usize, ask: ToHome) {
         if home == self.shard {
             self.at_home(home, ask);
         } else {
@@ -159,7 +175,7 @@ impl Registry {
                         if let Some(token) = token {
                             self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
                         }
-                        self.deliver(delivery);
+                        self.deliver(&delivery);
                     }
                     Err(refusal) => {
                         self.turn.publish_failed(refusal.code);
@@ -202,11 +218,11 @@ impl Registry {
 
     fn tell(&mut self, delivery: Option<Delivery>) {
         if let Some(delivery) = delivery {
-            self.deliver(delivery);
+            self.deliver(&delivery);
         }
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
+    fn deliver(&mut self, delivery: &Delivery) {
         for shard in delivery.to.shards() {
             if shard == self.shard {
                 self.fanout.accept(&delivery.published, delivery.accepted);
@@ -221,21 +237,20 @@ impl Registry {
 
     fn answer(&mut self, to: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
         if to == self.shard {
-            self.answered(token, answer);
+            self.answered(to, token, answer);
         } else {
             self.peers.post(to, PeerMessage::Answer(token, answer));
             self.turn.wake();
         }
     }
 
-    fn answered(&mut self, token: Token, answer: Result<HomeAnswer, Refusal>) {
-        if let (Some(Waiting::Wild(opening)), answer) = (self.waiting.get_mut(token), &answer) {
-            opening.note(answer);
-            if opening.homes_left > 0 {
-                return;
-            }
+    fn answered(&mut self, from: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
+        if let Some(opening) = self.waiting.opening(token)
+            && !opening.note(from, &answer)
+        {
+            return;
         }
-        match (self.waiting.try_remove(token), answer) {
+        match (self.waiting.take(token), answer) {
             (Some(Waiting::Reply(reply)), answer) => {
                 reply.send(answer.and_then(|answer| match answer {
                     HomeAnswer::Published(receipt) => Ok(Reply::Published(receipt)),
@@ -267,57 +282,64 @@ impl Registry {
                 }),
                 Err(refusal),
             ) => {
-                subscriber.book.borrow_mut().remove(&filter);
-                reply.send(Err(refusal));
+                self.not_opened(&subscriber, &filter, refusal, reply);
             }
             (Some(Waiting::Wild(opening)), _) => self.filter_stands(*opening),
-            (Some(Waiting::Replay { subscriber, topic }), Ok(HomeAnswer::Piece(piece))) => {
-                self.replayed(&subscriber, &topic, &piece);
-            }
-            _ => tracing::error!(token, "an answer came that nobody waits for"),
+            (
+                Some(Waiting::Replay {
+                    subscriber,
+                    topic,
+                    after,
+                }),
+                Ok(HomeAnswer::Piece(piece)),
+            ) => self.replayed(&subscriber, &topic, after, &piece),
+            // Of a home that is gone: the session is closed.
+            (Some(Waiting::Replay { .. }), Err(_)) => {}
+            _ => tracing::error!("an answer came that nobody waits for"),
         }
     }
 
     /// Asks for the next pieces of a session's replays, where its outbox has room.
     pub(super) fn go_on_replaying(&mut self, subscriber: &Rc<Subscriber>) {
-        if !subscriber.wants_replay() {
+        let (bytes, room) = subscriber.replay_room();
+        if room == 0 {
             return;
         }
-        let asks: Vec<(TopicName, u64)> = subscriber
-            .book
-            .borrow_mut()
-            .idle_replays()
-            .take(replay::AT_ONCE)
-            .map(|(topic, replay)| {
-                replay.asked = true;
-                (topic.clone(), replay.after)
-            })
-            .collect();
+        let limit = Limit {
+            bytes,
+            ..replay::PIECE
+        };
+        let asks = subscriber.book.borrow_mut().ask_pieces(room);
         for (topic, after) in asks {
             let home = self.shards.home(&topic);
-            let token = self.waiting.insert(Waiting::Replay {
-                subscriber: Rc::clone(subscriber),
-                topic: topic.clone(),
-            });
-            self.to_home(
+            let token = self.waiting.add(
                 home,
-                ToHome::Read(
-                    ReadAsk {
-                        topic,
-                        after,
-                        limit: replay::PIECE,
-                    },
-                    token,
-                ),
+                Waiting::Replay {
+                    subscriber: Rc::clone(subscriber),
+                    topic: topic.clone(),
+                    after,
+                },
             );
+            let ask = ReadAsk {
+                topic,
+                after,
+                limit,
+            };
+            self.ask_home(home, ToHome::Read(ask, token));
         }
     }
 
-    fn replayed(&mut self, subscriber: &Rc<Subscriber>, topic: &TopicName, piece: &Piece) {
+    fn replayed(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        topic: &TopicName,
+        after: u64,
+        piece: &Piece,
+    ) {
         if subscriber.is_ending() {
             return;
         }
-        let is_done = replay::take_piece(subscriber, topic, piece, Instant::now());
+        let is_done = replay::take_piece(subscriber, topic, after, piece);
         if is_done {
             if self.fanout.is_due(topic) {
                 // Due messages were in the piece already: they pass while the replay still hides them.
@@ -333,10 +355,10 @@ impl Registry {
         }
     }
 
-    fn wait_for(&mut self, reply: ReplyTo) -> Option<Token> {
+    fn wait_for(&mut self, home: usize, reply: ReplyTo) -> Option<Token> {
         match reply {
             ReplyTo::Nobody => None,
-            reply => Some(self.waiting.insert(Waiting::Reply(reply))),
+            reply => Some(self.waiting.add(home, Waiting::Reply(reply))),
         }
     }
 

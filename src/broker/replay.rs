@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::BytesMut;
 
@@ -11,6 +10,7 @@ use crate::history::Limit;
 use crate::model::{Message, TopicName};
 use crate::protocol::{GapReason, ServerFrame, message_bytes};
 
+use super::book::Replay;
 use super::message::Piece;
 use super::outbox::{FrameEnd, Segment};
 use super::subscriber::Subscriber;
@@ -24,65 +24,58 @@ pub const PIECE: Limit = Limit {
 /// Replays of one session that read at once; the others wait for their turn.
 pub const AT_ONCE: usize = 16;
 
-/// Queues a piece for its session, and says whether the replay is done: the topic is live.
+/// Queues the piece after `after` for its session, and says whether the replay is done: the topic is
+/// live.
 pub fn take_piece(
     subscriber: &Rc<Subscriber>,
     topic: &TopicName,
+    after: u64,
     piece: &Piece,
-    now: Instant,
 ) -> bool {
     let mut book = subscriber.book.borrow_mut();
+    if !book.take_asked(topic, after) {
+        // Unsubscribed meanwhile, or begun anew.
+        return false;
+    }
     let echo = book.echoes(topic);
-    let Some(replay) = book.replay(topic) else {
-        // Unsubscribed meanwhile.
+    let Some(mut replay) = book.replay(topic) else {
         return false;
     };
-    replay.asked = false;
-    if piece.epoch != Some(replay.epoch) {
-        // Forgotten, or another life: what was to come is gone, and nobody knows how much came after.
-        let (from, to) = (replay.after + 1, replay.until.max(replay.after));
-        let reason = if piece.epoch.is_some() {
-            GapReason::Cleared
-        } else {
-            GapReason::Trimmed
-        };
-        let epoch = replay.epoch;
-        drop(book);
-        if to >= from {
-            tell_gap(subscriber, topic, reason, epoch, from, to);
-        }
-        return true;
-    }
     let epoch = replay.epoch;
-    let first = piece
-        .messages
-        .first()
-        .and_then(|m| m.position)
-        .map(|p| p.offset);
-    let missing_to = first.map_or(piece.newest, |first| first.saturating_sub(1));
-    let missing = (missing_to > replay.after).then_some((replay.after + 1, missing_to));
     let until = replay.until;
-    let last = piece
-        .messages
-        .last()
-        .and_then(|m| m.position)
-        .map(|p| p.offset);
-    replay.after = last.unwrap_or(missing_to).max(replay.after);
+    let (gap, messages, is_done) = if piece.epoch == Some(epoch) {
+        let offset = |m: &Arc<Message>| m.position.map(|p| p.offset);
+        let first = piece.messages.first().and_then(offset);
+        let missing_to = first.map_or(piece.newest, |first| first.saturating_sub(1));
+        let last = piece.messages.last().and_then(offset);
+        replay.after = last.unwrap_or(missing_to).max(after);
+        let gap = (GapReason::Trimmed, missing_to);
+        (gap, &*piece.messages, piece.is_head)
+    } else if let Some(epoch) = piece.epoch {
+        // Another life: what was to come is gone, and all of this one is still to be read.
+        replay = Replay::new(epoch, 0, 0);
+        ((GapReason::Cleared, until), &[][..], false)
+    } else {
+        ((GapReason::Trimmed, until), &[][..], true)
+    };
+    book.go_on(topic, replay);
     drop(book);
-    if let Some((from, to)) = missing {
-        tell_gap(subscriber, topic, GapReason::Trimmed, epoch, from, to);
+    let (reason, to) = gap;
+    if to > after {
+        subscriber.send_frame(&ServerFrame::Gap {
+            topic,
+            reason,
+            count: to - after,
+            epoch: Some(epoch),
+            from: after + 1,
+            to,
+        });
     }
-    queue(subscriber, &piece.messages, until, echo, now);
-    piece.is_head
+    queue(subscriber, messages, until, echo);
+    is_done
 }
 
-fn queue(
-    subscriber: &Rc<Subscriber>,
-    messages: &[Arc<Message>],
-    until: u64,
-    echo: bool,
-    now: Instant,
-) {
+fn queue(subscriber: &Rc<Subscriber>, messages: &[Arc<Message>], until: u64, echo: bool) {
     let mut bytes = BytesMut::new();
     let mut ends = Vec::with_capacity(messages.len());
     for message in messages {
@@ -95,24 +88,6 @@ fn queue(
     }
     if !ends.is_empty() {
         let (bytes, ends) = (bytes.freeze(), Rc::from(ends));
-        subscriber.push(Segment::messages(&bytes, &ends, 0, bytes.len()), now);
+        subscriber.push_replayed(Segment::messages(&bytes, &ends, 0, bytes.len()));
     }
-}
-
-fn tell_gap(
-    subscriber: &Rc<Subscriber>,
-    topic: &TopicName,
-    reason: GapReason,
-    epoch: crate::model::Epoch,
-    from: u64,
-    to: u64,
-) {
-    subscriber.send_frame(&ServerFrame::Gap {
-        topic,
-        reason,
-        count: to + 1 - from,
-        epoch: Some(epoch),
-        from,
-        to,
-    });
 }

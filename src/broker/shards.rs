@@ -1,7 +1,7 @@
 //! Where topics are at home, and how the registries of a node reach each other.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use actix::Addr;
@@ -17,11 +17,12 @@ use super::registry::TopicRegistry;
 pub struct Shards {
     hasher: RandomState,
     slots: Vec<Slot>,
+    lives: AtomicU64,
 }
 
 #[derive(Default)]
 struct Slot {
-    address: RwLock<Option<Addr<TopicRegistry>>>,
+    address: RwLock<Option<(u64, Addr<TopicRegistry>)>>,
     queued: AtomicI64,
 }
 
@@ -33,17 +34,13 @@ impl Shards {
         Self {
             hasher: RandomState::new(),
             slots,
+            lives: AtomicU64::new(0),
         }
     }
 
     /// How many workers there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slots.len()
-    }
-
-    /// Never: a node has at least one worker.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 
     /// The one seed by which names are hashed in this node.
@@ -56,31 +53,40 @@ impl Shards {
         if self.slots.len() == 1 {
             return 0;
         }
-        // The map of topics uses the same hash's high bits; the remainder takes the low ones.
-        (self.hasher.hash_one(topic) % self.slots.len() as u64) as usize
+        // The home's map of topics goes by the lowest and the highest bits of the same hash: had its
+        // topics those in common, they would crowd there. So the place comes from between.
+        let between = (self.hasher.hash_one(topic) >> 16) & 0xffff_ffff;
+        ((between * self.slots.len() as u64) >> 32) as usize
     }
 
     /// Takes the first free slot, or none.
-    pub fn claim(&self, start: impl FnOnce(usize) -> Addr<TopicRegistry>) -> Option<usize> {
+    pub fn claim(&self, start: impl FnOnce(usize, u64) -> Addr<TopicRegistry>) -> Option<usize> {
         for (shard, slot) in self.slots.iter().enumerate() {
             let mut address = slot.address.write().unwrap_or_else(PoisonError::into_inner);
-            if address.as_ref().is_none_or(|a| !a.connected()) {
-                *address = Some(start(shard));
+            if address.as_ref().is_none_or(|(_, a)| !a.connected()) {
+                let life = self.lives.fetch_add(1, Ordering::Relaxed);
+                *address = Some((life, start(shard, life)));
                 return Some(shard);
             }
         }
         None
     }
 
-    /// Gives a slot back.
-    pub fn release(&self, shard: usize) {
+    /// Gives a slot back, unless another worker has taken it.
+    pub fn release(&self, shard: usize, life: u64) {
         if let Some(slot) = self.slots.get(shard) {
-            *slot.address.write().unwrap_or_else(PoisonError::into_inner) = None;
+            let mut address = slot.address.write().unwrap_or_else(PoisonError::into_inner);
+            address.take_if(|(holder, _)| *holder == life);
         }
     }
 
     /// The registry of a worker, while it runs.
     pub fn address(&self, shard: usize) -> Option<Addr<TopicRegistry>> {
+        self.holder(shard).map(|(_, address)| address)
+    }
+
+    /// The registry of a worker, while it runs, and what tells it from others in its place.
+    pub fn holder(&self, shard: usize) -> Option<(u64, Addr<TopicRegistry>)> {
         let slot = self.slots.get(shard)?;
         slot.address
             .read()

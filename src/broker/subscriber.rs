@@ -1,20 +1,25 @@
 //! One session as the broker sees it: its outbox, its subscriptions, and where both stand.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::metrics::{DropReason, Held, Protocol};
-use crate::model::SessionId;
-use crate::protocol::{Close, ServerFrame, WireFormat, close_bytes, control_bytes};
+use crate::metrics::{DropReason, Held};
+use crate::model::{SessionId, TopicName};
+use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, close_bytes, control_bytes};
 
+use super::batch::Wanted;
 use super::book::Book;
-use super::outbox::{FlushEnd, Outbox, Segment};
+use super::outbox::{Outbox, Segment};
+use super::replay;
 use super::turn::Turn;
 use super::wire::Wire;
+
+mod writing;
+
+pub(super) use writing::Unwritten;
 
 /// Conditions of a subscriber that a fan-out must mind. While none is set, messages are written
 /// straight to its wire.
@@ -58,7 +63,7 @@ pub struct Subscriber {
     reported_bytes: Cell<usize>,
     /// Held while the outbox is counted among the slow ones.
     slow: RefCell<Option<Held>>,
-    closed_with: Cell<Option<(crate::protocol::CloseCode, Instant)>>,
+    closed_with: Cell<Option<(CloseCode, Instant)>>,
     pub(super) book: RefCell<Book>,
 }
 
@@ -99,7 +104,7 @@ impl Subscriber {
 
     /// Bytes waiting in its outbox.
     pub fn queued_bytes(&self) -> usize {
-        self.outbox.borrow().len()
+        self.outbox.borrow().queued()
     }
 
     /// Since when its outbox has not been emptied.
@@ -108,7 +113,7 @@ impl Subscriber {
     }
 
     /// With which code the server closed it, and when, if it did.
-    pub fn closed_with(&self) -> Option<(crate::protocol::CloseCode, Instant)> {
+    pub fn closed_with(&self) -> Option<(CloseCode, Instant)> {
         self.closed_with.get()
     }
 
@@ -148,9 +153,7 @@ impl Subscriber {
         if self.is_ending() {
             return;
         }
-        self.outbox
-            .borrow_mut()
-            .push_always(Segment::control(frame));
+        self.outbox.borrow_mut().push(Segment::control(frame));
         self.mark();
     }
 
@@ -163,7 +166,7 @@ impl Subscriber {
 
     /// Queues a WebSocket control frame, before all messages that wait.
     pub fn send_urgent(self: &Rc<Self>, frame: Bytes) {
-        if self.has(flag::GONE | flag::CORKED) || self.closed_with.get().is_some() {
+        if self.has(flag::CORKED) || self.is_ending() {
             return;
         }
         self.outbox.borrow_mut().overtake(frame);
@@ -183,11 +186,11 @@ impl Subscriber {
             self.turn.metrics.dropped(DropReason::Slow, dropped as u64);
         }
         if let Some(bytes) = control_bytes(self.format, &ServerFrame::closing(close)) {
-            outbox.push_always(Segment::control(bytes));
+            outbox.push(Segment::control(bytes));
         }
         if self.format != WireFormat::Sse {
             let frame = close_bytes(close.code, &close.reason);
-            outbox.push_always(Segment::control(frame));
+            outbox.push(Segment::control(frame));
         }
         drop(outbox);
         self.mark();
@@ -195,10 +198,8 @@ impl Subscriber {
 
     /// Answers the peer's close frame with the same code and ends.
     pub fn answer_close(self: &Rc<Self>, frame: Bytes) {
-        if !self.has(flag::CLOSING) {
-            self.outbox
-                .borrow_mut()
-                .push_always(Segment::control(frame));
+        if !self.is_ending() {
+            self.outbox.borrow_mut().push(Segment::control(frame));
         }
         self.set(flag::CLOSING);
         self.mark();
@@ -215,102 +216,14 @@ impl Subscriber {
         self.mark();
     }
 
-    /// Counts what never left as dropped. Called once, when the session has ended.
+    /// Counts what never left as dropped. Called when the session has ended.
     pub fn abandon(&self) {
         self.set(flag::GONE);
-        let mut outbox = self.outbox.borrow_mut();
-        let left = outbox.messages();
+        let left = self.outbox.borrow_mut().discard();
         if left > 0 {
             self.turn.metrics.dropped(DropReason::Closed, left as u64);
         }
-        outbox.clear();
-        drop(outbox);
         self.report(0, None);
-    }
-
-    /// Writes what waits. Called at the end of a turn for those that were marked.
-    pub(super) fn flush(&self, now: Instant) {
-        self.clear(flag::MARKED);
-        if self.has(flag::CORKED | flag::GONE) {
-            return;
-        }
-        let mut outbox = self.outbox.borrow_mut();
-        let was_waiting = outbox.waiting_since().is_some();
-        let flushed = outbox.flush(&*self.wire, now);
-        let (len, waiting) = (outbox.len(), outbox.waiting_since());
-        drop(outbox);
-        self.count_delivered(flushed.messages as u64, flushed.bytes as u64);
-        match flushed.end {
-            FlushEnd::Empty => {
-                self.clear(flag::QUEUED);
-                if was_waiting {
-                    self.wire.drained();
-                }
-                if self.has(flag::CLOSING) {
-                    self.wire.shut_writing();
-                }
-            }
-            FlushEnd::Blocked => {
-                self.set(flag::QUEUED);
-                self.wire.want_writable();
-            }
-            FlushEnd::Broken => self.kill(),
-        }
-        self.report(len, waiting);
-    }
-
-    /// Queues messages behind what waits; a session that is too far behind is closed.
-    pub(super) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
-        if self.is_ending() {
-            return;
-        }
-        let messages = segment.messages_held();
-        let pushed = self.outbox.borrow_mut().push(segment);
-        if pushed.is_ok() {
-            self.mark();
-            return;
-        }
-        self.turn.metrics.dropped(DropReason::Slow, messages as u64);
-        self.close(
-            &super::slow("the outbound queue is full"),
-            Ending::Abrupt,
-            now,
-        );
-    }
-
-    /// Writes chunks of messages straight to the wire; what the kernel does not take is queued.
-    /// Only for a subscriber that [`Subscriber::is_direct`].
-    pub(super) fn write(
-        self: &Rc<Self>,
-        pieces: &[IoSlice<'_>],
-        total: usize,
-    ) -> Result<usize, Unwritten> {
-        let written = match pieces {
-            [only] => self.wire.try_write(only),
-            several => self.wire.try_write_vectored(several),
-        };
-        match written {
-            Ok(n) if n == total => Ok(n),
-            Ok(n) => Err(Unwritten::From(n)),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Unwritten::From(0)),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(Unwritten::From(0)),
-            Err(_) => {
-                self.kill();
-                Err(Unwritten::Gone)
-            }
-        }
-    }
-
-    /// Counts messages whose last byte the kernel took.
-    pub(super) fn count_delivered(&self, messages: u64, bytes: u64) {
-        self.count_delivered_as(self.format, messages, bytes);
-    }
-
-    /// Counts what a job delivered to several sessions of one format.
-    pub(super) fn count_delivered_as(&self, format: WireFormat, messages: u64, bytes: u64) {
-        if bytes > 0 {
-            self.turn.metrics.delivered(label(format), messages, bytes);
-        }
     }
 
     /// Whether messages may be written to the wire at once, `alone` saying that no other topic
@@ -331,9 +244,30 @@ impl Subscriber {
         self.has(flag::SELECTIVE)
     }
 
-    /// Whether the outbox is drained enough to read more of a replay.
-    pub(super) fn wants_replay(&self) -> bool {
-        !self.is_ending() && !self.outbox.borrow().is_above(4)
+    /// How many bytes a piece of a replay may have, and for how many pieces the outbox has room
+    /// now: none while it is drained too little.
+    pub(super) fn replay_room(&self) -> (usize, usize) {
+        let outbox = self.outbox.borrow();
+        let share = outbox.share(4);
+        let piece = replay::PIECE.bytes.min(share).max(1);
+        if self.is_ending() || outbox.is_above(4) {
+            return (piece, 0);
+        }
+        let pieces = (share - outbox.queued()) / piece;
+        (piece, pieces.clamp(1, replay::AT_ONCE))
+    }
+
+    /// What of that topic is for this subscriber, which stands in an audience of it with those
+    /// options; `exact` says that the audience is that of the name.
+    pub(super) fn wanted(&self, topic: &TopicName, echo: bool, exact: bool) -> Wanted {
+        if !self.has(flag::SELECTIVE) {
+            return Wanted::live(echo);
+        }
+        let book = self.book.borrow();
+        if book.replays(topic) {
+            return Wanted::Presence;
+        }
+        Wanted::live(if exact { echo } else { book.echoes(topic) })
     }
 
     /// Notes a visit by a delivery job; false if that job has been here already.
@@ -355,17 +289,6 @@ impl Subscriber {
         }
     }
 
-    fn report(&self, len: usize, waiting: Option<Instant>) {
-        let before = self.reported_bytes.replace(len);
-        if before != len {
-            self.turn.metrics.queued_bytes(len as i64 - before as i64);
-        }
-        let mut slow = self.slow.borrow_mut();
-        if waiting.is_some() != slow.is_some() {
-            *slow = waiting.map(|_| self.turn.all_metrics().slow_session());
-        }
-    }
-
     fn has(&self, flags: u8) -> bool {
         self.flags.get() & flags != 0
     }
@@ -384,21 +307,5 @@ impl Subscriber {
         } else {
             self.clear(flags);
         }
-    }
-}
-
-/// Why a direct write did not take everything.
-pub(super) enum Unwritten {
-    /// The kernel took only so many bytes.
-    From(usize),
-    /// The connection is gone.
-    Gone,
-}
-
-fn label(format: WireFormat) -> Protocol {
-    match format {
-        WireFormat::Json => Protocol::Json,
-        WireFormat::Raw => Protocol::Raw,
-        WireFormat::Sse => Protocol::Sse,
     }
 }

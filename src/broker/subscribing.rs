@@ -8,12 +8,22 @@ use crate::metrics::SubscriptionKind;
 use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Refusal, SubscribeOk};
 
-use super::book::{Place, Replay};
-use super::fanout::Role;
-use super::message::{ExactAsk, HomeAnswer, HomeOf, Stand, ToHome, WildAsk, WildSince, WildStand};
-use super::registry::{Registry, Waiting};
+use super::audience::Role;
+use super::book::{Place, Then};
+use super::message::{ExactAsk, Stand, ToHome};
+use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
+use super::waiting::Waiting;
+
+/// How much a session may ask of a filter that is still opening.
+const MAX_THEN: usize = 8;
+
+/// Where a client is in a filter's topics, and when it last had everything.
+pub type SinceFilter = (Positions, Option<Timestamp>);
+
+/// The topics that a client knows, and where it is in each.
+pub type Positions = Arc<Vec<(TopicName, Cursor)>>;
 
 /// What a session asks when it subscribes.
 pub struct Subscription {
@@ -26,24 +36,11 @@ pub struct Subscription {
     /// Recover from here, for a name.
     pub since: Option<Cursor>,
     /// Recover from here, for a filter.
-    pub since_filter: Option<(Arc<Vec<(TopicName, Cursor)>>, Option<Timestamp>)>,
+    pub since_filter: Option<SinceFilter>,
     /// Where a position is of no use, recover by time: everything published since then.
     pub from: Option<Timestamp>,
     /// What others are told of the session.
     pub member: Member,
-}
-
-/// A filter that does not stand at every home yet.
-pub(super) struct Opening {
-    subscriber: Rc<Subscriber>,
-    filter: Filter,
-    reply: ReplyTo,
-    pub(super) homes_left: usize,
-    stand: WildStand,
-    has_since: bool,
-    has_replay: bool,
-    max_replay: u64,
-    failed: Option<Refusal>,
 }
 
 impl Registry {
@@ -52,38 +49,52 @@ impl Registry {
         &mut self,
         subscriber: &Rc<Subscriber>,
         ask: Subscription,
-        max_replay: u64,
         reply: ReplyTo,
     ) {
+        if subscriber.is_ending() {
+            return reply.send(Err(ending()));
+        }
         let mut book = subscriber.book.borrow_mut();
-        if book.find(&ask.filter).is_some() {
-            drop(book);
-            return reply.send(Err(Refusal::new(
-                ErrorCode::AlreadySubscribed,
-                format!(
-                    "'{}' is subscribed to already; unsubscribe first to change its options",
-                    ask.filter
-                ),
-            )));
+        match book.find_mut(&ask.filter).map(|entry| &mut entry.place) {
+            None => {}
+            Some(Place::Opening { then, .. })
+                if matches!(then.last(), Some(Then::Unsubscribe(..))) && then.len() < MAX_THEN =>
+            {
+                return then.push(Then::Subscribe(Box::new(ask), reply));
+            }
+            Some(_) => {
+                drop(book);
+                return reply.send(Err(Refusal::new(
+                    ErrorCode::AlreadySubscribed,
+                    format!(
+                        "'{}' is subscribed to already; unsubscribe first to change its options",
+                        ask.filter
+                    ),
+                )));
+            }
         }
         if book.len() >= self.max_subscriptions {
             drop(book);
             return reply.send(Err(Refusal::new(
                 ErrorCode::LimitExceeded,
-                format!("a session has at most {} subscriptions; unsubscribe from some, or use a filter", self.max_subscriptions),
+                format!(
+                    "a session has at most {} subscriptions; unsubscribe from some, or use a filter",
+                    self.max_subscriptions
+                ),
             )));
         }
         book.add(ask.filter.clone(), ask.echo);
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {
-                let token = self.waiting.insert(Waiting::Exact {
+                let home = self.shards.home(&topic);
+                let waiting = Waiting::Exact {
                     subscriber: Rc::clone(subscriber),
                     filter: ask.filter,
                     member: ask.member.clone(),
                     reply,
-                });
-                let home = self.shards.home(&topic);
+                };
+                let token = self.waiting.add(home, waiting);
                 let ask = ExactAsk {
                     topic,
                     member: ask.member,
@@ -91,63 +102,9 @@ impl Registry {
                     since: ask.since,
                     from: ask.from,
                 };
-                self.to_home(home, ToHome::Subscribe(Box::new(ask), token));
+                self.ask_home(home, ToHome::Subscribe(Box::new(ask), token));
             }
-            None => self.subscribe_filter(subscriber, ask, max_replay, reply),
-        }
-    }
-
-    fn subscribe_filter(
-        &mut self,
-        subscriber: &Rc<Subscriber>,
-        ask: Subscription,
-        max_replay: u64,
-        reply: ReplyTo,
-    ) {
-        let has_replay = ask.last.is_some() || ask.since_filter.is_some();
-        if has_replay {
-            // From now on the session notes what passes, so that nothing is missed between the
-            // homes' answers.
-            let member = self.fanout.join(&ask.filter, subscriber, Role::Catching);
-            if let Some(entry) = subscriber.book.borrow_mut().find_mut(&ask.filter) {
-                entry.place = Place::Opening {
-                    catching: Some(member),
-                    end: None,
-                };
-            }
-        }
-        let token = self.waiting.insert(Waiting::Wild(Box::new(Opening {
-            subscriber: Rc::clone(subscriber),
-            filter: ask.filter.clone(),
-            reply,
-            homes_left: self.shards.len(),
-            stand: WildStand {
-                recovered: true,
-                ..WildStand::default()
-            },
-            has_since: ask.since_filter.is_some(),
-            has_replay,
-            max_replay,
-            failed: None,
-        })));
-        for shard in 0..self.shards.len() {
-            let since = ask
-                .since_filter
-                .as_ref()
-                .map(|(positions, from)| WildSince {
-                    positions: Arc::clone(positions),
-                    from: *from,
-                });
-            let ask = WildAsk {
-                filter: ask.filter.clone(),
-                last: ask.last,
-                since,
-                homes: HomeOf {
-                    shards: Arc::clone(&self.shards),
-                    shard,
-                },
-            };
-            self.to_home(shard, ToHome::SubscribeFilter(Box::new(ask), token));
+            None => self.subscribe_filter(subscriber, &ask, reply),
         }
     }
 
@@ -175,7 +132,12 @@ impl Registry {
         };
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(filter).map(|entry| &mut entry.place) {
-            None => {
+            Some(Place::Opening { then, .. })
+                if !matches!(then.last(), Some(Then::Unsubscribe(..))) =>
+            {
+                then.push(Then::Unsubscribe(member.clone(), reply));
+            }
+            None | Some(Place::Opening { .. }) => {
                 drop(book);
                 reply.send(Err(Refusal::new(
                     ErrorCode::NotSubscribed,
@@ -184,7 +146,6 @@ impl Registry {
                     ),
                 )));
             }
-            Some(Place::Opening { end, .. }) => *end = Some(reply),
             Some(Place::Standing(..)) => {
                 drop(book);
                 // What was published before this is still delivered.
@@ -212,7 +173,7 @@ impl Registry {
     }
 
     /// Takes a subscription out of the audience and away from its homes.
-    fn release(&mut self, place: Place, filter: &Filter, member: &Member) {
+    pub(super) fn release(&mut self, place: Place, filter: &Filter, member: &Member) {
         match place {
             Place::Standing(audience, key) => {
                 self.fanout.leave(&audience, key);
@@ -228,15 +189,15 @@ impl Registry {
         }
     }
 
-    fn release_at_homes(&mut self, filter: &Filter, member: &Member) {
+    pub(super) fn release_at_homes(&mut self, filter: &Filter, member: &Member) {
         match filter.as_name() {
             Some(topic) => {
                 let home = self.shards.home(&topic);
-                self.to_home(home, ToHome::Unsubscribe(topic, member.clone()));
+                self.ask_home(home, ToHome::Unsubscribe(topic, member.clone()));
             }
             None => {
-                for shard in 0..self.shards.len() {
-                    self.to_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
+                for shard in 0..self.shards.count() {
+                    self.ask_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
                 }
             }
         }
@@ -295,149 +256,66 @@ impl Registry {
         if let (Some(span), Some(topic)) =
             (stand.span.filter(|span| span.count() > 0), filter.as_name())
         {
-            book.start_replay(
-                topic,
-                Replay {
-                    epoch: span.epoch,
-                    after: span.after,
-                    until: span.until,
-                    asked: false,
-                },
-            );
+            book.start_replay(topic, span.replay());
             self.replaying.push(Rc::clone(subscriber));
             self.turn.wake();
         }
-        let end = book.stand(filter, audience, key);
+        let then = book.stand(filter, audience, key);
         subscriber.settle_book(&book);
         drop(book);
-        if let Some(reply) = end {
-            self.unsubscribe(subscriber, Some(filter), member, Instant::now(), reply);
-        }
+        self.go_on_with(subscriber, filter, then);
     }
 
-    /// A filter stands at every home.
-    pub(super) fn filter_stands(&mut self, opening: Opening) {
-        let Opening {
-            subscriber,
-            filter,
-            reply,
-            stand,
-            ..
-        } = opening;
-        let member = Member {
-            session: subscriber.id(),
-            user: None,
-            info: None,
-            since: Timestamp::default(),
-        };
-        if subscriber.book.borrow().find(&filter).is_none() {
-            return self.release_at_homes(&filter, &member);
-        }
-        if let Some(refusal) = opening.failed {
-            if let Some(entry) = subscriber.book.borrow_mut().remove(&filter) {
-                self.release(entry.place, &filter, &member);
-            }
-            self.release_at_homes(&filter, &member);
-            return reply.send(Err(refusal));
-        }
-        if !self.fanout.is_idle() {
-            self.flush_all(Instant::now());
-        }
-        let mut left = opening.max_replay;
-        let spans: Vec<_> = stand
-            .spans
-            .into_iter()
-            .map(|(topic, mut span)| {
-                if span.count() > left && !opening.has_since {
-                    span.after = span.until - left;
-                }
-                left = left.saturating_sub(span.count());
-                (topic, span)
-            })
-            .collect();
-        if opening.has_since {
-            self.turn.recovery(stand.recovered);
-        }
-        let ok = SubscribeOk {
-            topic: filter.clone(),
-            time: Timestamp::now(),
-            position: None,
-            recovered: opening.has_since.then_some(stand.recovered),
-            replayed: Some(spans.iter().map(|(_, span)| span.count()).sum()),
-            gaps: stand.gaps,
-        };
-        self.turn.subscriptions_changed(kind(&filter), 1);
-        reply.send(Ok(Reply::Subscribed(ok)));
-        let echo = subscriber
-            .book
-            .borrow()
-            .find(&filter)
-            .is_none_or(|entry| entry.echo);
-        let catching = subscriber.book.borrow_mut().take_catching(&filter);
-        let (audience, key) = match catching {
-            Some((audience, key)) => {
-                self.fanout.set_role(&audience, key, Role::standing(echo));
-                (audience, key)
-            }
-            None => self.fanout.join(&filter, &subscriber, Role::standing(echo)),
-        };
+    /// A subscription was refused: it is as if it had never been asked for.
+    pub(super) fn not_opened(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        filter: &Filter,
+        refusal: Refusal,
+        reply: ReplyTo,
+    ) {
         let mut book = subscriber.book.borrow_mut();
-        if opening.has_replay {
-            for (topic, epoch, offset) in book.take_caught(&filter) {
-                let before = offset.saturating_sub(1);
-                book.start_replay(
-                    topic,
-                    Replay {
-                        epoch,
-                        after: before,
-                        until: before,
-                        asked: false,
-                    },
-                );
-            }
-            for (topic, span) in spans {
-                if span.count() > 0 || book.replays(&topic) {
-                    let replay = Replay {
-                        epoch: span.epoch,
-                        after: span.after,
-                        until: span.until,
-                        asked: false,
-                    };
-                    book.start_replay(topic, replay);
-                }
-            }
-            self.replaying.push(Rc::clone(&subscriber));
-            self.turn.wake();
-        }
-        let end = book.stand(&filter, audience, key);
+        let entry = book.remove(filter);
         subscriber.settle_book(&book);
         drop(book);
-        if let Some(reply) = end {
-            self.unsubscribe(&subscriber, Some(&filter), &member, Instant::now(), reply);
-        }
-    }
-}
-
-impl Opening {
-    /// Takes note of one home's answer.
-    pub(super) fn note(&mut self, answer: &Result<HomeAnswer, Refusal>) {
-        self.homes_left -= 1;
-        match answer {
-            Ok(HomeAnswer::SubscribedFilter(stand)) => {
-                self.stand.spans.extend(stand.spans.iter().cloned());
-                self.stand.gaps.extend(stand.gaps.iter().cloned());
-                self.stand.recovered &= stand.recovered;
+        reply.send(Err(refusal));
+        if let Some(Place::Opening { catching, then }) = entry.map(|entry| entry.place) {
+            if let Some((audience, key)) = catching {
+                self.fanout.leave(&audience, key);
             }
-            Ok(_) => {}
-            Err(refusal) => self.failed = Some(refusal.clone()),
+            self.go_on_with(subscriber, filter, then);
+        }
+    }
+
+    /// Does what a session asked of a filter while it opened.
+    pub(super) fn go_on_with(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        filter: &Filter,
+        then: Vec<Then>,
+    ) {
+        for ask in then {
+            match ask {
+                Then::Unsubscribe(member, reply) => {
+                    self.unsubscribe(subscriber, Some(filter), &member, Instant::now(), reply);
+                }
+                Then::Subscribe(ask, reply) => self.subscribe(subscriber, *ask, reply),
+            }
         }
     }
 }
 
-fn kind(filter: &Filter) -> SubscriptionKind {
+pub(super) fn kind(filter: &Filter) -> SubscriptionKind {
     if filter.has_wildcard() {
         SubscriptionKind::Filter
     } else {
         SubscriptionKind::Exact
     }
+}
+
+fn ending() -> Refusal {
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the session is ending; connect again",
+    )
 }

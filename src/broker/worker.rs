@@ -46,8 +46,12 @@ pub struct Worker {
     registry: RefCell<Registry>,
     turn: Rc<Turn>,
     shard: usize,
+    /// Tells it from others that had its place before.
+    life: u64,
     shards: Arc<Shards>,
     broker: Broker,
+    /// Those whose outboxes are being written, so that a fault in the middle forgets none of them.
+    flushing: RefCell<Vec<Rc<Subscriber>>>,
     /// Readers that wait until what was published has got on.
     held: RefCell<Vec<Waker>>,
 }
@@ -55,7 +59,9 @@ pub struct Worker {
 /// Something to be done on a worker's thread.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Errand(pub Box<dyn FnOnce(&Worker) + Send>);
+pub struct Errand(pub Act);
+
+type Act = Box<dyn FnOnce(&Worker) + Send>;
 
 /// The worker that this thread is for that broker.
 pub fn here(broker: &Broker) -> Option<Rc<Worker>> {
@@ -75,7 +81,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
     let node = &broker.node;
     let mut started = None;
     node.shards
-        .claim(|shard| {
+        .claim(|shard, life| {
             let turn = Rc::new(Turn::new(node.metrics.clone(), shard));
             let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
             let registry = Registry::new(
@@ -83,14 +89,16 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 Arc::clone(&node.shards),
                 home,
                 Rc::clone(&turn),
-                node.settings.max_subscriptions,
+                &node.settings,
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
                 turn,
                 shard,
+                life,
                 shards: Arc::clone(&node.shards),
                 broker: broker.clone(),
+                flushing: RefCell::default(),
                 held: RefCell::default(),
             });
             let address = TopicRegistry {
@@ -101,9 +109,11 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
             started = Some(worker);
             address
         })
-        .ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
-    let worker = started.ok_or(WorkerError::NoFreeShard(node.shards.len()))?;
-    HERE.with(|here| *here.borrow_mut() = Some((node.number, Rc::clone(&worker))));
+        .ok_or(WorkerError::NoFreeShard(node.shards.count()))?;
+    let worker = started.ok_or(WorkerError::NoFreeShard(node.shards.count()))?;
+    let before = HERE.replace(Some((node.number, Rc::clone(&worker))));
+    // Outside of the borrow: what goes with it may ask where it is.
+    drop(before);
     Ok(worker)
 }
 
@@ -134,10 +144,7 @@ impl Worker {
 
     /// Subscribes a session.
     pub fn subscribe(&self, subscriber: &Rc<Subscriber>, ask: Subscription, reply: ReplyTo) {
-        let max_replay = self.broker.node.settings.max_replay;
-        self.registry
-            .borrow_mut()
-            .subscribe(subscriber, ask, max_replay, reply);
+        self.registry.borrow_mut().subscribe(subscriber, ask, reply);
     }
 
     /// Ends one subscription of a session, or all.
@@ -198,6 +205,15 @@ impl Worker {
         congested
     }
 
+    /// What is done now and then.
+    fn sweep(&self) {
+        let mut registry = self.registry.borrow_mut();
+        registry.home.sweep(Timestamp::now());
+        for shard in registry.peers.replaced() {
+            registry.lost(shard);
+        }
+    }
+
     /// Ends a turn: writes what is due and sends on what is for other workers.
     fn end_turn(&self, cx: &mut Context<'_>) {
         self.turn.sleep(cx.waker());
@@ -207,23 +223,23 @@ impl Worker {
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);
         }
-        let dirty = self.turn.take_dirty();
-        for subscriber in &dirty {
+        self.flushing.replace(self.turn.take_dirty());
+        for subscriber in self.flushing.borrow().iter() {
             subscriber.flush(now);
             if subscriber.is_selective() {
                 registry.replaying.push(Rc::clone(subscriber));
             }
         }
-        self.turn.recycle(dirty);
+        self.turn.recycle(self.flushing.take());
         for subscriber in std::mem::take(&mut registry.replaying) {
             registry.go_on_replaying(&subscriber);
         }
         let gone = registry.peers.pump(cx);
         let is_free = !registry.peers.is_congested() && registry.fanout.backlog() <= BACKLOG;
-        drop(registry);
         for shard in gone {
-            tracing::error!(shard, "a worker is gone: what was on its way to it is lost");
+            registry.lost(shard);
         }
+        drop(registry);
         if is_free {
             for waker in self.held.borrow_mut().drain(..) {
                 waker.wake();
@@ -238,7 +254,24 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.shards.release(self.shard);
+        self.shards.release(self.shard, self.life);
+    }
+}
+
+impl Drop for TopicRegistry {
+    /// Its system has stopped: no turn of this worker will end any more, so the thread is free for
+    /// another one. Sessions that are left keep the worker, and it goes with the last of them.
+    fn drop(&mut self) {
+        let is_mine = |(_, worker): &mut (u64, Rc<Worker>)| {
+            Weak::ptr_eq(&self.worker, &Rc::downgrade(worker))
+        };
+        let gone = HERE
+            .try_with(|here| here.borrow_mut().take_if(is_mine))
+            .ok()
+            .flatten();
+        if let Some((_, worker)) = &gone {
+            worker.shards.release(worker.shard, worker.life);
+        }
     }
 }
 
@@ -254,6 +287,9 @@ async fn turns(worker: Weak<Worker>) {
             worker.broker.node.metrics.panicked(Place::Flush);
             // What was being written may be lost to some: they reconnect and recover.
             worker.registry.borrow_mut().end_all_sessions();
+            for subscriber in worker.flushing.take() {
+                subscriber.kill();
+            }
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -267,7 +303,7 @@ impl Actor for TopicRegistry {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(SWEEP, |registry, _| {
             registry.with(|worker| {
-                worker.registry.borrow_mut().home.sweep(Timestamp::now());
+                worker.sweep();
             });
         });
     }

@@ -78,11 +78,6 @@ fn say_start(loaded: &Loaded) {
             tracing::warn!(?note, "configuration");
         }
     }
-    if loaded.config.auth.is_none() {
-        tracing::warn!(
-            "development: without an [auth] section anyone on this machine may publish and subscribe"
-        );
-    }
 }
 
 /// The broker, with signals heard from before it starts until it has ended.

@@ -169,33 +169,30 @@ impl Connection {
     }
 
     fn authenticate(&mut self, id: Option<u64>, token: &Secret) {
-        match self.gateway.door.token(token) {
-            Some(caller) => {
-                self.session
-                    .authenticated(caller.user.clone(), caller.access);
-                self.socket.authenticated();
-                if let Some(id) = id {
-                    let answer = Answer::Authenticated {
-                        user: caller.user,
-                        expires_at: None,
-                    };
-                    self.subscriber.send_frame(&ServerFrame::Ok {
-                        id,
-                        answer: &answer,
-                    });
-                }
+        if let Some(caller) = self.gateway.door.token(token) {
+            self.session
+                .authenticated(caller.user.clone(), caller.access);
+            self.socket.authenticated();
+            if let Some(id) = id {
+                let answer = Answer::Authenticated {
+                    user: caller.user,
+                    expires_at: None,
+                };
+                self.subscriber.send_frame(&ServerFrame::Ok {
+                    id,
+                    answer: &answer,
+                });
             }
-            None => {
-                self.gateway
-                    .metrics
-                    .auth_failed(crate::metrics::AuthFailure::Unknown);
-                let refusal = Refusal::new(ErrorCode::Unauthorized, "the token is not known here");
-                refuse(&self.subscriber, id, &refusal);
-                self.close(&Close::new(
-                    CloseCode::CREDENTIALS_REFUSED,
-                    "the credentials were refused",
-                ));
-            }
+        } else {
+            self.gateway
+                .metrics
+                .auth_failed(crate::metrics::AuthFailure::Unknown);
+            let refusal = Refusal::new(ErrorCode::Unauthorized, "the token is not known here");
+            refuse(&self.subscriber, id, &refusal);
+            self.close(&Close::new(
+                CloseCode::CREDENTIALS_REFUSED,
+                "the credentials were refused",
+            ));
         }
     }
 

@@ -42,7 +42,9 @@ pub async fn run(gateway: Weak<Gateway>) {
         if late.is_empty() {
             return;
         }
-        late.iter().for_each(|session| send_away(session, time));
+        for session in &late {
+            send_away(session, time);
+        }
         actix_rt::time::sleep(STEP).await;
     }
 }

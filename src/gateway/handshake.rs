@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use percent_encoding::percent_decode_str;
-
 use crate::auth::{Caller, Door, Facts, is_credential_offer};
 use crate::config::{Config, Endpoint};
 use crate::metrics::{AuthFailure, Refusal as Reason};
 use crate::model::{Filter, TopicName};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
+
+use super::wanted::Wanted;
 
 /// Everything a session is opened with.
 pub struct Plan {
@@ -134,8 +134,8 @@ impl Ask<'_> {
         let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
         let caller = admit(door, &facts)?;
         let (format, subprotocol) = choose(&facts.offers, endpoint.is_some())?;
-        let plan = match endpoint {
-            Some(endpoint) => Plan {
+        let plan = if let Some(endpoint) = endpoint {
+            Plan {
                 format,
                 subprotocol,
                 filters: vec![Filter::from(endpoint.topic.clone())],
@@ -144,19 +144,18 @@ impl Ask<'_> {
                 publish_to: Some(endpoint.topic.clone()),
                 caller,
                 endpoint: Some(endpoint.clone()),
-            },
-            None => {
-                let wanted = Wanted::read(self.query.unwrap_or_default())?;
-                Plan {
-                    format,
-                    subprotocol,
-                    publish_to: wanted.publish_to(),
-                    filters: wanted.filters,
-                    last: wanted.last,
-                    echo: wanted.echo,
-                    caller,
-                    endpoint: None,
-                }
+            }
+        } else {
+            let wanted = Wanted::read(self.query.unwrap_or_default())?;
+            Plan {
+                format,
+                subprotocol,
+                publish_to: wanted.publish_to(),
+                filters: wanted.filters,
+                last: wanted.last,
+                echo: wanted.echo,
+                caller,
+                endpoint: None,
             }
         };
         check_rights(&plan.filters, &plan.caller)?;
@@ -251,74 +250,6 @@ impl Ask<'_> {
     }
 }
 
-/// What a query asks for: `?topic=F` (repeatable), `last`, `echo`, `publish`, `last_event_id`.
-/// `token` is read elsewhere; what is not named here is not ours.
-#[derive(Debug)]
-struct Wanted {
-    filters: Vec<Filter>,
-    last: Option<u64>,
-    echo: bool,
-    publish: Option<TopicName>,
-    last_event: Option<String>,
-}
-
-impl Wanted {
-    fn read(query: &str) -> Result<Self, Refused> {
-        let mut wanted = Self {
-            filters: Vec::new(),
-            last: None,
-            echo: true,
-            publish: None,
-            last_event: None,
-        };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match name {
-                "topic" => {
-                    let text = decode("topic", value)?;
-                    let filter = Filter::new(&text).map_err(|e| invalid_topic("topic", &e))?;
-                    if !wanted.filters.contains(&filter) {
-                        wanted.filters.push(filter);
-                    }
-                }
-                "publish" => {
-                    let text = decode("publish", value)?;
-                    wanted.publish =
-                        Some(TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?);
-                }
-                "last" => {
-                    let last = value
-                        .parse()
-                        .map_err(|_| malformed("'last' is a whole number, as in ?last=30"))?;
-                    wanted.last = Some(last);
-                }
-                "echo" => {
-                    wanted.echo = match value {
-                        "true" => true,
-                        "false" => false,
-                        _ => return Err(malformed("'echo' is true or false")),
-                    };
-                }
-                "last_event_id" => {
-                    wanted.last_event = Some(decode("last_event_id", value)?.into_owned())
-                }
-                _ => {}
-            }
-        }
-        Ok(wanted)
-    }
-
-    /// Where a raw session publishes: the topic that is named for it, else the one plain name that
-    /// it subscribes to.
-    fn publish_to(&self) -> Option<TopicName> {
-        match (&self.publish, self.filters.as_slice()) {
-            (Some(topic), _) => Some(topic.clone()),
-            (None, [only]) => only.as_name(),
-            (None, _) => None,
-        }
-    }
-}
-
 fn admit(door: &Door, facts: &Facts<'_>) -> Result<Caller, Refused> {
     door.session(facts).map_err(|denied| {
         let mut refused = Refused::new(denied.reason(), denied.refusal());
@@ -381,22 +312,11 @@ fn choose(
         })
 }
 
-fn decode<'a>(name: &str, value: &'a str) -> Result<Cow<'a, str>, Refused> {
-    percent_decode_str(value).decode_utf8().map_err(|_| {
-        malformed(format!(
-            "'{name}' is not valid UTF-8 once its %XX are decoded"
-        ))
-    })
-}
-
 fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::new(ErrorCode::BadRequest, message)
 }
 
-fn malformed(message: impl Into<Cow<'static, str>>) -> Refused {
+/// A request that cannot be read.
+pub fn malformed(message: impl Into<Cow<'static, str>>) -> Refused {
     Refused::new(Reason::Malformed, bad_request(message))
-}
-
-fn invalid_topic(name: &str, error: &crate::model::TopicError) -> Refused {
-    Refused::new(Reason::InvalidTopic, Refusal::invalid_topic(name, error))
 }

@@ -10,6 +10,7 @@ mod refusal;
 mod socket;
 mod sse;
 mod upgrade;
+mod wanted;
 mod wheel;
 
 use std::cell::RefCell;

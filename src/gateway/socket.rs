@@ -239,17 +239,16 @@ impl Socket {
                     now,
                 );
             }
-            Some(_) => {}
             None if now >= self.ping_due() => {
                 self.ping_sent.set(Some(now));
                 subscriber.send_urgent(ping_bytes(b""));
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 
     fn ping_due(&self) -> Instant {
-        self.last_heard.get() + (self.watch.timing.heartbeat - self.phase)
+        self.last_heard.get() + self.watch.timing.heartbeat.saturating_sub(self.phase)
     }
 
     fn next_deadline(&self, subscriber: &Rc<Subscriber>, now: Instant) -> Option<Instant> {

@@ -3,6 +3,9 @@
 //! No sockets, no actors, no clock: a message goes in, and a [`Step`] for the gateway to carry out
 //! comes out.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,0 +1,222 @@
+use crate::config::{Anonymous, ApiKey, Auth, KeySecret, KeySource};
+use crate::model::{Filter, TopicName};
+
+use super::*;
+
+type Header<'a> = (&'a str, &'a str);
+
+const LOCAL: &[Header<'static>] = &[("host", "localhost:8080")];
+
+fn facts<'a>(headers: &[Header<'a>], query: Option<&'a str>, peer: &str) -> Facts<'a> {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes()));
+    Facts::new(headers, query, Some(peer.parse().unwrap()))
+}
+
+fn here<'a>(headers: &[Header<'a>]) -> Facts<'a> {
+    facts(headers, None, "127.0.0.1")
+}
+
+fn key(name: &str, scopes: &[config::Scope]) -> ApiKey {
+    ApiKey {
+        name: name.to_owned(),
+        secret: KeySecret::of(name, KeySource::Sha256),
+        scopes: scopes.to_vec(),
+        topics: None,
+    }
+}
+
+fn keys(config: &mut Config) {
+    config.api.keys = vec![
+        key("writer", &[config::Scope::Publish]),
+        key("reader", &[config::Scope::Read]),
+        key("admin", &[config::Scope::Admin]),
+    ];
+}
+
+fn anonymous_reader() -> Config {
+    let grant = Anonymous {
+        subscribe: vec![Filter::new("open/#").unwrap()],
+        publish: Vec::new(),
+    };
+    Config {
+        auth: Some(Auth {
+            anonymous: Some(grant),
+            ..Auth::default()
+        }),
+        ..Config::default()
+    }
+}
+
+fn may(caller: &Caller, topic: &str) -> (bool, bool) {
+    let topic = TopicName::new(topic).unwrap();
+    (
+        caller.access.may_read(&topic),
+        caller.access.may_publish(&topic),
+    )
+}
+
+fn code(denied: &Denied) -> &'static str {
+    denied.refusal().code.as_str()
+}
+
+#[test]
+fn of_a_header_that_stands_twice_none_is_believed() {
+    for name in ["Authorization", "Host", "Origin"] {
+        let headers = [(name, "Bearer writer"), (name, "localhost")];
+        let door = Door::from_config(&Config::default());
+        let denied = door.session(&here(&headers)).unwrap_err();
+        assert!(
+            matches!(code(&denied), "unauthorized" | "forbidden"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn offers_are_gathered_from_all_headers_that_make_some() {
+    let name = "Sec-WebSocket-Protocol";
+    let facts = here(&[(name, "a, b ,,"), ("x", "y"), (name, "bearer.c")]);
+    assert_eq!(facts.offers, ["a", "b", "bearer.c"]);
+}
+
+#[test]
+fn without_auth_anyone_here_may_everything_and_nobody_elsewhere_anything() {
+    let door = Door::from_config(&Config::default());
+    let caller = door.session(&here(LOCAL)).unwrap();
+    assert_eq!(may(&caller, "a"), (true, true));
+    assert!(!caller.must_authenticate && caller.has(Scope::Admin));
+    assert_eq!(door.api(&here(LOCAL), Scope::Admin), Ok(caller));
+    for elsewhere in [
+        facts(LOCAL, None, "192.0.2.7"),
+        here(&[("host", "rebound.example")]),
+        here(&[("host", "localhost"), ("via", "proxy")]),
+        here(&[]),
+    ] {
+        for denied in [door.session(&elsewhere), door.api(&elsewhere, Scope::Read)] {
+            let denied = denied.unwrap_err();
+            assert_eq!(code(&denied), "forbidden");
+            assert_eq!(denied.reason(), metrics::Refusal::NotLocal);
+            assert_eq!(denied.auth_failure(), None);
+        }
+    }
+    let foreign = here(&[("host", "localhost"), ("origin", "http://evil.example")]);
+    assert_eq!(door.session(&foreign), Err(Denied::Origin));
+    assert_eq!(Denied::Origin.reason(), metrics::Refusal::Origin);
+}
+
+#[test]
+fn a_credential_that_nothing_knows_is_not_anonymous() {
+    for config in [Config::default(), anonymous_reader()] {
+        let door = Door::from_config(&config);
+        let header = here(&[("host", "localhost"), ("authorization", "Bearer t0ken")]);
+        let offer = here(&[
+            ("host", "localhost"),
+            ("sec-websocket-protocol", "bearer.t0ken"),
+        ]);
+        let query = facts(LOCAL, Some("token=t0ken"), "127.0.0.1");
+        for facts in [header, offer, query] {
+            let denied = door.session(&facts).unwrap_err();
+            assert_eq!(code(&denied), "unauthorized");
+            assert_eq!(denied.auth_failure(), Some(AuthFailure::Unknown));
+            assert_eq!(denied.reason(), metrics::Refusal::Credentials);
+            assert!(!format!("{denied:?} {}", denied.refusal()).contains("t0ken"));
+        }
+        let malformed = here(&[("host", "localhost"), ("authorization", "Basic t0ken")]);
+        let denied = door.session(&malformed).unwrap_err();
+        assert_eq!(denied.auth_failure(), Some(AuthFailure::Malformed));
+        assert_eq!(code(&denied), "unauthorized");
+    }
+}
+
+#[test]
+fn with_auth_who_has_no_credentials_is_anonymous_or_must_authenticate() {
+    let elsewhere = facts(&[("host", "broker.example")], None, "192.0.2.7");
+    let caller = Door::from_config(&anonymous_reader())
+        .session(&elsewhere)
+        .unwrap();
+    assert_eq!(may(&caller, "open/a"), (true, false));
+    assert_eq!(may(&caller, "other"), (false, false));
+    assert!(!caller.must_authenticate && !caller.has(Scope::Read));
+    for anonymous in [None, Some(Anonymous::default())] {
+        let config = Config {
+            auth: Some(Auth {
+                anonymous,
+                ..Auth::default()
+            }),
+            ..Config::default()
+        };
+        let door = Door::from_config(&config);
+        // Even here: the operator has said who may.
+        for facts in [&elsewhere, &here(LOCAL)] {
+            let caller = door.session(facts).unwrap();
+            assert!(caller.must_authenticate);
+            assert_eq!(caller.access, Access::nothing());
+        }
+        assert_eq!(door.auth_timeout(), Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_key_is_a_credential_of_sessions_by_its_scopes() {
+    let mut config = anonymous_reader();
+    keys(&mut config);
+    let door = Door::from_config(&config);
+    for (name, expected) in [
+        ("writer", (false, true)),
+        ("reader", (true, false)),
+        ("admin", (false, false)),
+    ] {
+        let query = format!("token={name}");
+        let caller = door
+            .session(&facts(LOCAL, Some(&query), "192.0.2.7"))
+            .unwrap();
+        assert_eq!(may(&caller, "a"), expected, "{name}");
+        assert_eq!(caller.key.as_deref(), Some(name));
+        assert_eq!(caller.user, None);
+        assert_eq!(door.token(&Secret::new(name)), Some(caller));
+    }
+    assert_eq!(door.token(&Secret::new("other")), None);
+}
+
+#[test]
+fn the_api_takes_a_key_in_its_header_only_and_with_the_scope() {
+    let mut config = Config::default();
+    keys(&mut config);
+    let door = Door::from_config(&config);
+    let bearer = |token: &'static str| here(&[("host", "localhost"), ("authorization", token)]);
+    assert!(door.api(&bearer("Bearer writer"), Scope::Publish).is_ok());
+    let denied = door.api(&bearer("Bearer writer"), Scope::Read).unwrap_err();
+    assert_eq!(code(&denied), "forbidden");
+    assert_eq!(denied.auth_failure(), Some(AuthFailure::Scope));
+    assert_eq!(denied.reason(), metrics::Refusal::Forbidden);
+    for facts in [here(LOCAL), facts(LOCAL, Some("token=writer"), "127.0.0.1")] {
+        let denied = door.api(&facts, Scope::Publish).unwrap_err();
+        assert_eq!(denied.auth_failure(), Some(AuthFailure::Missing));
+        assert_eq!(code(&denied), "unauthorized");
+    }
+    assert!(door.metrics(&here(LOCAL)).is_ok());
+    assert!(door.metrics(&bearer("Bearer reader")).is_ok());
+    assert!(door.metrics(&bearer("Bearer writer")).is_err());
+    let elsewhere = facts(LOCAL, None, "192.0.2.7");
+    assert_eq!(code(&door.metrics(&elsewhere).unwrap_err()), "unauthorized");
+}
+
+#[test]
+fn pages_of_the_origins_that_are_listed_may_connect() {
+    let mut config = anonymous_reader();
+    let listed = config::AllowedOrigin::Exact("https://app.example".to_owned());
+    config.auth = config.auth.map(|auth| Auth {
+        allowed_origins: vec![listed],
+        ..auth
+    });
+    let door = Door::from_config(&config);
+    for (origin, allowed) in [
+        ("https://app.example", true),
+        ("http://localhost:8080", false),
+    ] {
+        let facts = here(&[("host", "localhost:8080"), ("origin", origin)]);
+        assert_eq!(door.session(&facts).is_ok(), allowed, "{origin}");
+    }
+}

@@ -1,0 +1,126 @@
+//! Those who subscribed to one name or filter on one worker.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::model::{Filter, TopicName};
+use crate::protocol::WireFormat;
+
+use super::batch::Batch;
+use super::filters::FilterTrie;
+use super::subscriber::Subscriber;
+
+/// Those of this worker's sessions that subscribed to one name, or to one filter.
+pub struct Audience {
+    pub(super) filter: Filter,
+    pub(super) members: RefCell<Slab<Membership>>,
+    /// Members per wire format: what nobody speaks is not encoded.
+    speaking: [Cell<u32>; WireFormat::COUNT],
+    /// What is due to it, and to the audiences of the filters that match it.
+    pub(super) batch: RefCell<Option<Box<Batch>>>,
+    /// The audiences of the filters that match this topic, and the trie's generation they are of.
+    pub(super) matched: RefCell<Matched>,
+}
+
+/// The audiences of filters, and the generation of the trie they were found in.
+type Matched = (u64, SmallVec<[Rc<Audience>; 1]>);
+
+/// One session's standing in an audience.
+pub struct Membership {
+    /// The session.
+    pub subscriber: Rc<Subscriber>,
+    /// The worker's count of messages when it joined: nothing earlier is for it.
+    pub from: u64,
+    /// What it gets.
+    pub role: Role,
+}
+
+/// What a member gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Live,
+    /// Everything but what it published itself.
+    LiveWithoutEcho,
+    /// Nothing yet: the filter opens. What passes is noted in the session's book.
+    Catching,
+}
+
+impl Role {
+    /// The role of a subscription that stands.
+    pub fn standing(echo: bool) -> Self {
+        if echo {
+            Self::Live
+        } else {
+            Self::LiveWithoutEcho
+        }
+    }
+}
+
+impl Audience {
+    pub(super) fn new(filter: Filter) -> Rc<Self> {
+        Rc::new(Self {
+            filter,
+            members: RefCell::default(),
+            speaking: Default::default(),
+            batch: RefCell::default(),
+            matched: RefCell::new((0, SmallVec::new())),
+        })
+    }
+
+    /// Whether nobody is in it.
+    pub fn is_deserted(&self) -> bool {
+        self.members.borrow().is_empty()
+    }
+
+    /// Adds a member, for which only messages from that count on are.
+    pub(super) fn add(&self, subscriber: &Rc<Subscriber>, from: u64, role: Role) -> usize {
+        self.count(subscriber.format(), 1);
+        self.members.borrow_mut().insert(Membership {
+            subscriber: Rc::clone(subscriber),
+            from,
+            role,
+        })
+    }
+
+    /// Takes a member out.
+    pub(super) fn remove(&self, key: usize) {
+        let mut members = self.members.borrow_mut();
+        let Some(member) = members.try_remove(key) else {
+            return;
+        };
+        let (left, room) = (members.len(), members.capacity());
+        // A delivery looks at every place that there is. Only at some sizes, since it may be in vain.
+        if room > 64 && left < room / 4 && left.is_power_of_two() {
+            members.shrink_to_fit();
+        }
+        drop(members);
+        self.count(member.subscriber.format(), -1);
+    }
+
+    /// Finds the filters' audiences again, where filters have come or gone.
+    pub(super) fn refresh_matches(&self, filters: &FilterTrie<Rc<Self>>, topic: &TopicName) {
+        let generation = filters.generation();
+        let mut matched = self.matched.borrow_mut();
+        if matched.0 != generation {
+            let found = filters.matching(topic).into_iter();
+            matched.1 = found.map(|(_, audience)| Rc::clone(audience)).collect();
+            matched.0 = generation;
+        }
+    }
+
+    pub(super) fn speaks(&self, format: WireFormat) -> bool {
+        self.speaking
+            .get(format.index())
+            .is_some_and(|count| count.get() > 0)
+    }
+
+    fn count(&self, format: WireFormat, by: i32) {
+        if let Some(count) = self.speaking.get(format.index()) {
+            count.set(count.get().saturating_add_signed(by));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! When messages grow too old.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::Home;
+use crate::history::{History, Limit};
+use crate::model::Timestamp;
+
+impl Home {
+    /// Drops what has grown too old and forgets topics that nothing holds.
+    pub fn sweep(&mut self, now: Timestamp) {
+        while let Some(Reverse((due, _))) = self.expiries.peek() {
+            if *due > now {
+                break;
+            }
+            let Some(Reverse((due, topic))) = self.expiries.pop() else {
+                break;
+            };
+            if let Some(entry) = self.topics.get_mut(&topic) {
+                if entry.expiry != Some(due) {
+                    // Of a topic of that name that was forgotten since.
+                    continue;
+                }
+                entry.expiry = None;
+                if let (Some(history), Some(age)) =
+                    (&mut entry.history, entry.rule.history.and_then(|h| h.age))
+                {
+                    history.trim(now);
+                    entry.card.set_history(history.len(), history.newest());
+                    if let Some(oldest) = oldest_time(&**history, now) {
+                        let due = later(oldest, age);
+                        entry.expiry = Some(due);
+                        self.expiries.push(Reverse((due, topic.clone())));
+                    }
+                }
+            }
+            self.forget_if_idle(&topic, now);
+        }
+    }
+}
+
+fn oldest_time(history: &dyn History, now: Timestamp) -> Option<Timestamp> {
+    let first = Limit {
+        messages: 1,
+        bytes: 1,
+    };
+    history
+        .read(0, first, now)
+        .first()
+        .map(|message| message.time)
+}
+
+/// When a message of that time is too old.
+pub fn later(time: Timestamp, by: Duration) -> Timestamp {
+    // One more: a message goes once more than its age has passed.
+    Timestamp(time.0.saturating_add(by.as_millis() as u64 + 1))
+}

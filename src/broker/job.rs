@@ -1,0 +1,208 @@
+//! One batch on its way to those it is for.
+
+use std::io::IoSlice;
+use std::rc::Rc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use crate::model::TopicName;
+use crate::protocol::WireFormat;
+
+use super::audience::{Audience, Role};
+use super::batch::{Chunk, Sealed, Wanted};
+use super::subscriber::{Subscriber, Unwritten};
+
+/// Pieces of one vectored write; a batch of more chunks goes through the outboxes.
+const MAX_PIECES: usize = 16;
+
+/// One batch on its way to the members of its audiences.
+pub struct Job {
+    number: u64,
+    audiences: SmallVec<[Rc<Audience>; 2]>,
+    batch: Sealed,
+    audience: usize,
+    member: usize,
+}
+
+impl Job {
+    /// A job that has visited nobody.
+    pub fn new(number: u64, audience: &Rc<Audience>, batch: Sealed) -> Self {
+        let mut audiences: SmallVec<[Rc<Audience>; 2]> = SmallVec::new();
+        audiences.push(Rc::clone(audience));
+        audiences.extend(audience.matched.borrow().1.iter().cloned());
+        Self {
+            number,
+            audiences,
+            batch,
+            audience: 0,
+            member: 0,
+        }
+    }
+
+    /// Whose messages it delivers.
+    pub fn topic(&self) -> &TopicName {
+        &self.batch.topic
+    }
+
+    /// When the oldest of them was accepted.
+    pub fn accepted(&self) -> Instant {
+        self.batch.accepted
+    }
+
+    /// What they weigh.
+    pub fn bytes(&self) -> usize {
+        self.batch.bytes
+    }
+
+    /// The audience of the topic's name.
+    pub fn audience(&self) -> Option<&Rc<Audience>> {
+        self.audiences.first()
+    }
+
+    /// Goes on with the delivery; true once every member has been visited.
+    pub fn run(&mut self, budget: &mut usize, alone: bool, now: Instant) -> bool {
+        let pieces: [Pieces<'_>; WireFormat::COUNT] =
+            WireFormat::ALL.map(|format| Pieces::of(self.batch.chunks(format)));
+        let overlapping = self.audiences.len() > 1;
+        let mut tally = [(0_u64, 0_u64); WireFormat::COUNT];
+        let mut spoken: Option<Rc<Subscriber>> = None;
+        let mut finished = true;
+        'audiences: while let Some(audience) = self.audiences.get(self.audience) {
+            let exact = self.audience == 0;
+            let members = audience.members.borrow();
+            let slots = members.capacity();
+            while self.member < slots {
+                let key = self.member;
+                self.member += 1;
+                let Some(member) = members.get(key) else {
+                    continue;
+                };
+                if *budget == 0 {
+                    self.member = key;
+                    finished = false;
+                    break 'audiences;
+                }
+                *budget -= 1;
+                let subscriber = &member.subscriber;
+                if member.role == Role::Catching {
+                    self.batch.note_for(subscriber);
+                    continue;
+                }
+                if overlapping && !subscriber.visit(self.number) {
+                    continue;
+                }
+                let index = subscriber.format().index();
+                let Some(ready) = pieces.get(index) else {
+                    continue;
+                };
+                if ready.total == 0 {
+                    continue;
+                }
+                let echo = member.role == Role::Live;
+                let whole = member.from <= self.batch.first_sequence
+                    && self.batch.is_whole_for(subscriber.id(), Wanted::live(echo));
+                if whole && ready.fits && subscriber.is_direct(alone) {
+                    match subscriber.write(&ready.slices, ready.total) {
+                        Ok(bytes) => {
+                            if let Some(sum) = tally.get_mut(index) {
+                                sum.0 += ready.messages;
+                                sum.1 += bytes as u64;
+                            }
+                            if spoken.is_none() {
+                                spoken = Some(Rc::clone(subscriber));
+                            }
+                        }
+                        Err(Unwritten::From(written)) => {
+                            self.batch.queue_rest(subscriber, written, now);
+                        }
+                        Err(Unwritten::Gone) => {}
+                    }
+                } else if !subscriber.is_ending() {
+                    self.batch
+                        .queue_for(subscriber, member.from, echo, exact, now);
+                }
+            }
+            drop(members);
+            self.audience += 1;
+            self.member = 0;
+        }
+        if let Some(subscriber) = spoken {
+            for (format, (messages, bytes)) in WireFormat::ALL.into_iter().zip(tally) {
+                subscriber.count_delivered_as(format, messages, bytes);
+            }
+        }
+        finished
+    }
+}
+
+/// The chunks of one format as the kernel wants them.
+struct Pieces<'a> {
+    slices: SmallVec<[IoSlice<'a>; 4]>,
+    total: usize,
+    messages: u64,
+    /// Whether they go in one call.
+    fits: bool,
+}
+
+impl<'a> Pieces<'a> {
+    fn of(chunks: &'a [Chunk]) -> Self {
+        Self {
+            slices: chunks.iter().map(|c| IoSlice::new(&c.bytes)).collect(),
+            total: chunks.iter().map(|c| c.bytes.len()).sum(),
+            messages: chunks.iter().map(|c| c.messages() as u64).sum(),
+            fits: chunks.len() <= MAX_PIECES,
+        }
+    }
+}
+
+impl Sealed {
+    /// Queues what a direct write left.
+    fn queue_rest(&self, subscriber: &Rc<Subscriber>, mut written: usize, now: Instant) {
+        let (bytes, mut messages) = (written as u64, 0);
+        for chunk in self.chunks(subscriber.format()) {
+            let taken = written.min(chunk.bytes.len());
+            written -= taken;
+            messages += chunk.messages_within(taken) as u64;
+            if taken < chunk.bytes.len() {
+                subscriber.push(chunk.tail(taken), now);
+            }
+        }
+        subscriber.count_delivered(messages, bytes);
+    }
+
+    /// Queues what is for this member, frame by frame where not all is.
+    fn queue_for(
+        &self,
+        subscriber: &Rc<Subscriber>,
+        from: u64,
+        echo: bool,
+        exact: bool,
+        now: Instant,
+    ) {
+        let wanted = subscriber.wanted(&self.topic, echo, exact);
+        if wanted == Wanted::Presence && !self.has_presence() {
+            return;
+        }
+        let whole = from <= self.first_sequence && self.is_whole_for(subscriber.id(), wanted);
+        for chunk in self.chunks(subscriber.format()) {
+            if whole {
+                subscriber.push(chunk.tail(0), now);
+                continue;
+            }
+            for run in chunk.runs_for(subscriber.id(), from, wanted) {
+                subscriber.push(run, now);
+            }
+        }
+    }
+
+    /// Notes in an opening subscriber's book that this topic went on while it opened.
+    fn note_for(&self, subscriber: &Rc<Subscriber>) {
+        if let Some((epoch, offset)) = self.first_position {
+            subscriber
+                .book
+                .borrow_mut()
+                .catch(self.topic.clone(), epoch, offset);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How a session's bytes get to its wire, and how that is counted.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::{Ending, Subscriber, flag};
+use crate::broker::outbox::{FlushEnd, Segment};
+use crate::metrics::{DropReason, Protocol};
+use crate::protocol::WireFormat;
+
+/// Why a direct write did not take everything.
+pub enum Unwritten {
+    /// The kernel took only so many bytes.
+    From(usize),
+    /// The connection is gone.
+    Gone,
+}
+
+impl Subscriber {
+    /// Writes what waits. Called at the end of a turn for those that were marked.
+    pub(in crate::broker) fn flush(&self, now: Instant) {
+        self.clear(flag::MARKED);
+        self.write_out(now);
+    }
+
+    fn write_out(&self, now: Instant) {
+        if self.has(flag::CORKED | flag::GONE) {
+            return;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        let was_waiting = outbox.waiting_since().is_some();
+        let flushed = outbox.flush(&*self.wire, now);
+        let (len, waiting) = (outbox.queued(), outbox.waiting_since());
+        drop(outbox);
+        self.count_delivered(flushed.messages as u64, flushed.bytes as u64);
+        match flushed.end {
+            FlushEnd::Empty => {
+                self.clear(flag::QUEUED);
+                if was_waiting {
+                    self.wire.drained();
+                }
+                if self.has(flag::CLOSING) {
+                    self.wire.shut_writing();
+                }
+            }
+            FlushEnd::Blocked => {
+                self.set(flag::QUEUED);
+                self.wire.want_writable();
+            }
+            FlushEnd::Broken => self.kill(),
+        }
+        self.report(len, waiting);
+    }
+
+    /// Queues messages behind what waits; a session that is too far behind is closed.
+    pub(in crate::broker) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
+        if !self.is_ending() && !self.outbox.borrow().has_room(segment.len()) {
+            // Much may fall due in one turn: only what the kernel does not take is too much.
+            self.write_out(now);
+        }
+        if !self.is_ending() {
+            let mut outbox = self.outbox.borrow_mut();
+            if outbox.has_room(segment.len()) {
+                outbox.push(segment);
+                drop(outbox);
+                return self.mark();
+            }
+        }
+        // Also what is left of a batch in whose middle the session was closed.
+        let reason = if self.has(flag::GONE) {
+            DropReason::Closed
+        } else {
+            DropReason::Slow
+        };
+        let messages = segment.messages_held() as u64;
+        self.turn.metrics.dropped(reason, messages);
+        self.close(
+            &crate::broker::slow("the outbound queue is full"),
+            Ending::Abrupt,
+            now,
+        );
+    }
+
+    /// Queues a piece of a replay. What is read ahead is bounded by [`Subscriber::replay_room`], so
+    /// it never makes a session too slow.
+    pub(in crate::broker) fn push_replayed(self: &Rc<Self>, segment: Segment) {
+        if !self.is_ending() {
+            self.outbox.borrow_mut().push(segment);
+            self.mark();
+        }
+    }
+
+    /// Writes chunks of messages straight to the wire; what the kernel does not take is queued.
+    /// Only for a subscriber that [`Subscriber::is_direct`].
+    pub(in crate::broker) fn write(
+        self: &Rc<Self>,
+        pieces: &[IoSlice<'_>],
+        total: usize,
+    ) -> Result<usize, Unwritten> {
+        let written = match pieces {
+            [only] => self.wire.try_write(only),
+            several => self.wire.try_write_vectored(several),
+        };
+        match written {
+            Ok(n) if n == total => Ok(n),
+            Ok(n) => Err(Unwritten::From(n)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Unwritten::From(0)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(Unwritten::From(0)),
+            Err(_) => {
+                self.kill();
+                Err(Unwritten::Gone)
+            }
+        }
+    }
+
+    /// Counts messages whose last byte the kernel took.
+    pub(in crate::broker) fn count_delivered(&self, messages: u64, bytes: u64) {
+        self.count_delivered_as(self.format, messages, bytes);
+    }
+
+    /// Counts what a job delivered to several sessions of one format.
+    pub(in crate::broker) fn count_delivered_as(
+        &self,
+        format: WireFormat,
+        messages: u64,
+        bytes: u64,
+    ) {
+        if bytes > 0 {
+            self.turn.metrics.delivered(label(format), messages, bytes);
+        }
+    }
+
+    pub(super) fn report(&self, len: usize, waiting: Option<Instant>) {
+        let before = self.reported_bytes.replace(len);
+        if before != len {
+            self.turn
+                .metrics
+                .queued_bytes(len.cast_signed() as i64 - before.cast_signed() as i64);
+        }
+        let mut slow = self.slow.borrow_mut();
+        if waiting.is_some() != slow.is_some() {
+            *slow = waiting.map(|_| self.turn.all_metrics().slow_session());
+        }
+    }
+}
+
+fn label(format: WireFormat) -> Protocol {
+    match format {
+        WireFormat::Json => Protocol::Json,
+        WireFormat::Raw => Protocol::Raw,
+        WireFormat::Sse => Protocol::Sse,
+    }
+}

@@ -1,0 +1,205 @@
+//! How subscriptions by filter begin: they stand once they stand at every home.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::model::{Filter, Member, Timestamp, TopicName};
+use crate::protocol::{Refusal, SubscribeOk};
+
+use super::audience::Role;
+use super::book::Replay;
+use super::message::{HomeAnswer, HomeOf, Span, ToHome, WildAsk, WildSince, WildStand};
+use super::registry::Registry;
+use super::reply::{Reply, ReplyTo};
+use super::subscriber::Subscriber;
+use super::subscribing::{Subscription, kind};
+use super::waiting::Waiting;
+
+/// A filter that does not stand at every home yet.
+pub struct Opening {
+    subscriber: Rc<Subscriber>,
+    filter: Filter,
+    reply: ReplyTo,
+    /// Homes that have not answered.
+    homes_left: Vec<usize>,
+    stand: WildStand,
+    has_since: bool,
+    has_replay: bool,
+    failed: Option<Refusal>,
+}
+
+impl Registry {
+    pub(super) fn subscribe_filter(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        ask: &Subscription,
+        reply: ReplyTo,
+    ) {
+        let has_replay = ask.last.is_some() || ask.since_filter.is_some();
+        if has_replay {
+            // From now on the session notes what passes, so that nothing is missed between the
+            // homes' answers.
+            let member = self.fanout.join(&ask.filter, subscriber, Role::Catching);
+            let mut book = subscriber.book.borrow_mut();
+            book.set_catching(&ask.filter, member);
+        }
+        let opening = Box::new(Opening {
+            subscriber: Rc::clone(subscriber),
+            filter: ask.filter.clone(),
+            reply,
+            homes_left: (0..self.shards.count()).collect(),
+            stand: WildStand {
+                recovered: true,
+                ..WildStand::default()
+            },
+            has_since: ask.since_filter.is_some(),
+            has_replay,
+            failed: None,
+        });
+        let token = self.waiting.add(self.shard, Waiting::Wild(opening));
+        for shard in 0..self.shards.count() {
+            let since = ask
+                .since_filter
+                .as_ref()
+                .map(|(positions, from)| WildSince {
+                    positions: Arc::clone(positions),
+                    from: *from,
+                });
+            let ask = WildAsk {
+                filter: ask.filter.clone(),
+                last: ask.last,
+                since,
+                homes: HomeOf {
+                    shards: Arc::clone(&self.shards),
+                    shard,
+                },
+            };
+            self.ask_home(shard, ToHome::SubscribeFilter(Box::new(ask), token));
+        }
+    }
+
+    /// A filter stands at every home.
+    pub(super) fn filter_stands(&mut self, opening: Opening) {
+        let Opening {
+            subscriber,
+            filter,
+            reply,
+            stand,
+            ..
+        } = opening;
+        let member = Member {
+            session: subscriber.id(),
+            user: None,
+            info: None,
+            since: Timestamp::default(),
+        };
+        if subscriber.book.borrow().find(&filter).is_none() {
+            return self.release_at_homes(&filter, &member);
+        }
+        if let Some(refusal) = opening.failed {
+            self.release_at_homes(&filter, &member);
+            return self.not_opened(&subscriber, &filter, refusal, reply);
+        }
+        if !self.fanout.is_idle() {
+            self.flush_all(Instant::now());
+        }
+        let spans = self.to_replay(&subscriber, stand.spans, opening.has_since);
+        if opening.has_since {
+            self.turn.recovery(stand.recovered);
+        }
+        let ok = SubscribeOk {
+            topic: filter.clone(),
+            time: Timestamp::now(),
+            position: None,
+            recovered: opening.has_since.then_some(stand.recovered),
+            replayed: Some(spans.values().map(Span::count).sum()),
+            gaps: stand.gaps,
+        };
+        self.turn.subscriptions_changed(kind(&filter), 1);
+        reply.send(Ok(Reply::Subscribed(ok)));
+        let echo = subscriber
+            .book
+            .borrow()
+            .find(&filter)
+            .is_none_or(|entry| entry.echo);
+        let catching = subscriber.book.borrow_mut().take_catching(&filter);
+        let (audience, key) = match catching {
+            Some((audience, key)) => {
+                self.fanout.set_role(&audience, key, Role::standing(echo));
+                (audience, key)
+            }
+            None => self.fanout.join(&filter, &subscriber, Role::standing(echo)),
+        };
+        let mut book = subscriber.book.borrow_mut();
+        if opening.has_replay {
+            for (topic, epoch, offset) in book.take_caught(&filter) {
+                let before = offset.saturating_sub(1);
+                // What the home said of it counts, where it knew of it.
+                match spans.get(&topic) {
+                    Some(span) if span.epoch == epoch => {
+                        book.start_replay(topic, span.replay());
+                    }
+                    _ => book.start_replay(topic, Replay::new(epoch, before, before)),
+                }
+            }
+            for (topic, span) in spans {
+                if span.count() > 0 && !book.replays(&topic) {
+                    book.start_replay(topic, span.replay());
+                }
+            }
+            self.replaying.push(Rc::clone(&subscriber));
+            self.turn.wake();
+        }
+        let then = book.stand(&filter, audience, key);
+        subscriber.settle_book(&book);
+        drop(book);
+        self.go_on_with(&subscriber, &filter, then);
+    }
+
+    /// What of the homes' spans is replayed: no more than the limit in all, and nothing of topics
+    /// that another subscription delivers already.
+    fn to_replay(
+        &self,
+        subscriber: &Rc<Subscriber>,
+        spans: Vec<(TopicName, Span)>,
+        has_since: bool,
+    ) -> HashMap<TopicName, Span> {
+        let book = subscriber.book.borrow();
+        let mut left = self.max_replay;
+        spans
+            .into_iter()
+            .filter(|(topic, _)| !book.stands_for(topic))
+            .map(|(topic, mut span)| {
+                if span.count() > left && !has_since {
+                    span.after = span.until - left;
+                }
+                left = left.saturating_sub(span.count());
+                (topic, span)
+            })
+            .collect()
+    }
+}
+
+impl Opening {
+    /// Whether that home has not answered.
+    pub fn waits_for(&self, home: usize) -> bool {
+        self.homes_left.contains(&home)
+    }
+
+    /// Takes note of one home's answer; true once all have answered.
+    pub fn note(&mut self, from: usize, answer: &Result<HomeAnswer, Refusal>) -> bool {
+        self.homes_left.retain(|home| *home != from);
+        match answer {
+            Ok(HomeAnswer::SubscribedFilter(stand)) => {
+                self.stand.spans.extend(stand.spans.iter().cloned());
+                self.stand.gaps.extend(stand.gaps.iter().cloned());
+                self.stand.recovered &= stand.recovered;
+            }
+            Ok(_) => {}
+            Err(refusal) => self.failed = Some(refusal.clone()),
+        }
+        self.homes_left.is_empty()
+    }
+}
