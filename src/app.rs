@@ -16,10 +16,10 @@ use thiserror::Error;
 
 use crate::api::{self, ApiState};
 use crate::auth::Door;
-use crate::broker::{Broker, Rule, Rules, Settings};
+use crate::broker::{Broker, Rules, Settings};
 use crate::config::Config;
 use crate::gateway::{Entrance, Gateway, Io, event_stream, upgrade};
-use crate::history::{Bounds, MemoryStore};
+use crate::history::MemoryStore;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
 use crate::shutdown::{Phase, Shutdown};
@@ -90,7 +90,7 @@ impl App {
         let usage = store.clone();
         let settings = Settings {
             workers,
-            rules: rules(&config),
+            rules: Rules::from_config(&config.topics),
             store: Arc::new(store),
             max_topics: config.limits.topics,
             max_replay: config.limits.replay_messages as u64,
@@ -293,20 +293,6 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
         })?
         .run();
     Ok(server)
-}
-
-fn rules(config: &Config) -> Rules {
-    let rules = config.topics.iter().map(|rule| Rule {
-        filter: rule.filter.clone(),
-        history: rule.history.as_ref().map(|history| Bounds {
-            messages: history.messages,
-            age: history.age,
-            bytes: history.bytes,
-        }),
-        presence: rule.presence,
-        join_leave: rule.join_leave,
-    });
-    Rules::new(rules.collect())
 }
 
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {

@@ -232,8 +232,9 @@ fn refuse(refused: &Refused) -> HttpResponse {
     response
         .content_type(PROBLEM_TYPE)
         .insert_header((header::CACHE_CONTROL, "no-store"));
-    if let Some(wait) = refused.refusal.retry_after {
-        response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1)));
+    let problem = Problem::with_status(&refused.refusal, refused.status);
+    if let Some(seconds) = problem.retry_after_seconds() {
+        response.insert_header((header::RETRY_AFTER, seconds));
     }
     if status == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -241,7 +242,7 @@ fn refuse(refused: &Refused) -> HttpResponse {
     for header in &refused.headers {
         response.insert_header(*header);
     }
-    response.body(Problem::with_status(&refused.refusal, refused.status).to_json())
+    response.body(problem.to_json())
 }
 
 impl Actor for EventStream {
