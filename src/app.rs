@@ -104,13 +104,6 @@ impl App {
             let Some(broker) = seen.upgrade() else { return };
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
-            metrics.set_topics(broker.topic_count());
-            for shard in 0..broker.workers().1 {
-                metrics.set_mailbox(
-                    shard,
-                    usize::try_from(broker.queued_for(shard)).unwrap_or(0),
-                );
-            }
             let topics = per_topic
                 .iter()
                 .flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
@@ -331,15 +324,26 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// How many sessions there may be: as configured, else as the descriptors allow.
+/// How many sessions there may be: as configured, else as the descriptors allow. The soft limit on
+/// descriptors is raised to the hard one first: it is low for the sake of programs that use select.
 fn max_connections(configured: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit on descriptors stays as it is");
+    }
     if configured > 0 {
         return configured;
     }
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let descriptors = limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
+    let descriptors = getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
     descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
 }
 

@@ -1,3 +1,19 @@
 //! The integration tests, in one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test, as tests do"
+)]
 
+#[path = "../src/metrics/promtool.rs"]
+mod promtool;
 mod ranks;
+mod support;
+
+mod exactness;
+mod history;
+mod presence;
+mod raw;
+mod subscribing;

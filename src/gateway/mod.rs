@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::auth::Door;
 use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError};
 use crate::config::Config;
-use crate::metrics::{Held, Metrics, Protocol, Refusal as Reason, Transport};
+use crate::metrics::{Held, Metrics, Protocol, Refusal as Reason};
 use crate::model::{SessionId, Timestamp};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::session::Limits;
@@ -141,12 +141,11 @@ impl Gateway {
 
     /// Counts a session as connected for as long as what is returned is held.
     fn count(&self, format: WireFormat) -> Held {
-        let (transport, protocol) = match format {
-            WireFormat::Json => (Transport::WebSocket, Protocol::Json),
-            WireFormat::Raw => (Transport::WebSocket, Protocol::Raw),
-            WireFormat::Sse => (Transport::Sse, Protocol::Sse),
-        };
-        self.metrics.connected(transport, protocol)
+        self.metrics.connected(match format {
+            WireFormat::Json => Protocol::Json,
+            WireFormat::Raw => Protocol::Raw,
+            WireFormat::Sse => Protocol::Sse,
+        })
     }
 
     /// Strikes a session out of the directories.

@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use held::Held;
 pub use labels::{
     AuthFailure, DropReason, Durability, ErrorCode, Label, Place, Protocol, Recovery, Refusal,
-    SubscriptionKind, Transport,
+    Source, SubscriptionKind, Transport,
 };
 pub use occurrences::MAX_TOPIC_SERIES;
 pub use worker::WorkerMetrics;

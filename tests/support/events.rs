@@ -1,0 +1,127 @@
+//! A reader of event streams.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use super::PATIENCE;
+
+/// An event stream.
+pub struct Events {
+    pub head: String,
+    reader: BufReader<Chunks>,
+}
+
+/// What stands between two empty lines.
+#[derive(Debug, Default)]
+pub struct Event {
+    pub id: Option<String>,
+    pub event: Option<String>,
+    pub data: Value,
+    /// Comments and other fields, as they stand.
+    pub other: Vec<String>,
+}
+
+impl Events {
+    #[track_caller]
+    pub fn open(address: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = format!("GET /sse?{query} HTTP/1.1\r\nHost: {address}\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let mut events = Self {
+            head: head.to_ascii_lowercase(),
+            reader: BufReader::new(Chunks { reader, left: 0 }),
+        };
+        let first = events.next().expect("a first event");
+        assert_eq!(first.other, ["retry: 2000"]);
+        events
+    }
+
+    /// The next event or comment; `None` at the end of the stream.
+    pub fn next(&mut self) -> Option<Event> {
+        let mut event = Event::default();
+        loop {
+            let mut line = String::new();
+            // A connection that is reset is over as well.
+            if self.reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
+            let line = line.trim_end_matches('\n');
+            if line.is_empty() {
+                return Some(event);
+            }
+            match line.split_once(": ") {
+                Some(("id", id)) => event.id = Some(id.to_owned()),
+                Some(("event", name)) => event.event = Some(name.to_owned()),
+                Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+                _ => event.other.push(line.to_owned()),
+            }
+        }
+    }
+
+    /// The next event that is no comment.
+    #[track_caller]
+    pub fn expect(&mut self, name: &str) -> Event {
+        loop {
+            let event = self.next().expect("an event");
+            if event.event.is_some() {
+                assert_eq!(event.event.as_deref(), Some(name), "{event:?}");
+                return event;
+            }
+        }
+    }
+}
+
+/// What stands in the chunks of an answer.
+struct Chunks {
+    reader: BufReader<TcpStream>,
+    left: usize,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            let mut line = String::new();
+            self.reader.read_line(&mut line)?;
+            self.left = usize::from_str_radix(line.trim(), 16).unwrap_or(0);
+            if self.left == 0 {
+                return Ok(0);
+            }
+        }
+        let most = self.left.min(out.len());
+        let count = self.reader.read(&mut out[..most])?;
+        self.left -= count;
+        if self.left == 0 {
+            let mut end = [0; 2];
+            self.reader.read_exact(&mut end)?;
+        }
+        Ok(count)
+    }
+}
+
+/// The body of a whole chunked answer; `None` where it is not whole.
+pub fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|two| two == b"\r\n")?;
+        let length = std::str::from_utf8(&rest[..end]).ok()?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
+        rest = rest.get(end + 4 + length..)?;
+    }
+}

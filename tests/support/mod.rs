@@ -1,0 +1,46 @@
+//! What the tests speak in: a server, clients of every kind, and waiting with a bound.
+
+mod client;
+mod config;
+mod events;
+mod http;
+mod process;
+mod raw;
+mod server;
+mod wire;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Client, base};
+pub use config::{Edit, config, kept, live, rooms};
+pub use events::{Event, Events};
+pub use http::{Answer, Http};
+pub use process::Process;
+pub use raw::Raw;
+pub use server::Server;
+pub use wire::{BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header};
+
+/// How long anything that is expected may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until the condition holds.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    eventually_some(what, || holds().then_some(()));
+}
+
+/// Waits until there is something.
+#[track_caller]
+pub fn eventually_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,85 @@
+//! The program itself, as a child.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Http, eventually_some};
+
+/// A running `fanfare serve`. Dropped, it is killed.
+pub struct Process {
+    pub address: SocketAddr,
+    child: Child,
+    log: Option<JoinHandle<String>>,
+    /// Where it looks for configuration.
+    _home: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts it on a free port with that configuration file.
+    #[track_caller]
+    pub fn start(toml: &str, arguments: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut file = String::new();
+        writeln!(file, "{toml}").unwrap();
+        std::fs::write(home.path().join("test.toml"), file).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["--config", "test.toml", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .current_dir(home.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let Some(url) = line.strip_prefix("Fanfare is at http://") else {
+            let _ = child.kill();
+            panic!("{line}\n{}", log.join().unwrap());
+        };
+        let process = Self {
+            address: url.trim_end().trim_end_matches('/').parse().unwrap(),
+            child,
+            log: Some(log),
+            _home: home,
+        };
+        super::eventually("it is ready", || {
+            let answer = Http::new(process.address, "GET", "/readyz").try_send();
+            answer.is_some_and(|answer| answer.status == 200)
+        });
+        process
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end; gives its status and what it logged.
+    #[track_caller]
+    pub fn await_end(mut self) -> (ExitStatus, String) {
+        let child = &mut self.child;
+        let status = eventually_some("the process ends", || child.try_wait().unwrap());
+        let log = self.log.take().unwrap().join().unwrap();
+        (status, log)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
