@@ -254,8 +254,7 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
                     route(cfg);
                 }
                 if let Ok(gateway) = streams {
-                    cfg.app_data(gateway)
-                        .route("/sse", web::get().to(event_stream));
+                    cfg.app_data(gateway).route("/sse", web::to(event_stream));
                 }
                 api::configure(cfg, state);
             });
