@@ -78,7 +78,8 @@ fn the_check_names_the_files_that_were_read() {
     assert_eq!(checked.exit, Exit::Done);
     assert_eq!(
         checked.stdout(),
-        "configuration is good (files read: none)\n"
+        "configuration is good (files read: none)\n\
+         note: no [auth]: anyone on this machine may subscribe and publish (development)\n"
     );
 
     let dir = tempfile::tempdir().unwrap();

@@ -101,9 +101,9 @@ fn an_ok_has_the_fields_of_its_answer() {
         member: member(None),
     };
     let messages = [
-        Event::Message(message.clone()),
+        Event::Message(Arc::new(message.clone())),
         join,
-        Event::Message(message),
+        Event::Message(Arc::new(message)),
     ]
     .map(|event| Arc::new(Published::new(event)));
     for (answer, fields) in [

@@ -166,7 +166,7 @@ fn each_format_has_its_own_control_frames() {
 
 #[test]
 fn an_event_is_encoded_once_for_all() {
-    let published = Published::new(Event::Message(message(Payload::text("x"))));
+    let published = Published::new(Event::Message(Arc::new(message(Payload::text("x")))));
     for format in WireFormat::ALL {
         let first = published.frame(format).unwrap().clone();
         let second = published.frame(format).unwrap();
