@@ -12,6 +12,13 @@ use super::{Gateway, random};
 /// Sessions are told to go in steps of this length.
 const STEP: Duration = Duration::from_millis(10);
 
+/// Readiness fails for this part of the drain time before the first session is told to go, so that a
+/// load balancer sees it first.
+const LEAD_PART: u32 = 10;
+
+/// The lead is no longer than this.
+const MAX_LEAD: Duration = Duration::from_millis(500);
+
 /// Closing takes this part of the drain time; the rest is for what is queued to be written.
 const CLOSING_PART: f64 = 0.8;
 
@@ -26,6 +33,7 @@ pub async fn run(gateway: Weak<Gateway>) {
     };
     let time = gateway.entrance.config.server.drain;
     let started = Instant::now();
+    actix_rt::time::sleep((time / LEAD_PART).min(MAX_LEAD)).await;
     let sessions: Vec<Rc<Subscriber>> = gateway.sessions.borrow().values().cloned().collect();
     tracing::info!(sessions = sessions.len(), ?time, "closing sessions");
     let total = sessions.len();
