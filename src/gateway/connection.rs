@@ -149,20 +149,19 @@ impl Connection {
     }
 
     fn history(&self, id: Option<u64>, query: HistoryQuery) {
-        let Some(id) = id else {
-            // Without an id there is no answer to ask for.
-            return;
+        // Without an id there is no answer to fill, but a refusal is still told.
+        let asked = match (id, query.limit) {
+            (None, _) => 0,
+            (_, None) => HISTORY_PAGE.messages,
+            (_, Some(limit)) => usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let asked = query
-            .limit
-            .map_or(HISTORY_PAGE.messages, |limit| limit as usize);
         let limit = Limit {
             messages: asked.min(HISTORY_PAGE.messages),
             ..HISTORY_PAGE
         };
         let reply = ReplyTo::Session {
             to: Rc::clone(&self.subscriber),
-            id: Some(id),
+            id,
         };
         self.worker
             .history(query.topic, query.since, query.last, limit, reply);
