@@ -78,7 +78,7 @@ impl Gateway {
                 write: config.session.write_timeout,
                 auth: entrance.door.auth_timeout(),
             },
-            worker_metrics: metrics.worker(worker.shard()),
+            worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };
         let limits = Limits {

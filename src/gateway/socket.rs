@@ -8,8 +8,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::broker::{Ending, Subscriber, Wire};
-use crate::metrics::{Metrics, WorkerMetrics};
+use crate::broker::{Ending, Subscriber, Wire, Worker};
+use crate::metrics::Metrics;
 use crate::protocol::{Close, CloseCode, ping_bytes};
 
 use super::io::Io;
@@ -62,8 +62,8 @@ pub struct Watch {
     pub wheel: Rc<Wheel>,
     /// The deadlines.
     pub timing: Timing,
-    /// Where round trips are counted.
-    pub worker_metrics: WorkerMetrics,
+    /// The worker, with which round trips are counted.
+    pub worker: Rc<Worker>,
     /// Where time-outs are counted.
     pub metrics: Metrics,
 }
@@ -121,7 +121,9 @@ impl Socket {
     /// A pong came: counts the round trip of the ping that waits for it.
     pub fn pong(&self) {
         if let Some(sent) = self.ping_sent.take() {
-            self.watch.worker_metrics.heartbeat_rtt(sent.elapsed());
+            let turn = self.watch.worker.turn();
+            turn.metrics.heartbeat_rtt(sent.elapsed());
+            turn.wake();
         }
     }
 
