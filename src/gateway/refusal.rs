@@ -30,6 +30,13 @@ pub async fn send(mut io: Io, earlier: &[u8], refused: &Refused) {
     }
 }
 
+/// A waiting time as `Retry-After` has it: rounded up, so that who waits that long is not early.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs()
+        .saturating_add(u64::from(wait.subsec_nanos() > 0))
+        .max(1)
+}
+
 /// The whole HTTP answer.
 pub fn answer(refused: &Refused) -> String {
     let status = refused.status;
@@ -44,7 +51,7 @@ pub fn answer(refused: &Refused) -> String {
     header("Connection", "close");
     header("Cache-Control", "no-store");
     if let Some(wait) = refused.refusal.retry_after {
-        header("Retry-After", &wait.as_secs().max(1).to_string());
+        header("Retry-After", &whole_seconds(wait).to_string());
     }
     if status == 401 {
         header("WWW-Authenticate", "Bearer");

@@ -21,6 +21,7 @@ use crate::session::{Profile, Session};
 use super::body::{BodyWire, Chunks};
 use super::handshake::{Ask, Refused};
 use super::io::KillSwitch;
+use super::refusal::whole_seconds;
 use super::upgrade::stands;
 use super::{Gateway, random};
 
@@ -113,7 +114,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let mut first = BytesMut::from(RETRY.as_bytes());
     for answer in answers {
         let ok = stands(answer.await)?;
-        put_gap(&mut first, &ok);
+        put_gap(&mut first, &ok, last_event.and_then(|last| last.cursor));
     }
     stream.counted = Some(gateway.count(WireFormat::Sse));
     subscriber.open(first.freeze());
@@ -152,19 +153,31 @@ fn session(gateway: &Gateway, id: SessionId, caller: &Caller) -> Session {
 }
 
 /// Tells a stream that could not be brought up to date that it must reload what it shows.
-fn put_gap(first: &mut BytesMut, ok: &SubscribeOk) {
+///
+/// Of a name with history the gap is all that it has not had: from the event that it names, where
+/// that is of this history, else from the first.
+fn put_gap(first: &mut BytesMut, ok: &SubscribeOk, had: Option<Cursor>) {
     if ok.recovered != Some(false) {
         return;
     }
+    let missing = ok.position.map(|newest| {
+        let had = had
+            .filter(|had| had.epoch == Some(newest.epoch) && had.offset <= newest.offset)
+            .map_or(0, |had| had.offset);
+        // What `last` replays is not missing.
+        let replayed = ok.replayed.unwrap_or(0);
+        let to = newest.offset.saturating_sub(replayed).max(had);
+        (newest.epoch, had + 1, to)
+    });
     let named = ok.topic.as_name();
     for topic in ok.gaps.iter().chain(named.as_ref()) {
         let gap = ServerFrame::Gap {
             topic,
             reason: GapReason::Trimmed,
-            count: 0,
-            epoch: ok.position.map(|p| p.epoch),
-            from: 0,
-            to: ok.position.map_or(0, |p| p.offset),
+            count: missing.map_or(0, |(_, from, to)| to + 1 - from),
+            epoch: missing.map(|(epoch, ..)| epoch),
+            from: missing.map_or(0, |(_, from, _)| from),
+            to: missing.map_or(0, |(_, _, to)| to),
         };
         if let Some(bytes) = control_bytes(WireFormat::Sse, &gap) {
             first.put(bytes);
@@ -230,7 +243,7 @@ fn refuse(refused: &Refused) -> HttpResponse {
         .content_type(PROBLEM_TYPE)
         .insert_header((header::CACHE_CONTROL, "no-store"));
     if let Some(wait) = refused.refusal.retry_after {
-        response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1)));
+        response.insert_header((header::RETRY_AFTER, whole_seconds(wait)));
     }
     if status == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
