@@ -16,7 +16,7 @@ use crate::protocol::{Close, CloseCode};
 
 use super::socket::{Inbound, Socket};
 
-/// What one look at the socket gave.
+/// What one look at the socket gave; nothing, where the session was closed by someone else.
 #[derive(Default)]
 pub struct Arrivals {
     /// Frames in the order in which they came. actix hands an actor at most 16 items a poll, so
@@ -36,6 +36,8 @@ pub struct Frames {
     buf: BytesMut,
     /// A fault was told; what still comes is thrown away.
     failed: bool,
+    /// The session has been told that it was closed.
+    told: bool,
 }
 
 impl Frames {
@@ -56,6 +58,7 @@ impl Frames {
             // The connection's own read buffer is large: what is kept of it is copied.
             buf: BytesMut::from(buf),
             failed: false,
+            told: false,
         }
     }
 
@@ -93,6 +96,11 @@ impl Stream for Frames {
         thread_local!(static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]));
         let this = &mut *self;
         loop {
+            if !this.told && this.subscriber.closed_with().is_some() {
+                // Closed by something that is not the session: the broker, the timer or the drain.
+                this.told = true;
+                return Poll::Ready(Some(Arrivals::default()));
+            }
             if !this.buf.is_empty() {
                 let arrivals = this.decode();
                 if !arrivals.frames.is_empty() || arrivals.fault.is_some() {

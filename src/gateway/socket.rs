@@ -44,6 +44,8 @@ pub struct Socket {
     last_heard: Cell<Instant>,
     ping_sent: Cell<Option<Instant>>,
     shut_at: Cell<Option<Instant>>,
+    /// The peer has been given `session.write_timeout` already.
+    overdue: Cell<bool>,
     peer_closed: Cell<bool>,
     awaits_auth: Cell<bool>,
     opened: Instant,
@@ -90,6 +92,7 @@ impl Socket {
             last_heard: Cell::new(now),
             ping_sent: Cell::new(None),
             shut_at: Cell::new(None),
+            overdue: Cell::new(false),
             peer_closed: Cell::new(false),
             awaits_auth: Cell::new(false),
             opened: now,
@@ -288,7 +291,7 @@ impl Socket {
         match code {
             // The peer is taken for dead: one attempt to tell it is enough.
             CloseCode::HEARTBEAT => closed,
-            CloseCode::SLOW => closed + LINGER,
+            _ if self.overdue.get() => closed + LINGER,
             _ => closed + self.watch.timing.write.max(LINGER),
         }
     }
@@ -314,6 +317,7 @@ impl Timed for Socket {
                 .waiting_since()
                 .is_some_and(|since| now >= since + write);
         if is_slow {
+            self.overdue.set(true);
             let reason = "what was sent was not taken within session.write_timeout";
             subscriber.close(&Close::new(CloseCode::SLOW, reason), Ending::Abrupt, now);
         } else if self.awaits_auth.get() && !auth.is_zero() && now >= self.opened + auth {
@@ -362,6 +366,7 @@ impl Wire for Socket {
             return;
         }
         self.shut_at.set(Some(Instant::now()));
+        self.wake_reader();
         if self.peer_closed.get() {
             // Both close frames are done: nothing is left to wait for.
             self.kill();

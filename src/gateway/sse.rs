@@ -277,6 +277,7 @@ impl Drop for EventStream {
         }
         self.subscriber.kill();
         self.gateway.worker.detach(&self.subscriber, &self.member);
+        self.gateway.worker.turn().wake();
         self.gateway.forget(self.subscriber.id());
         if self.counted.is_some() {
             let by_server = self.subscriber.closed_with().map(|(code, _)| code);
