@@ -18,7 +18,7 @@ use crate::api::{self, ApiState};
 use crate::auth::Door;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::Config;
-use crate::gateway::{Entrance, Gateway, Io, event_stream, upgrade};
+use crate::gateway::{Entrance, Gateway, Io, drain_lead, event_stream, upgrade};
 use crate::history::MemoryStore;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
@@ -199,7 +199,9 @@ async fn wind_up(server: ServerHandle, broker: Broker, drain: Duration, shutdown
     let started = Instant::now();
     let drained = async {
         // The listener stays open: readiness probes and publishers get an answer.
-        while broker.session_count() > 0 && started.elapsed() < drain {
+        let lead = drain_lead(drain);
+        while started.elapsed() < lead || (broker.session_count() > 0 && started.elapsed() < drain)
+        {
             actix_rt::time::sleep(DRAIN_CHECK).await;
         }
     };

@@ -29,6 +29,7 @@ use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::session::Limits;
 use crate::shutdown::Shutdown;
 
+pub use drain::lead as drain_lead;
 pub use io::{Io, KillSwitch};
 pub use sse::event_stream;
 pub use upgrade::upgrade;
@@ -79,7 +80,7 @@ impl Gateway {
                 write: config.session.write_timeout,
                 auth: entrance.door.auth_timeout(),
             },
-            worker_metrics: metrics.worker(worker.shard()),
+            worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };
         let limits = Limits {

@@ -8,8 +8,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::broker::{Ending, Subscriber, Wire};
-use crate::metrics::{Metrics, WorkerMetrics};
+use crate::broker::{Ending, Subscriber, Wire, Worker};
+use crate::metrics::Metrics;
 use crate::protocol::{Close, CloseCode, ping_bytes};
 
 use super::io::Io;
@@ -44,6 +44,8 @@ pub struct Socket {
     last_heard: Cell<Instant>,
     ping_sent: Cell<Option<Instant>>,
     shut_at: Cell<Option<Instant>>,
+    /// The peer has been given `session.write_timeout` already.
+    overdue: Cell<bool>,
     peer_closed: Cell<bool>,
     awaits_auth: Cell<bool>,
     opened: Instant,
@@ -62,8 +64,8 @@ pub struct Watch {
     pub wheel: Rc<Wheel>,
     /// The deadlines.
     pub timing: Timing,
-    /// Where round trips are counted.
-    pub worker_metrics: WorkerMetrics,
+    /// The worker, with which round trips are counted.
+    pub worker: Rc<Worker>,
     /// Where time-outs are counted.
     pub metrics: Metrics,
 }
@@ -90,6 +92,7 @@ impl Socket {
             last_heard: Cell::new(now),
             ping_sent: Cell::new(None),
             shut_at: Cell::new(None),
+            overdue: Cell::new(false),
             peer_closed: Cell::new(false),
             awaits_auth: Cell::new(false),
             opened: now,
@@ -121,7 +124,9 @@ impl Socket {
     /// A pong came: counts the round trip of the ping that waits for it.
     pub fn pong(&self) {
         if let Some(sent) = self.ping_sent.take() {
-            self.watch.worker_metrics.heartbeat_rtt(sent.elapsed());
+            let turn = self.watch.worker.turn();
+            turn.metrics.heartbeat_rtt(sent.elapsed());
+            turn.wake();
         }
     }
 
@@ -279,14 +284,12 @@ impl Socket {
 
     /// When a connection that the server closes is dropped, whatever its peer does.
     fn close_deadline(&self, code: CloseCode, closed: Instant) -> Instant {
-        if let Some(shut) = self.shut_at.get() {
-            return shut + LINGER;
-        }
-        match code {
+        match (code, self.shut_at.get()) {
             // The peer is taken for dead: one attempt to tell it is enough.
-            CloseCode::HEARTBEAT => closed,
-            CloseCode::SLOW => closed + LINGER,
-            _ => closed + self.watch.timing.write.max(LINGER),
+            (CloseCode::HEARTBEAT, _) => closed,
+            (_, Some(shut)) => shut + LINGER,
+            (_, None) if self.overdue.get() => closed + LINGER,
+            (_, None) => closed + self.watch.timing.write.max(LINGER),
         }
     }
 }
@@ -311,6 +314,7 @@ impl Timed for Socket {
                 .waiting_since()
                 .is_some_and(|since| now >= since + write);
         if is_slow {
+            self.overdue.set(true);
             let reason = "what was sent was not taken within session.write_timeout";
             subscriber.close(&Close::new(CloseCode::SLOW, reason), Ending::Abrupt, now);
         } else if self.awaits_auth.get() && !auth.is_zero() && now >= self.opened + auth {
@@ -359,6 +363,7 @@ impl Wire for Socket {
             return;
         }
         self.shut_at.set(Some(Instant::now()));
+        self.wake_reader();
         if self.peer_closed.get() {
             // Both close frames are done: nothing is left to wait for.
             self.kill();
