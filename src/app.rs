@@ -186,9 +186,18 @@ impl Bound {
         let drain = app.config.server.drain;
         let server = serve(app, listener, &shutdown)?;
         let handle = server.handle();
+        let metrics = broker.metrics().clone();
+        let sampling = actix_rt::spawn(async move {
+            let mut seconds = actix_rt::time::interval(Duration::from_secs(1));
+            loop {
+                seconds.tick().await;
+                metrics.sample();
+            }
+        });
         let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
         let served = server.await;
         winding_up.abort();
+        sampling.abort();
         Ok(served?)
     }
 }
