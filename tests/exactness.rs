@@ -163,7 +163,12 @@ fn follow(reader: &mut Client, ok: &Value, before: &Position, round: usize) -> P
     let mut seen = BTreeMap::<String, u64>::new();
     if recovered == Some(true) {
         // What it had is what it goes on from.
-        seen.extend(before.epochs.iter().map(|(t, (_, offset))| (t.clone(), *offset)));
+        seen.extend(
+            before
+                .epochs
+                .iter()
+                .map(|(t, (_, offset))| (t.clone(), *offset)),
+        );
     }
     let due = ok["replayed"].as_u64().unwrap_or(0);
     let mut replayed = 0;
@@ -206,9 +211,7 @@ fn since_filter(position: &Position) -> Value {
     let positions: serde_json::Map<_, _> = position
         .epochs
         .iter()
-        .map(|(topic, (epoch, offset))| {
-            (topic.clone(), json!({"epoch": epoch, "offset": offset}))
-        })
+        .map(|(topic, (epoch, offset))| (topic.clone(), json!({"epoch": epoch, "offset": offset})))
         .collect();
     json!({"since": {"positions": positions, "from": position.from}})
 }
@@ -263,7 +266,9 @@ fn overlapping_subscriptions_that_come_and_go_leave_no_gap_and_no_duplicate() {
             reader.ask(json!({"type": "ping"})).await_ok();
             reader.unsubscribe("kept/a").await_ok();
             server.publish("kept/z", &json!(0));
-            reader.subscribe_with("kept/z", json!({"last": 1})).await_ok();
+            reader
+                .subscribe_with("kept/z", json!({"last": 1}))
+                .await_ok();
             // Live messages are those of one unbroken run; replays may come again.
             let mut last = None;
             let mut count = 0;

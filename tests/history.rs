@@ -177,7 +177,13 @@ fn a_position_of_a_wrong_type_is_a_bad_request() {
             .await_error("bad_request");
     }
     // Numbers that JSON has no value for, or that no integer holds.
-    for offset in ["NaN", "1e99", "18446744073709551616", "-18446744073709551616", "Infinity"] {
+    for offset in [
+        "NaN",
+        "1e99",
+        "18446744073709551616",
+        "-18446744073709551616",
+        "Infinity",
+    ] {
         let mut reader = server.connect();
         reader.send_text(&format!(
             r#"{{"type":"subscribe","topic":"kept/a","since":{{"epoch":"{epoch}","offset":{offset}}}}}"#

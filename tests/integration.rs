@@ -12,8 +12,11 @@ mod promtool;
 mod ranks;
 mod support;
 
-mod subscribing;
+mod bad_input;
+mod closing;
 mod exactness;
+mod handshake;
 mod history;
 mod presence;
 mod raw;
+mod subscribing;

@@ -37,7 +37,10 @@ fn coming_and_going_is_told_to_the_others_and_not_to_oneself() {
         assert_eq!(told[0]["type"], "join");
         assert_eq!(told[0]["session"], anna.session());
         assert_eq!(told[1]["session"], berta_id);
-        assert_eq!((&told[2]["type"], &told[2]["session"]), (&json!("leave"), &berta_id));
+        assert_eq!(
+            (&told[2]["type"], &told[2]["session"]),
+            (&json!("leave"), &berta_id)
+        );
         anna.expect_nothing();
     }
 }
@@ -109,7 +112,9 @@ fn a_crowd_that_leaves_at_once_leaves_nobody_behind() {
     }
     assert_eq!(watcher.presence("room/1").len(), 40);
     drop(guests);
-    eventually("the room is empty", || watcher.presence("room/1").is_empty());
+    eventually("the room is empty", || {
+        watcher.presence("room/1").is_empty()
+    });
     server.await_metric("fanfare_subscriptions", 0);
     server.await_metric("fanfare_connections", 1);
 }

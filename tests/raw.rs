@@ -32,11 +32,17 @@ fn a_raw_session_takes_and_gives_payloads() {
     raw.expect("hällo");
     other.expect("hällo");
     let message = json.expect_message("r/a");
-    assert_eq!((&message["data"], &message["encoding"]), (&json!("hällo"), &json!("text")));
+    assert_eq!(
+        (&message["data"], &message["encoding"]),
+        (&json!("hällo"), &json!("text"))
+    );
     raw.send_binary(&[0, 255]);
     assert_eq!(other.frame(), Message::binary(vec![0, 255]));
     let message = json.expect_message("r/a");
-    assert_eq!((&message["data"], &message["encoding"]), (&json!("AP8="), &json!("base64")));
+    assert_eq!(
+        (&message["data"], &message["encoding"]),
+        (&json!("AP8="), &json!("base64"))
+    );
     assert_eq!(raw.frame(), Message::binary(vec![0, 255]));
     // JSON arrives as its text, unchanged but for white space.
     json.publish("r/a", json!({"a": [1, "x"]})).await_ok();
@@ -118,7 +124,10 @@ fn an_endpoint_replays_then_tells_of_who_comes_and_goes() {
         .iter()
         .map(|m| m["data"].as_str().unwrap())
         .collect();
-    assert_eq!(texts, ["someone came", "someone came", "hello", "someone left"]);
+    assert_eq!(
+        texts,
+        ["someone came", "someone came", "hello", "someone left"]
+    );
     let internal = r#"fanfare_messages_published_total{protocol="internal"}"#;
     server.await_metric(internal, 3);
 }

@@ -13,7 +13,10 @@ fn a_message_reaches_who_subscribed_to_its_name_and_nobody_else() {
     assert_eq!(ok["topic"], "news/today");
     assert!(ok["time"].as_u64().unwrap() > 1_600_000_000_000);
     // A topic without history has no position.
-    assert!(ok.get("epoch").is_none() && ok.get("offset").is_none(), "{ok}");
+    assert!(
+        ok.get("epoch").is_none() && ok.get("offset").is_none(),
+        "{ok}"
+    );
     other.subscribe("news/tomorrow").await_ok();
     let mut writer = server.connect();
     let data = json!({"a": [1, 2.50, null], "é": "ü\n"});
@@ -285,8 +288,10 @@ fn every_kind_of_payload_comes_as_it_was_sent() {
     let server = Server::start(config());
     let mut one = server.connect();
     one.subscribe("k").await_ok();
-    one.ask(json!({"type": "publish", "topic": "k", "data": "AP8=", "encoding": "base64", "key": "a"}))
-        .await_ok();
+    one.ask(
+        json!({"type": "publish", "topic": "k", "data": "AP8=", "encoding": "base64", "key": "a"}),
+    )
+    .await_ok();
     one.ask(json!({"type": "publish", "topic": "k", "data": "hi", "encoding": "text"}))
         .await_ok();
     one.publish("k", "hi").await_ok();
@@ -298,7 +303,10 @@ fn every_kind_of_payload_comes_as_it_was_sent() {
     assert_eq!(told(0, "key"), Some(json!("a")));
     assert_eq!(told(1, "encoding"), Some(json!("text")));
     assert_eq!(told(1, "key"), None);
-    assert_eq!((told(2, "data"), told(2, "encoding")), (Some(json!("hi")), None));
+    assert_eq!(
+        (told(2, "data"), told(2, "encoding")),
+        (Some(json!("hi")), None)
+    );
     assert_eq!(told(3, "data"), Some(json!(null)));
     one.ask(json!({"type": "publish", "topic": "k", "data": "*", "encoding": "base64"}))
         .await_error("bad_request");

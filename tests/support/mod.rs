@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub use client::{Client, base};
 pub use config::{Edit, config, kept, live, rooms};
 pub use events::{Event, Events};
-pub use http::{Answer, Http};
+pub use http::{Answer, Http, read_answer};
 pub use process::Process;
 pub use raw::Raw;
 pub use server::Server;
@@ -40,10 +40,7 @@ pub fn eventually_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "not within {PATIENCE:?}: {what}"
-        );
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(LOOK);
     }
 }
