@@ -18,6 +18,9 @@ use super::wheel::{Slot, Timed, Wheel};
 /// After a close the peer has this long to answer it, or to read why (protocol section 5).
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A peer that is taken for dead is given so long to be told: one turn.
+const ATTEMPT: Duration = Duration::from_millis(20);
+
 /// How often a session that does not take what is sent is looked at.
 const BLOCKED_CHECK: Duration = Duration::from_millis(500);
 
@@ -121,7 +124,10 @@ impl Socket {
     /// A pong came: counts the round trip of the ping that waits for it.
     pub fn pong(&self) {
         if let Some(sent) = self.ping_sent.take() {
-            self.watch.worker_metrics.heartbeat_rtt(sent.elapsed());
+            let metrics = &self.watch.worker_metrics;
+            metrics.heartbeat_rtt(sent.elapsed());
+            // These are no turn's: nobody else hands them in.
+            metrics.flush();
         }
     }
 
@@ -279,14 +285,12 @@ impl Socket {
 
     /// When a connection that the server closes is dropped, whatever its peer does.
     fn close_deadline(&self, code: CloseCode, closed: Instant) -> Instant {
-        if let Some(shut) = self.shut_at.get() {
-            return shut + LINGER;
-        }
-        match code {
+        match (code, self.shut_at.get()) {
             // The peer is taken for dead: one attempt to tell it is enough.
-            CloseCode::HEARTBEAT => closed,
-            CloseCode::SLOW => closed + LINGER,
-            _ => closed + self.watch.timing.write.max(LINGER),
+            (CloseCode::HEARTBEAT, _) => closed + ATTEMPT,
+            (_, Some(shut)) => shut + LINGER,
+            (CloseCode::SLOW, None) => closed + LINGER,
+            (_, None) => closed + self.watch.timing.write.max(LINGER),
         }
     }
 }
@@ -322,10 +326,6 @@ impl Timed for Socket {
             );
         } else {
             self.beat(&subscriber, now);
-        }
-        if let Some((CloseCode::HEARTBEAT, _)) = subscriber.closed_with() {
-            // One turn for the attempt to tell it, then the connection is dropped.
-            return Some(now + Duration::from_millis(20));
         }
         self.next_deadline(&subscriber, now)
     }
