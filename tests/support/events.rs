@@ -58,7 +58,8 @@ impl Events {
             if self.reader.read_line(&mut line).unwrap_or(0) == 0 {
                 return None;
             }
-            let line = line.trim_end_matches('\n');
+            // Half a line is one that was cut off.
+            let line = line.strip_suffix('\n')?;
             if line.is_empty() {
                 return Some(event);
             }
