@@ -31,13 +31,13 @@ pub(super) async fn caught<T>(metrics: &Metrics, work: impl Future<Output = T>) 
     poll_fn(|cx| {
         // What panicked is not polled again, so nobody sees what it left half done.
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        match polled {
-            Ok(polled) => polled.map(Some),
-            Err(_) => {
+        polled.map_or_else(
+            |_| {
                 metrics.panicked(Place::Http);
                 Poll::Ready(None)
-            }
-        }
+            },
+            |polled| polled.map(Some),
+        )
     })
     .await
 }

@@ -192,7 +192,7 @@ impl Connection {
         } else {
             self.gateway
                 .metrics
-                .auth_failed(crate::metrics::AuthFailure::Unknown);
+                .auth_failed(metrics::AuthFailure::Unknown);
             let refusal = Refusal::new(ErrorCode::Unauthorized, "the token is not known here");
             refuse(&self.subscriber, id, &refusal);
             self.close(&Close::new(
