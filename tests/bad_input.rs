@@ -141,116 +141,38 @@ fn binary_data_closes_a_json_session() {
     client.expect_close(1003);
 }
 
-/// Frames that break RFC 6455 or a limit, and how they close the session.
-#[test]
-fn frames_that_break_the_protocol_close_with_its_code() {
-    let server = Server::start(config().with(|c| {
+type Row = (&'static str, u16, Vec<u8>);
+
+fn small() -> Server {
+    Server::start(config().with(|c| {
         c.websocket.max_frame = 2000;
         c.websocket.max_message = 3000;
-    }));
-    let join = |frames: &[Vec<u8>]| frames.concat();
-    let split = |first: &[u8], second: &[u8]| {
-        let mut start = header(TEXT, first.len() as u64);
-        start.extend_from_slice(first);
-        join(&[start, frame(CONTINUE, second)])
-    };
-    let started = |payload: &[u8]| [header(TEXT, payload.len() as u64), payload.to_vec()].concat();
-    let middle =
-        |payload: &[u8]| [header(CONTINUE, payload.len() as u64), payload.to_vec()].concat();
-    let unmasked = vec![0x81, 2, b'{', b'}'];
-    let mut many = started(b"x");
-    for _ in 0..1024 {
-        many.extend_from_slice(&middle(b""));
-    }
-    for (what, code, bytes) in [
-        ("unmasked", 1002, unmasked),
-        ("rsv1", 1002, header(0xc1, 0)),
-        ("rsv2", 1002, header(0xa1, 0)),
-        ("rsv3", 1002, header(0x91, 0)),
-        ("opcode 3", 1002, frame(3, "")),
-        ("opcode 7", 1002, frame(7, "x")),
-        ("opcode 11", 1002, frame(11, "")),
-        ("opcode 15", 1002, frame(15, "")),
-        ("a ping in fragments", 1002, header(PING, 0)),
-        ("a close in fragments", 1002, header(CLOSE, 0)),
-        ("a ping of 126 bytes", 1002, frame(PING, [0; 126])),
-        ("a continuation of nothing", 1002, frame(CONTINUE, "x")),
-        ("a middle of nothing", 1002, middle(b"x")),
-        (
-            "a text in a text",
-            1002,
-            join(&[started(b"x"), frame(TEXT, "x")]),
-        ),
-        (
-            "a start in a text",
-            1002,
-            join(&[started(b"x"), started(b"y")]),
-        ),
-        (
-            "a binary in a text",
-            1002,
-            join(&[started(b"x"), frame(BINARY, "x")]),
-        ),
-        ("close of one byte", 1002, frame(CLOSE, [3])),
-        ("close with 999", 1002, frame(CLOSE, close_payload(999, ""))),
-        (
-            "close with 1004",
-            1002,
-            frame(CLOSE, close_payload(1004, "")),
-        ),
-        (
-            "close with 1005",
-            1002,
-            frame(CLOSE, close_payload(1005, "")),
-        ),
-        (
-            "close with 1006",
-            1002,
-            frame(CLOSE, close_payload(1006, "")),
-        ),
-        (
-            "close with 1015",
-            1002,
-            frame(CLOSE, close_payload(1015, "")),
-        ),
-        (
-            "close with 5000",
-            1002,
-            frame(CLOSE, close_payload(5000, "")),
-        ),
-        ("no UTF-8", 1007, frame(TEXT, [b'"', 0xff, b'"'])),
-        ("half a character", 1007, frame(TEXT, [b'"', 0xe2, 0x82])),
-        ("a surrogate", 1007, frame(TEXT, [0xed, 0xa0, 0x80])),
-        (
-            "no UTF-8 in the first fragment",
-            1007,
-            started(&[b'"', 0xff]),
-        ),
-        (
-            "no UTF-8 in the second fragment",
-            1007,
-            split(b"\"a", &[0xc0, 0x80]),
-        ),
-        (
-            "a character that never ends",
-            1007,
-            split(&[b'"', 0xe2], b"\""),
-        ),
-        (
-            "half a character at the end",
-            1007,
-            split(b"\"a", &[0xe2, 0x82]),
-        ),
-        ("a header over the frame's limit", 1009, header(0x81, 2001)),
-        ("a header of 2^62", 1009, header(0x82, 1 << 62)),
-        ("a header of 2^63", 1009, header(0x82, 1 << 63)),
-        (
-            "fragments over the message's limit",
-            1009,
-            split(&[b' '; 2000], &[b' '; 1001]),
-        ),
-        ("too many fragments", 1008, many),
-    ] {
+    }))
+}
+
+/// A fragment of a text that is not its last.
+fn started(payload: &[u8]) -> Vec<u8> {
+    [header(TEXT, payload.len() as u64), payload.to_vec()].concat()
+}
+
+/// A fragment that is neither the first nor the last.
+fn middle(payload: &[u8]) -> Vec<u8> {
+    [header(CONTINUE, payload.len() as u64), payload.to_vec()].concat()
+}
+
+fn join(frames: &[Vec<u8>]) -> Vec<u8> {
+    frames.concat()
+}
+
+/// A text in two fragments.
+fn split(first: &[u8], second: &[u8]) -> Vec<u8> {
+    join(&[started(first), frame(CONTINUE, second)])
+}
+
+/// Each of these closes a session with that code.
+#[track_caller]
+fn expect_closed(server: &Server, rows: impl IntoIterator<Item = Row>) {
+    for (what, code, bytes) in rows {
         let mut wire = server.wire().welcomed();
         wire.send(&bytes);
         // It is told at once, though the frame may never be whole.
@@ -264,6 +186,115 @@ fn frames_that_break_the_protocol_close_with_its_code() {
         wire.expect_end();
     }
     server.await_metric("fanfare_connections", 0);
+}
+
+#[test]
+fn frames_that_break_the_protocol_close_with_1002() {
+    expect_closed(
+        &small(),
+        [
+            ("unmasked", 1002, vec![0x81, 2, b'{', b'}']),
+            ("rsv1", 1002, header(0xc1, 0)),
+            ("rsv2", 1002, header(0xa1, 0)),
+            ("rsv3", 1002, header(0x91, 0)),
+            ("opcode 3", 1002, frame(3, "")),
+            ("opcode 7", 1002, frame(7, "x")),
+            ("opcode 11", 1002, frame(11, "")),
+            ("opcode 15", 1002, frame(15, "")),
+            ("a ping in fragments", 1002, header(PING, 0)),
+            ("a close in fragments", 1002, header(CLOSE, 0)),
+            ("a ping of 126 bytes", 1002, frame(PING, [0; 126])),
+            ("a continuation of nothing", 1002, frame(CONTINUE, "x")),
+            ("a middle of nothing", 1002, middle(b"x")),
+            (
+                "a text in a text",
+                1002,
+                join(&[started(b"x"), frame(TEXT, "x")]),
+            ),
+            (
+                "a start in a text",
+                1002,
+                join(&[started(b"x"), started(b"y")]),
+            ),
+            (
+                "a binary in a text",
+                1002,
+                join(&[started(b"x"), frame(BINARY, "x")]),
+            ),
+            ("close of one byte", 1002, frame(CLOSE, [3])),
+            ("close with 999", 1002, frame(CLOSE, close_payload(999, ""))),
+            (
+                "close with 1004",
+                1002,
+                frame(CLOSE, close_payload(1004, "")),
+            ),
+            (
+                "close with 1005",
+                1002,
+                frame(CLOSE, close_payload(1005, "")),
+            ),
+            (
+                "close with 1006",
+                1002,
+                frame(CLOSE, close_payload(1006, "")),
+            ),
+            (
+                "close with 1015",
+                1002,
+                frame(CLOSE, close_payload(1015, "")),
+            ),
+            (
+                "close with 5000",
+                1002,
+                frame(CLOSE, close_payload(5000, "")),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn texts_that_are_no_utf8_and_what_is_too_much_close_with_their_code() {
+    let mut many = started(b"x");
+    for _ in 0..1024 {
+        many.extend_from_slice(&middle(b""));
+    }
+    expect_closed(
+        &small(),
+        [
+            ("no UTF-8", 1007, frame(TEXT, [b'"', 0xff, b'"'])),
+            ("half a character", 1007, frame(TEXT, [b'"', 0xe2, 0x82])),
+            ("a surrogate", 1007, frame(TEXT, [0xed, 0xa0, 0x80])),
+            (
+                "no UTF-8 in the first fragment",
+                1007,
+                started(&[b'"', 0xff]),
+            ),
+            (
+                "no UTF-8 in the second fragment",
+                1007,
+                split(b"\"a", &[0xc0, 0x80]),
+            ),
+            (
+                "a character that never ends",
+                1007,
+                split(&[b'"', 0xe2], b"\""),
+            ),
+            (
+                "half a character at the end",
+                1007,
+                split(b"\"a", &[0xe2, 0x82]),
+            ),
+            ("a header over the frame's limit", 1009, header(0x81, 2001)),
+            ("a header of 2^62", 1009, header(0x82, 1 << 62)),
+            ("a header of 2^63", 1009, header(0x82, 1 << 63)),
+            (
+                "fragments over the message's limit",
+                1009,
+                split(&[b' '; 2000], &[b' '; 1001]),
+            ),
+            ("too many fragments", 1008, many),
+        ],
+    );
 }
 
 #[test]

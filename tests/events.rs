@@ -139,7 +139,7 @@ fn a_silent_stream_has_comments_for_a_heartbeat() {
     for _ in 0..3 {
         let comment = events.next().unwrap();
         assert_eq!(comment.other, [":"], "{comment:?}");
-        assert!(comment.event.is_none() && comment.id.is_none());
+        assert!(comment.name.is_none() && comment.id.is_none());
     }
     server.publish("a", &json!(1));
     assert_eq!(events.expect("message").data["data"], 1);

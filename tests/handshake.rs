@@ -61,7 +61,7 @@ impl Ask {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut text = self.line;
         for (name, value) in self.headers {
-            text.push_str(&format!("\r\n{name}: {value}"));
+            text = text + "\r\n" + &name + ": " + &value;
         }
         stream
             .write_all(format!("{text}\r\n\r\n").as_bytes())
