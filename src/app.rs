@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix_http::{HttpService, Protocol};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerHandle};
-use actix_service::{ServiceFactoryExt, fn_factory, fn_service, map_config};
+use actix_service::{Service, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::web::{self, ServiceConfig};
 use thiserror::Error;
@@ -260,15 +260,20 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
             let gateway = Gateway::start(entrance)
                 .map_err(|error| tracing::error!(%error, "a worker does not start"));
             let streams = gateway.clone();
-            let web_app = actix_web::App::new().configure(move |cfg| {
-                for route in &routes {
-                    route(cfg);
-                }
-                if let Ok(gateway) = streams {
-                    cfg.app_data(gateway).route("/sse", web::to(event_stream));
-                }
-                api::configure(cfg, state);
-            });
+            let metrics = state.broker.metrics().clone();
+            let web_app = actix_web::App::new()
+                .wrap_fn(move |request, service| {
+                    api::guarded(metrics.clone(), service.call(request))
+                })
+                .configure(move |cfg| {
+                    for route in &routes {
+                        route(cfg);
+                    }
+                    if let Ok(gateway) = streams {
+                        cfg.app_data(gateway).route("/sse", web::to(event_stream));
+                    }
+                    api::configure(cfg, state);
+                });
             let http = HttpService::build()
                 .keep_alive(Duration::from_secs(75))
                 .client_request_timeout(REQUEST_TIMEOUT)

@@ -12,8 +12,18 @@ mod promtool;
 mod ranks;
 mod support;
 
+mod bad_input;
+mod closing;
+mod drain;
+mod events;
 mod exactness;
+mod faults;
+mod handshake;
+mod heartbeat;
 mod history;
+mod http_api;
+mod metrics;
 mod presence;
 mod raw;
+mod slow;
 mod subscribing;

@@ -118,3 +118,27 @@ fn a_crowd_that_leaves_at_once_leaves_nobody_behind() {
     server.await_metric("fanfare_subscriptions", 0);
     server.await_metric("fanfare_connections", 1);
 }
+
+#[test]
+fn a_filter_of_ones_own_tells_of_the_others_only() {
+    for workers in [1, 2] {
+        let server = Server::start(config().workers(workers));
+        let mut anna = server.connect();
+        let mut berta = server.connect();
+        for client in [&mut anna, &mut berta] {
+            client.subscribe("room/#").await_ok();
+        }
+        for _ in 0..3 {
+            anna.subscribe("room/1").await_ok();
+            anna.unsubscribe("room/1").await_ok();
+        }
+        anna.publish("room/1", "end").await_ok();
+        assert_eq!(anna.expect_message("room/1")["data"], "end");
+        for kind in ["join", "leave"].repeat(3) {
+            let told = berta.frame();
+            assert_eq!(told["type"], kind, "{told}");
+            assert_eq!(told["session"], anna.session());
+        }
+        assert_eq!(berta.expect_message("room/1")["data"], "end");
+    }
+}

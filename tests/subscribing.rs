@@ -229,6 +229,7 @@ fn there_are_at_most_so_many_topics() {
     one.subscribe("c").await_error("limit_exceeded");
     one.publish("kept/d", 1).await_error("limit_exceeded");
     one.unsubscribe("a").await_ok();
+    server.await_metric("fanfare_topics", 1);
     one.subscribe("c").await_ok();
 }
 

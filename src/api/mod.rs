@@ -4,6 +4,7 @@
 //! path means, each call is a function from the request to an answer or a [`Problem`].
 
 mod body;
+mod guard;
 mod history;
 mod listing;
 mod message;
@@ -28,6 +29,7 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
 
+pub use guard::guarded;
 pub use page::Page;
 pub use problem::Problem;
 pub use route::Route;

@@ -29,6 +29,8 @@ pub enum Route<'a> {
     Page(&'a File),
     /// A path that only speaks WebSocket.
     WebSocket,
+    /// `/sse`, which the gateway answers where it is asked for as it should be.
+    Events,
     /// Nothing.
     Unknown,
 }
@@ -43,6 +45,7 @@ impl<'a> Route<'a> {
             "/v1/stats" => Self::Stats,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
+            "/sse" => Self::Events,
             _ if path == config.metrics.path => Self::Metrics,
             _ if path == config.websocket.path => Self::WebSocket,
             _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
@@ -78,6 +81,7 @@ impl<'a> Route<'a> {
             Self::Ready => "/readyz",
             Self::Page(_) => "page",
             Self::WebSocket => "websocket",
+            Self::Events => "/sse",
             Self::Unknown => "unknown",
         }
     }
@@ -87,6 +91,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Messages(_) => Some("GET, HEAD, POST"),
             Self::Publish => Some("POST"),
+            Self::Events => Some("GET"),
             Self::Unknown => None,
             _ => Some("GET, HEAD"),
         }

@@ -1,9 +1,5 @@
 //! Takes each request: finds its call, lets the caller in, counts, and survives a panic.
 
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Instant;
 
 use actix_web::http::{ConnectionType, Method, header};
@@ -11,10 +7,11 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
+use super::guard::caught;
 use super::query::Query;
 use super::{ApiState, Problem, Route, history, listing, message, node, publish, topic};
 use crate::auth::{Caller, Denied, Facts, Scope};
-use crate::metrics::{Metrics, Place};
+use crate::protocol::{ErrorCode, Refusal};
 
 /// A request and what answers it.
 pub(super) struct Call<'a> {
@@ -80,8 +77,10 @@ pub(super) async fn serve(
         state: &state,
     };
     let metrics = state.broker.metrics();
-    let answered = guarded(metrics, answer(&call, route, payload)).await;
-    let mut response = answered.unwrap_or_else(|problem| problem.response());
+    let answered = caught(metrics, answer(&call, route, payload)).await;
+    let mut response = answered
+        .unwrap_or_else(|| Err(Problem::internal()))
+        .unwrap_or_else(|problem| problem.response());
     let headers = response.headers_mut();
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
@@ -136,25 +135,12 @@ async fn answer(
         Route::Ready => node::ready(call),
         Route::Page(file) => Ok(file.response(call.request)),
         Route::WebSocket => Err(Problem::upgrade_required()),
+        Route::Events => Err(Problem::from(Refusal::new(
+            ErrorCode::Unavailable,
+            "this worker takes no event streams; connect again",
+        ))),
         Route::Unknown => Err(Problem::not_found("there is nothing at this path")),
     }
-}
-
-/// Answers for what panics: it ends this one request and is counted.
-async fn guarded<T>(
-    metrics: &Metrics,
-    work: impl Future<Output = Result<T, Problem>>,
-) -> Result<T, Problem> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        // What panicked is not polled again, so nobody sees what it left half done.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| {
-            metrics.panicked(Place::Http);
-            Poll::Ready(Err(Problem::internal()))
-        })
-    })
-    .await
 }
 
 /// A JSON answer.
@@ -171,29 +157,4 @@ pub(super) fn json_text(text: String) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
         .body(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::{ErrorCode, Refusal};
-
-    #[test]
-    fn a_panic_ends_one_request_and_is_counted() {
-        let metrics = Metrics::new("0", "test").unwrap();
-        let work = async {
-            tokio::task::yield_now().await;
-            assert!(metrics.render().is_err(), "on purpose");
-            Ok(())
-        };
-        let outcome = actix_rt::System::new().block_on(guarded(&metrics, work));
-        assert_eq!(outcome, Err(Problem::internal()));
-        let text = metrics.render().unwrap();
-        assert!(
-            text.contains(r#"fanfare_panics_total{place="http"} 1"#),
-            "{text}"
-        );
-        let refused: Problem = Refusal::new(ErrorCode::Internal, "x").into();
-        assert_eq!(refused.status().as_u16(), 500);
-    }
 }

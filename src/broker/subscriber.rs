@@ -224,6 +224,8 @@ impl Subscriber {
             self.turn.metrics.dropped(DropReason::Closed, left as u64);
         }
         self.report(0, None);
+        // What was counted is handed in by a turn, and maybe nothing else asks for one.
+        self.turn.wake();
     }
 
     /// Whether messages may be written to the wire at once, `alone` saying that no other topic

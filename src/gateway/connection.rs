@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::auth::Secret;
 use crate::broker::{Ending, Publication, ReplyTo, Subscriber, Worker, refuse};
 use crate::history::Limit;
-use crate::metrics::{Held, Place};
+use crate::metrics::{self, Held, Place};
 use crate::model::{Member, Origin, Payload, TopicName};
 use crate::protocol::{
     Answer, Close, CloseCode, ErrorCode, HistoryQuery, MessageReader, Piece, Refusal, ServerFrame,
@@ -144,6 +144,12 @@ impl Connection {
             }
             Step::Pong(None) => subscriber.send_frame(&ServerFrame::Pong),
             Step::Refuse(id, refusal) => refuse(subscriber, id, &refusal),
+            Step::RefusePublish(id, refusal) => {
+                // Nothing behind the session hears of it, so it is counted here.
+                let code = metrics::ErrorCode::named(refusal.code.as_str());
+                self.gateway.metrics.publish_failed(code);
+                refuse(subscriber, id, &refusal);
+            }
             Step::RefuseAndClose(id, refusal, close) => {
                 refuse(subscriber, id, &refusal);
                 self.close(&close);
@@ -189,7 +195,7 @@ impl Connection {
         } else {
             self.gateway
                 .metrics
-                .auth_failed(crate::metrics::AuthFailure::Unknown);
+                .auth_failed(metrics::AuthFailure::Unknown);
             let refusal = Refusal::new(ErrorCode::Unauthorized, "the token is not known here");
             refuse(&self.subscriber, id, &refusal);
             self.close(&Close::new(

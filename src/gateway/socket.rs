@@ -18,6 +18,9 @@ use super::wheel::{Slot, Timed, Wheel};
 /// After a close the peer has this long to answer it, or to read why (protocol section 5).
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A peer that is taken for dead is given so long to be told: one turn.
+const ATTEMPT: Duration = Duration::from_millis(20);
+
 /// How often a session that does not take what is sent is looked at.
 const BLOCKED_CHECK: Duration = Duration::from_millis(500);
 
@@ -286,7 +289,7 @@ impl Socket {
     fn close_deadline(&self, code: CloseCode, closed: Instant) -> Instant {
         match (code, self.shut_at.get()) {
             // The peer is taken for dead: one attempt to tell it is enough.
-            (CloseCode::HEARTBEAT, _) => closed,
+            (CloseCode::HEARTBEAT, _) => closed + ATTEMPT,
             (_, Some(shut)) => shut + LINGER,
             (_, None) if self.overdue.get() => closed + LINGER,
             (_, None) => closed + self.watch.timing.write.max(LINGER),
@@ -326,10 +329,6 @@ impl Timed for Socket {
             );
         } else {
             self.beat(&subscriber, now);
-        }
-        if let Some((CloseCode::HEARTBEAT, _)) = subscriber.closed_with() {
-            // One turn for the attempt to tell it, then the connection is dropped.
-            return Some(now + Duration::from_millis(20));
         }
         self.next_deadline(&subscriber, now)
     }

@@ -78,6 +78,8 @@ pub enum Step {
     Pong(Option<u64>),
     /// Say no.
     Refuse(Option<u64>, Refusal),
+    /// Say no to a publish.
+    RefusePublish(Option<u64>, Refusal),
     /// Say no, and end the session: it has made too many errors.
     RefuseAndClose(Option<u64>, Refusal, Close),
     /// End the session.
@@ -189,13 +191,14 @@ impl Session {
         self.errors_in_a_row = 0;
         let id = request.id;
         if self.must_authenticate && !matches!(request.action, Action::Auth(_) | Action::Ping) {
-            return Step::Refuse(
-                id,
-                Refusal::new(
-                    ErrorCode::Unauthorized,
-                    "send an 'auth' frame with a token first",
-                ),
+            let refusal = Refusal::new(
+                ErrorCode::Unauthorized,
+                "send an 'auth' frame with a token first",
             );
+            return match request.action {
+                Action::Publish(_) => Step::RefusePublish(id, refusal),
+                _ => Step::Refuse(id, refusal),
+            };
         }
         self.act(id, request.action)
             .unwrap_or_else(|refusal| Step::Refuse(id, refusal))
@@ -209,7 +212,7 @@ impl Session {
                 topic,
                 payload,
                 key,
-            }) => Step::Publish(id, self.publication(topic, payload, key, Origin::Json)?),
+            }) => self.publish(id, topic, payload, key, Origin::Json),
             Action::History(query) => {
                 self.check_read(&query.topic)?;
                 Step::History(id, query)
@@ -243,9 +246,20 @@ impl Session {
             let reason = "this session has no topic to publish to; name one with ?publish=TOPIC";
             return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
         };
-        match self.publication(topic, payload, None, Origin::Raw) {
-            Ok(publication) => Step::Publish(None, publication),
-            Err(refusal) => Step::Refuse(None, refusal),
+        self.publish(None, topic, payload, None, Origin::Raw)
+    }
+
+    fn publish(
+        &self,
+        id: Option<u64>,
+        topic: TopicName,
+        payload: Payload,
+        key: Option<Arc<str>>,
+        origin: Origin,
+    ) -> Step {
+        match self.publication(topic, payload, key, origin) {
+            Ok(publication) => Step::Publish(id, publication),
+            Err(refusal) => Step::RefusePublish(id, refusal),
         }
     }
 

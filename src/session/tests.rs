@@ -37,7 +37,9 @@ fn outcome(step: &Step) -> String {
         Step::Presence(id, topic) => format!("presence {id:?} {topic}"),
         Step::Authenticate(id, _) => format!("authenticate {id:?}"),
         Step::Pong(id) => format!("pong {id:?}"),
-        Step::Refuse(id, refusal) => format!("refuse {id:?} {}", refusal.code),
+        Step::Refuse(id, refusal) | Step::RefusePublish(id, refusal) => {
+            format!("refuse {id:?} {}", refusal.code)
+        }
         Step::RefuseAndClose(id, refusal, close) => {
             format!("refuse {id:?} {} and close {}", refusal.code, close.code.0)
         }

@@ -222,11 +222,6 @@ impl Client {
         while self.socket.read().is_ok() {}
     }
 
-    /// The connection beneath.
-    pub fn stream(&self) -> &TcpStream {
-        self.socket.get_ref()
-    }
-
     #[track_caller]
     fn read(&mut self) -> Value {
         loop {

@@ -17,7 +17,7 @@ pub struct Events {
 #[derive(Debug, Default)]
 pub struct Event {
     pub id: Option<String>,
-    pub event: Option<String>,
+    pub name: Option<String>,
     pub data: Value,
     /// Comments and other fields, as they stand.
     pub other: Vec<String>,
@@ -30,7 +30,7 @@ impl Events {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = format!("GET /sse?{query} HTTP/1.1\r\nHost: {address}\r\n");
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            request = request + name + ": " + value + "\r\n";
         }
         request.push_str("\r\n");
         stream.write_all(request.as_bytes()).unwrap();
@@ -58,13 +58,14 @@ impl Events {
             if self.reader.read_line(&mut line).unwrap_or(0) == 0 {
                 return None;
             }
-            let line = line.trim_end_matches('\n');
+            // Half a line is one that was cut off.
+            let line = line.strip_suffix('\n')?;
             if line.is_empty() {
                 return Some(event);
             }
             match line.split_once(": ") {
                 Some(("id", id)) => event.id = Some(id.to_owned()),
-                Some(("event", name)) => event.event = Some(name.to_owned()),
+                Some(("event", name)) => event.name = Some(name.to_owned()),
                 Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
                 _ => event.other.push(line.to_owned()),
             }
@@ -76,8 +77,8 @@ impl Events {
     pub fn expect(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().expect("an event");
-            if event.event.is_some() {
-                assert_eq!(event.event.as_deref(), Some(name), "{event:?}");
+            if event.name.is_some() {
+                assert_eq!(event.name.as_deref(), Some(name), "{event:?}");
                 return event;
             }
         }

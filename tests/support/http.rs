@@ -14,6 +14,7 @@ pub struct Http {
     line: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    announced: bool,
 }
 
 /// A whole answer.
@@ -31,6 +32,7 @@ impl Http {
             line: format!("{method} {path} HTTP/1.1"),
             headers: Vec::new(),
             body: None,
+            announced: true,
         }
     }
 
@@ -47,6 +49,14 @@ impl Http {
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Some(body.into());
         self
+    }
+
+    /// A body of which no length is announced.
+    pub fn body_as_it_is(self, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            announced: false,
+            ..self.body(body)
+        }
     }
 
     pub fn json(self, body: &Value) -> Self {
@@ -73,6 +83,7 @@ impl Http {
             more.push(("Connection".to_owned(), "close".to_owned()));
         }
         if let Some(body) = &self.body
+            && self.announced
             && !named("Content-Length")
         {
             more.push(("Content-Length".to_owned(), body.len().to_string()));
@@ -80,7 +91,7 @@ impl Http {
         self.headers.extend(more);
         let mut text = self.line;
         for (name, value) in self.headers {
-            text.push_str(&format!("\r\n{name}: {value}"));
+            text = text + "\r\n" + &name + ": " + &value;
         }
         text.push_str("\r\n\r\n");
         stream.write_all(text.as_bytes()).ok()?;
@@ -125,12 +136,11 @@ fn parse(read: &[u8]) -> Option<Answer> {
     };
     match answer.header("content-length") {
         Some(length) if answer.body.len() < length.parse::<usize>().unwrap() => None,
-        Some(_) => Some(answer),
         None if answer.header("transfer-encoding") == Some("chunked") => {
             answer.body = super::events::unchunked(&answer.body)?;
             Some(answer)
         }
-        None => Some(answer),
+        _ => Some(answer),
     }
 }
 

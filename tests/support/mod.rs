@@ -12,9 +12,9 @@ mod wire;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, base};
-pub use config::{Edit, config, kept, live, rooms};
-pub use events::{Event, Events};
-pub use http::{Answer, Http};
+pub use config::{Edit, config, kept};
+pub use events::Events;
+pub use http::{Answer, Http, read_answer};
 pub use process::Process;
 pub use raw::Raw;
 pub use server::Server;
