@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::promtool;
-use crate::support::{Edit, Events, Server, config};
+use crate::support::{Edit, Events, Server, config, eventually};
 
 #[test]
 fn gauges_have_changed_before_the_frame_that_tells_of_it_is_sent() {
@@ -94,7 +94,9 @@ fn topics_become_labels_only_where_that_is_asked_for() {
     );
     assert!(!text.contains("hidden"), "{text}");
     client.unsubscribe("shown/a").await_ok();
-    assert!(!server.metrics().contains("shown"));
+    eventually("the label goes with its topic", || {
+        !server.metrics().contains("shown")
+    });
 }
 
 #[test]
