@@ -41,6 +41,12 @@ export class Chat {
     return this.#welcome?.max_message_bytes ?? Infinity;
   }
 
+  /** What we call ourselves from here on. */
+  rename(name) {
+    this.room.ownName = name;
+    this.onChange();
+  }
+
   open() {
     this.#connection.open();
   }

@@ -71,8 +71,10 @@ function composer() {
   const bytes = byId("bytes");
 
   name.value = remembered();
+  chat.rename(cleanName(name.value));
   name.addEventListener("input", () => {
     remember(cleanName(name.value));
+    chat.rename(cleanName(name.value));
     check();
   });
   name.addEventListener("keydown", (event) => {

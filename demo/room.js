@@ -17,6 +17,8 @@ export class Room {
   unlisted = 0;
   /** {epoch, offset} of the last message, or null where the topic keeps no history. */
   position = null;
+  /** What we call ourselves; the others learn it from what we say. */
+  ownName = "";
 
   #topic;
   #mine = new Set();
@@ -77,6 +79,7 @@ export class Room {
       ...message,
       type: "message",
       name: message.name ?? frame.user ?? (elsewhere ? "broker" : "backend"),
+      program: !message.name && !frame.user,
       mine,
       from: elsewhere ? frame.topic : null,
       epoch: frame.epoch,
@@ -87,8 +90,8 @@ export class Room {
   }
 
   /** A line of the page's own: kind note | warning | join | leave. */
-  addLine(kind, text, time = Date.now()) {
-    this.#append({ type: "line", kind, text, time });
+  addLine(kind, text, more = {}) {
+    this.#append({ type: "line", kind, text, time: Date.now(), ...more });
   }
 
   #append(entry) {
@@ -104,6 +107,11 @@ export class Room {
     this.#names.delete(session);
     this.#names.set(session, name);
     if (this.#names.size > MOST_NAMES) this.#names.delete(this.#names.keys().next().value);
+    // A stranger who joined a moment ago is one no longer.
+    const guest = guestName(session);
+    this.log = this.log.map((entry) =>
+      entry.session === session && entry.who === guest ? { ...entry, who: name, text: `${name} ${entry.verb}` } : entry,
+    );
   }
 
   // ---- own messages on their way
@@ -151,7 +159,7 @@ export class Room {
       .filter((member) => !ghosts(member))
       .map((member) => ({
         session: member.session,
-        label: this.label(member.session, member.user),
+        label: (member.session === this.#session && this.ownName) || this.label(member.session, member.user),
         mine: member.session === this.#session,
       }))
       .sort((a, b) => b.mine - a.mine || a.label.localeCompare(b.label));
@@ -180,7 +188,8 @@ export class Room {
     this.#moved(frame);
     if (this.#mine.has(frame.session)) return;
     const verb = frame.type === "join" ? "joined" : "left";
-    this.addLine(frame.type, `${this.label(frame.session, frame.user)} ${verb}`);
+    const who = this.label(frame.session, frame.user);
+    this.addLine(frame.type, `${who} ${verb}`, { session: frame.session, who, verb });
   }
 
   #moved({ type, session, user, info }) {

@@ -5,7 +5,7 @@ import { hash } from "./room.js";
 
 const GROUPED_WITHIN_MS = 5 * 60_000;
 const NEAR_THE_END_PX = 80;
-const COLOURS = 10;
+const COLOURS = 12;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -74,7 +74,7 @@ export class View {
 
   #draw(entry, first) {
     if (entry.type === "line") return line(entry);
-    const { name, body, mine, status, error, id } = entry;
+    const { name, body, mine, program, status, error, id } = entry;
     const classes = ["entry", mine && "mine", first && "first", status, entry.from && "aside"];
     return el(
       "li",
@@ -85,7 +85,7 @@ export class View {
         "data-epoch": entry.epoch,
         "data-status": status ?? "shown",
       },
-      !mine && avatar(name),
+      !mine && (program ? programAvatar() : avatar(name)),
       el(
         "div",
         { class: "said" },
@@ -189,7 +189,7 @@ function continues(previous, entry) {
     previous?.type === "message" &&
     entry.type === "message" &&
     previous.name === entry.name &&
-    previous.session === entry.session &&
+    (previous.session === entry.session || entry.mine) &&
     previous.mine === entry.mine &&
     previous.from === entry.from &&
     sameDay(previous.time, entry.time) &&
@@ -224,8 +224,15 @@ function avatar(name) {
   return el("span", { class: `avatar c${hash(name) % COLOURS}`, "aria-hidden": "true" }, initial);
 }
 
+// What speaks without a name is no person.
+function programAvatar() {
+  return el("span", { class: "avatar program", "aria-hidden": "true" }, ">_");
+}
+
 function curlLine(command) {
-  const code = el("code", { tabindex: "0", "aria-label": "Command" }, command);
+  // A long address breaks at its slashes; what is copied has no break in it.
+  const pieces = command.split(/(?<=[^/]\/)(?!\/)/).flatMap((piece) => [el("wbr"), piece]);
+  const code = el("code", { tabindex: "0", "aria-label": "Command" }, ...pieces);
   const button = el("button", { type: "button", class: "small" }, "Copy");
   button.addEventListener("click", async () => {
     button.textContent = (await copy(command, code)) ? "Copied" : "Selected";

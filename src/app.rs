@@ -16,10 +16,10 @@ use thiserror::Error;
 
 use crate::api::{self, ApiState};
 use crate::auth::Door;
-use crate::broker::{Broker, Rule, Rules, Settings};
+use crate::broker::{Broker, Rules, Settings};
 use crate::config::Config;
-use crate::gateway::{Entrance, Gateway, Io, event_stream, upgrade};
-use crate::history::{Bounds, MemoryStore};
+use crate::gateway::{Entrance, Gateway, Io, drain_lead, event_stream, upgrade};
+use crate::history::MemoryStore;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
 use crate::shutdown::{Phase, Shutdown};
@@ -90,7 +90,7 @@ impl App {
         let usage = store.clone();
         let settings = Settings {
             workers,
-            rules: rules(&config),
+            rules: Rules::from_config(&config.topics),
             store: Arc::new(store),
             max_topics: config.limits.topics,
             max_replay: config.limits.replay_messages as u64,
@@ -104,13 +104,6 @@ impl App {
             let Some(broker) = seen.upgrade() else { return };
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
-            metrics.set_topics(broker.topic_count());
-            for shard in 0..broker.workers().1 {
-                metrics.set_mailbox(
-                    shard,
-                    usize::try_from(broker.queued_for(shard)).unwrap_or(0),
-                );
-            }
             let topics = per_topic
                 .iter()
                 .flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
@@ -193,9 +186,18 @@ impl Bound {
         let drain = app.config.server.drain;
         let server = serve(app, listener, &shutdown)?;
         let handle = server.handle();
+        let metrics = broker.metrics().clone();
+        let sampling = actix_rt::spawn(async move {
+            let mut seconds = actix_rt::time::interval(Duration::from_secs(1));
+            loop {
+                seconds.tick().await;
+                metrics.sample();
+            }
+        });
         let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
         let served = server.await;
         winding_up.abort();
+        sampling.abort();
         Ok(served?)
     }
 }
@@ -206,7 +208,9 @@ async fn wind_up(server: ServerHandle, broker: Broker, drain: Duration, shutdown
     let started = Instant::now();
     let drained = async {
         // The listener stays open: readiness probes and publishers get an answer.
-        while broker.session_count() > 0 && started.elapsed() < drain {
+        let lead = drain_lead(drain);
+        while started.elapsed() < lead || (broker.session_count() > 0 && started.elapsed() < drain)
+        {
             actix_rt::time::sleep(DRAIN_CHECK).await;
         }
     };
@@ -266,8 +270,7 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
                         route(cfg);
                     }
                     if let Ok(gateway) = streams {
-                        cfg.app_data(gateway)
-                            .route("/sse", web::get().to(event_stream));
+                        cfg.app_data(gateway).route("/sse", web::to(event_stream));
                     }
                     api::configure(cfg, state);
                 });
@@ -307,20 +310,6 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
     Ok(server)
 }
 
-fn rules(config: &Config) -> Rules {
-    let rules = config.topics.iter().map(|rule| Rule {
-        filter: rule.filter.clone(),
-        history: rule.history.as_ref().map(|history| Bounds {
-            messages: history.messages,
-            age: history.age,
-            bytes: history.bytes,
-        }),
-        presence: rule.presence,
-        join_leave: rule.join_leave,
-    });
-    Rules::new(rules.collect())
-}
-
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(
@@ -336,15 +325,26 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// How many sessions there may be: as configured, else as the descriptors allow.
+/// How many sessions there may be: as configured, else as the descriptors allow. The soft limit on
+/// descriptors is raised to the hard one first: it is low for the sake of programs that use select.
 fn max_connections(configured: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit on descriptors stays as it is");
+    }
     if configured > 0 {
         return configured;
     }
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let descriptors = limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
+    let descriptors = getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
     descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
 }
 

@@ -20,7 +20,15 @@ struct Stats {
     subscriptions: u64,
     published: u64,
     delivered: u64,
+    rates: Rates,
     memory_bytes: u64,
+}
+
+/// Averages over the last ten seconds.
+#[derive(Serialize)]
+struct Rates {
+    published_per_second: f64,
+    delivered_per_second: f64,
 }
 
 #[derive(Serialize)]
@@ -36,6 +44,7 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     // The sums are those of the metrics, so that the two never say different things.
     let text = exposition(state.broker.metrics()).await?;
     let (running, configured) = state.broker.workers();
+    let rates = state.broker.metrics().per_second();
     json(&Stats {
         version: env!("CARGO_PKG_VERSION"),
         state: node_state(state),
@@ -49,6 +58,10 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
         subscriptions: sum(&text, "fanfare_subscriptions"),
         published: sum(&text, "fanfare_messages_published_total"),
         delivered: sum(&text, "fanfare_messages_delivered_total"),
+        rates: Rates {
+            published_per_second: rounded(rates.published),
+            delivered_per_second: rounded(rates.delivered),
+        },
         memory_bytes: sum(&text, "process_resident_memory_bytes"),
     })
 }
@@ -109,6 +122,11 @@ fn sum(text: &str, name: &str) -> u64 {
         is_whole_name.then(|| value.parse::<f64>().ok()).flatten()
     });
     whole(values.sum())
+}
+
+/// A rate as people read it: to a tenth.
+fn rounded(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
 }
 
 /// A count that was written as a floating-point number.

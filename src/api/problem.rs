@@ -1,16 +1,10 @@
 //! Answers that say what is wrong: RFC 9457.
 
-use std::time::Duration;
-
 use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
-use serde::Serialize;
 
 use crate::auth::Denied;
-use crate::protocol::{ErrorCode, Refusal};
-
-/// How long to wait where waiting helps and nobody knows how long.
-const MOMENT: Duration = Duration::from_secs(1);
+use crate::protocol::{self, ErrorCode, PROBLEM_TYPE, Refusal};
 
 /// Why a call is not answered as it wishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,19 +12,6 @@ pub struct Problem {
     status: StatusCode,
     refusal: Refusal,
     header: Option<(header::HeaderName, &'static str)>,
-}
-
-/// A problem as it stands in bodies.
-#[derive(Serialize)]
-pub(super) struct ProblemBody {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u64>,
 }
 
 impl Problem {
@@ -91,41 +72,23 @@ impl Problem {
     /// The whole answer.
     pub(super) fn response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
-        response.content_type("application/problem+json");
+        response.content_type(PROBLEM_TYPE);
         if let Some((name, value)) = &self.header {
             response.insert_header((name.clone(), *value));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        if let Some(wait) = self.retry_after() {
-            let seconds = wait.as_nanos().div_ceil(1_000_000_000).max(1);
-            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        let body = self.body();
+        if let Some(seconds) = body.retry_after_seconds() {
+            response.insert_header((header::RETRY_AFTER, seconds));
         }
-        response.body(serde_json::to_string(&self.body()).unwrap_or_default())
+        response.body(body.to_json())
     }
 
     /// What stands in the body.
-    pub(super) fn body(&self) -> ProblemBody {
-        let refusal = &self.refusal;
-        ProblemBody {
-            kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: refusal.message.clone().into_owned(),
-            code: refusal.code.as_str(),
-            retry_after_ms: self
-                .retry_after()
-                .and_then(|wait| refusal.clone().retry_after(wait).retry_after_ms()),
-        }
-    }
-
-    /// How long to wait: said with every status that asks for patience.
-    fn retry_after(&self) -> Option<Duration> {
-        let is_passing = matches!(self.status.as_u16(), 429 | 503);
-        self.refusal
-            .retry_after
-            .or_else(|| is_passing.then_some(MOMENT))
+    pub(super) fn body(&self) -> protocol::Problem {
+        protocol::Problem::with_status(&self.refusal, self.status.as_u16())
     }
 }
 

@@ -15,7 +15,6 @@ use serde::Serialize;
 
 use self::envelope::{Ask, Asked};
 use super::message::content_type;
-use super::problem::ProblemBody;
 use super::serve::{Call, json};
 use super::{ApiState, Problem, body};
 use crate::auth::{Caller, Scope};
@@ -47,7 +46,7 @@ pub(super) struct Published {
 #[serde(untagged)]
 enum Outcome {
     Published(Published),
-    Problem(ProblemBody),
+    Problem(crate::protocol::Problem),
     Several { results: Vec<Outcome> },
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use actix_web::http::{Method, header};
+use actix_web::http::{ConnectionType, Method, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
@@ -91,6 +91,13 @@ pub(super) async fn serve(
             header::CACHE_CONTROL,
             header::HeaderValue::from_static("no-store"),
         );
+    }
+    if request.head().upgrade() {
+        // A client that offers another protocol beside an ordinary request, as Java's does with h2c,
+        // would keep a connection that actix-http ends after this answer.
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
     metrics.http_request(
         route.pattern(),

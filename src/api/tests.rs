@@ -15,11 +15,11 @@ use serde_json::Value;
 
 use super::{ApiState, configure};
 use crate::auth::Door;
-use crate::broker::{Broker, Rule, Rules, Settings, Worker};
+use crate::broker::{Broker, Rules, Settings, Worker};
 use crate::config::{
     ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Limits, Scope, TopicRule,
 };
-use crate::history::{Bounds, MemoryStore};
+use crate::history::MemoryStore;
 use crate::metrics::Metrics;
 use crate::model::{Filter, Timestamp};
 use crate::shutdown::{self, Trigger};
@@ -166,19 +166,9 @@ fn with_keys(keys: &[ApiKey]) -> Config {
 
 /// Runs a test with a broker of that configuration.
 fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
-    let rules = config.topics.iter().map(|rule| Rule {
-        filter: rule.filter.clone(),
-        history: rule.history.as_ref().map(|history| Bounds {
-            messages: history.messages,
-            age: history.age,
-            bytes: history.bytes,
-        }),
-        presence: rule.presence,
-        join_leave: rule.join_leave,
-    });
     let settings = Settings {
         workers: 1,
-        rules: Rules::new(rules.collect()),
+        rules: Rules::from_config(&config.topics),
         store: Arc::new(MemoryStore::new(usize::MAX, || 1, Timestamp(0))),
         max_topics: 20,
         max_replay: 100,

@@ -164,6 +164,11 @@ impl SessionDirectory {
         self.cards.remove(&session);
     }
 
+    /// Whether any session is so.
+    pub fn any(&self, so: impl Fn(&SessionCard) -> bool) -> bool {
+        self.cards.iter().any(|card| so(&card))
+    }
+
     /// One session.
     pub fn get(&self, session: SessionId) -> Option<SessionCard> {
         self.cards.get(&session).map(|card| card.clone())

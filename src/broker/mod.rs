@@ -250,6 +250,13 @@ impl Broker {
         self.node.sessions.count()
     }
 
+    /// Whether there is any session that is no event stream.
+    pub fn has_sockets(&self) -> bool {
+        self.node
+            .sessions
+            .any(|card| card.format != WireFormat::Sse)
+    }
+
     /// One session.
     pub fn session(&self, session: SessionId) -> Option<SessionCard> {
         self.node.sessions.get(session)

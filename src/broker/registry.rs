@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::history::Limit;
-use crate::metrics::{Durability, Protocol};
+use crate::metrics::{Durability, Source};
 use crate::model::{Filter, Origin, Timestamp, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal};
 
@@ -368,12 +368,12 @@ impl Registry {
     }
 }
 
-fn label(origin: Origin) -> Protocol {
+fn label(origin: Origin) -> Source {
     match origin {
-        Origin::Json => Protocol::Json,
-        Origin::Raw => Protocol::Raw,
-        Origin::Http => Protocol::Http,
-        Origin::Internal => Protocol::Internal,
+        Origin::Json => Source::Json,
+        Origin::Raw => Source::Raw,
+        Origin::Http => Source::Http,
+        Origin::Internal => Source::Internal,
     }
 }
 

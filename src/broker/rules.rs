@@ -37,6 +37,21 @@ impl Rules {
         Self(rules)
     }
 
+    /// The rules that the configuration writes.
+    pub fn from_config(rules: &[crate::config::TopicRule]) -> Self {
+        let rules = rules.iter().map(|rule| Rule {
+            filter: rule.filter.clone(),
+            history: rule.history.as_ref().map(|history| Bounds {
+                messages: history.messages,
+                age: history.age,
+                bytes: history.bytes,
+            }),
+            presence: rule.presence,
+            join_leave: rule.join_leave,
+        });
+        Self(rules.collect())
+    }
+
     /// What holds for that topic: live only, where no rule matches.
     pub fn of(&self, topic: &TopicName) -> TopicRule {
         self.0

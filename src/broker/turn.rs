@@ -75,9 +75,18 @@ impl Turn {
         *self.waker.borrow_mut() = Some(waker.clone());
     }
 
-    /// Those marked since the last call.
-    pub fn take_dirty(&self) -> Vec<Rc<Subscriber>> {
-        std::mem::take(&mut *self.dirty.borrow_mut())
+    /// The first `most` of those that are marked.
+    pub fn take_dirty(&self, most: usize) -> Vec<Rc<Subscriber>> {
+        let mut dirty = self.dirty.borrow_mut();
+        if dirty.len() <= most {
+            return std::mem::take(&mut *dirty);
+        }
+        dirty.drain(..most).collect()
+    }
+
+    /// Whether any is marked.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.borrow().is_empty()
     }
 
     /// Gives the room of a list back for the next turn.

@@ -223,7 +223,7 @@ impl Worker {
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);
         }
-        self.flushing.replace(self.turn.take_dirty());
+        self.flushing.replace(self.turn.take_dirty(SLICE));
         for subscriber in self.flushing.borrow().iter() {
             subscriber.flush(now);
             if subscriber.is_selective() {
@@ -246,7 +246,7 @@ impl Worker {
             }
         }
         self.turn.metrics.flush();
-        if progress.unfinished {
+        if progress.unfinished || self.turn.is_dirty() {
             cx.waker().wake_by_ref();
         }
     }

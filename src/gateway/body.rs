@@ -34,6 +34,8 @@ pub struct BodyWire {
     ready: RefCell<BytesMut>,
     wants_room: Cell<bool>,
     ended: Cell<bool>,
+    /// All of the body is the connection's, which ends by itself.
+    handed_over: Cell<bool>,
     dead: Cell<bool>,
     body: RefCell<Option<Waker>>,
     /// Ends the connection: the body alone could not, since it is not polled while the peer does
@@ -58,6 +60,7 @@ impl BodyWire {
             ready: RefCell::default(),
             wants_room: Cell::new(false),
             ended: Cell::new(false),
+            handed_over: Cell::new(false),
             dead: Cell::new(false),
             body: RefCell::default(),
             switch,
@@ -74,6 +77,18 @@ impl BodyWire {
     pub fn serve(&self, subscriber: &Rc<Subscriber>) {
         if self.subscriber.set(Rc::downgrade(subscriber)).is_ok() {
             self.schedule(Instant::now() + self.pause());
+        }
+    }
+
+    /// The body has ended: what its connection holds of it is still to be sent, and the connection
+    /// ends then. If the peer does not take it in time, it is ended.
+    pub fn hand_over(&self) {
+        self.handed_over.set(true);
+        if let Some(switch) = self.switch.clone() {
+            actix_rt::spawn(async move {
+                actix_rt::time::sleep(LINGER).await;
+                switch.kill();
+            });
         }
     }
 
@@ -155,7 +170,9 @@ impl Wire for BodyWire {
     fn kill(&self) {
         self.dead.set(true);
         self.ended.set(true);
-        if let Some(switch) = &self.switch {
+        if let Some(switch) = &self.switch
+            && !self.handed_over.get()
+        {
             switch.kill();
         }
         self.wake_body();

@@ -57,6 +57,9 @@ impl StreamHandler<Arrivals> for Connection {
         if let Some(fault) = arrivals.fault {
             self.close(&fault);
         }
+        if self.subscriber.closed_with().is_some() {
+            self.settle();
+        }
     }
 
     fn finished(&mut self, ctx: &mut Context<Self>) {
@@ -111,6 +114,7 @@ impl Connection {
             None => Bytes::from_static(&[0x88, 0]),
         };
         self.subscriber.answer_close(frame);
+        self.settle();
     }
 
     fn carry_out(&mut self, step: Step) {
@@ -155,20 +159,19 @@ impl Connection {
     }
 
     fn history(&self, id: Option<u64>, query: HistoryQuery) {
-        let Some(id) = id else {
-            // Without an id there is no answer to ask for.
-            return;
+        // Without an id there is no answer to fill, but a refusal is still told.
+        let asked = match (id, query.limit) {
+            (None, _) => 0,
+            (_, None) => HISTORY_PAGE.messages,
+            (_, Some(limit)) => usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let asked = query
-            .limit
-            .map_or(HISTORY_PAGE.messages, |limit| limit as usize);
         let limit = Limit {
             messages: asked.min(HISTORY_PAGE.messages),
             ..HISTORY_PAGE
         };
         let reply = ReplyTo::Session {
             to: Rc::clone(&self.subscriber),
-            id: Some(id),
+            id,
         };
         self.worker
             .history(query.topic, query.since, query.last, limit, reply);
@@ -202,9 +205,34 @@ impl Connection {
         }
     }
 
-    fn close(&self, close: &Close) {
+    fn close(&mut self, close: &Close) {
         self.subscriber
             .close(close, Ending::Orderly, Instant::now());
+        self.settle();
+    }
+
+    /// The session has ended, though its socket may stay for the peer to read why: it is in no topic
+    /// any more and does not count as connected. Done once, before the close frame is written where
+    /// this turn writes it.
+    fn settle(&mut self) {
+        let Some(counted) = self.counted.take() else {
+            return;
+        };
+        let member = self.member();
+        self.worker
+            .unsubscribe(&self.subscriber, None, &member, ReplyTo::Nobody);
+        if let Some((topic, text)) = self.on_leave.take() {
+            let publication = endpoint_text(topic, text);
+            self.worker
+                .publish(publication, Instant::now(), ReplyTo::Nobody);
+        }
+        let by_server = self.subscriber.closed_with().map(|(code, _)| code.0);
+        let code = by_server
+            .or(self.peer_code)
+            .unwrap_or(CloseCode::ABNORMAL.0);
+        self.gateway.metrics.disconnected(code);
+        drop(counted);
+        tracing::debug!(session = %self.subscriber.id(), code, "session ended");
     }
 
     fn member(&self) -> Member {
@@ -219,24 +247,12 @@ impl Drop for Connection {
             self.gateway.metrics.panicked(Place::Session);
         }
         self.subscriber.kill();
+        // One that never opened was counted as refused, and has nothing to settle.
+        self.settle();
         self.worker.detach(&self.subscriber, &self.member());
-        if let Some((topic, text)) = self.on_leave.take() {
-            let publication = endpoint_text(topic, text);
-            self.worker
-                .publish(publication, Instant::now(), ReplyTo::Nobody);
-        }
-        if self.counted.is_none() {
-            // It never opened: it was counted as refused.
-            self.gateway.forget(self.subscriber.id());
-            return;
-        }
-        let by_server = self.subscriber.closed_with().map(|(code, _)| code.0);
-        let code = by_server
-            .or(self.peer_code)
-            .unwrap_or(CloseCode::ABNORMAL.0);
-        self.gateway.metrics.disconnected(code);
+        // What it leaves uncounted is handed in at the end of a turn, which may be none otherwise.
+        self.worker.turn().wake();
         self.gateway.forget(self.subscriber.id());
-        tracing::debug!(session = %self.subscriber.id(), code, "session ended");
     }
 }
 

@@ -167,6 +167,12 @@ impl Ask<'_> {
     /// # Errors
     /// What is wrong with it, as HTTP tells it.
     pub fn plan_stream(&self, door: &Door) -> Result<StreamPlan, Refused> {
+        if self.method != "GET" {
+            let refusal = bad_request("an event stream is opened with GET");
+            return Err(
+                Refused::new(Reason::Malformed, refusal).with_status(405, &[("Allow", "GET")])
+            );
+        }
         let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
         let caller = admit(door, &facts)?;
         let wanted = Wanted::read(self.query.unwrap_or_default())?;

@@ -16,7 +16,7 @@ use crate::protocol::{Close, CloseCode};
 
 use super::socket::{Inbound, Socket};
 
-/// What one look at the socket gave.
+/// What one look at the socket gave; nothing, where the session was closed by someone else.
 #[derive(Default)]
 pub struct Arrivals {
     /// Frames in the order in which they came. actix hands an actor at most 16 items a poll, so
@@ -36,6 +36,8 @@ pub struct Frames {
     buf: BytesMut,
     /// A fault was told; what still comes is thrown away.
     failed: bool,
+    /// The session has been told that it was closed.
+    told: bool,
 }
 
 impl Frames {
@@ -56,13 +58,16 @@ impl Frames {
             // The connection's own read buffer is large: what is kept of it is copied.
             buf: BytesMut::from(buf),
             failed: false,
+            told: false,
         }
     }
 
     fn decode(&mut self) -> Arrivals {
         let mut arrivals = Arrivals::default();
         while !self.failed {
-            if let Some(fault) = check_header(&self.buf, self.max_frame) {
+            if let Some(fault) =
+                check_header(&self.buf, self.max_frame).or_else(|| check_close(&self.buf))
+            {
                 arrivals.fault = Some(fault);
                 self.failed = true;
                 break;
@@ -91,6 +96,11 @@ impl Stream for Frames {
         thread_local!(static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]));
         let this = &mut *self;
         loop {
+            if !this.told && this.subscriber.closed_with().is_some() {
+                // Closed by something that is not the session: the broker, the timer or the drain.
+                this.told = true;
+                return Poll::Ready(Some(Arrivals::default()));
+            }
             if !this.buf.is_empty() {
                 let arrivals = this.decode();
                 if !arrivals.frames.is_empty() || arrivals.fault.is_some() {
@@ -148,6 +158,44 @@ fn check_header(buf: &[u8], max_frame: usize) -> Option<Close> {
     None
 }
 
+/// Looks into a close frame that is whole: actix-http's parser refuses a reason that is not UTF-8, and
+/// a code that may not be sent, with the error that it has for opcodes.
+fn check_close(buf: &[u8]) -> Option<Close> {
+    let (&[0x88, second], rest) = buf.split_first_chunk::<2>()? else {
+        return None;
+    };
+    if second & 0x80 == 0 {
+        return None;
+    }
+    let (mask, rest) = rest.split_first_chunk::<4>()?;
+    let masked = rest.get(..usize::from(second & 0x7f))?;
+    let payload: SmallVec<[u8; 125]> = masked
+        .iter()
+        .zip(mask.iter().cycle())
+        .map(|(byte, key)| byte ^ key)
+        .collect();
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return (payload.len() == 1).then(|| {
+            Close::new(
+                CloseCode::PROTOCOL_ERROR,
+                "a close frame has no code or one of two bytes",
+            )
+        });
+    };
+    if !CloseCode::is_valid_from_peer(u16::from_be_bytes(*code)) {
+        return Some(Close::new(
+            CloseCode::PROTOCOL_ERROR,
+            "the close code is none that may be sent",
+        ));
+    }
+    std::str::from_utf8(reason).err().map(|_| {
+        Close::new(
+            CloseCode::INVALID_UTF8,
+            "the reason of the close frame is not valid UTF-8",
+        )
+    })
+}
+
 fn close_for(error: &ProtocolError) -> Close {
     match error {
         ProtocolError::Overflow => Close::new(CloseCode::TOO_LARGE, "the frame is too large"),
@@ -168,6 +216,32 @@ fn close_for(error: &ProtocolError) -> Close {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_close_frame_is_held_to_the_rfc() {
+        let code = |payload: &[u8]| {
+            let mut frame = vec![0x88, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+            let keys = [1u8, 2, 3, 4];
+            frame.extend(payload.iter().zip(keys.iter().cycle()).map(|(b, k)| b ^ k));
+            let cut = frame.get(..frame.len() - 1).unwrap_or_default();
+            assert!(check_close(cut).is_none(), "a part tells nothing");
+            check_close(&frame).map(|close| close.code)
+        };
+        for (payload, expected) in [
+            (&b""[..], None),
+            (&b"\x03"[..], Some(CloseCode::PROTOCOL_ERROR)),
+            (&b"\x03\xe8"[..], None),
+            (&b"\x03\xe8bye"[..], None),
+            (&b"\x03\xe8\xc3\xa9"[..], None),
+            (&b"\x03\xe8\xff"[..], Some(CloseCode::INVALID_UTF8)),
+            (&b"\x03\xe8\xc3"[..], Some(CloseCode::INVALID_UTF8)),
+            (&b"\x03\xed"[..], Some(CloseCode::PROTOCOL_ERROR)),
+            (&b"\x03\xe7"[..], Some(CloseCode::PROTOCOL_ERROR)),
+            (&b"\x13\x88"[..], Some(CloseCode::PROTOCOL_ERROR)),
+        ] {
+            assert_eq!(code(payload), expected, "{payload:x?}");
+        }
+    }
 
     #[test]
     fn a_frame_is_refused_at_its_header() {

@@ -23,12 +23,13 @@ use std::time::Duration;
 use crate::auth::Door;
 use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError};
 use crate::config::Config;
-use crate::metrics::{Held, Metrics, Protocol, Refusal as Reason, Transport};
+use crate::metrics::{Held, Metrics, Protocol, Refusal as Reason};
 use crate::model::{SessionId, Timestamp};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::session::Limits;
 use crate::shutdown::Shutdown;
 
+pub use drain::lead as drain_lead;
 pub use io::{Io, KillSwitch};
 pub use sse::event_stream;
 pub use upgrade::upgrade;
@@ -79,7 +80,7 @@ impl Gateway {
                 write: config.session.write_timeout,
                 auth: entrance.door.auth_timeout(),
             },
-            worker_metrics: metrics.worker(worker.shard()),
+            worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };
         let limits = Limits {
@@ -141,12 +142,11 @@ impl Gateway {
 
     /// Counts a session as connected for as long as what is returned is held.
     fn count(&self, format: WireFormat) -> Held {
-        let (transport, protocol) = match format {
-            WireFormat::Json => (Transport::WebSocket, Protocol::Json),
-            WireFormat::Raw => (Transport::WebSocket, Protocol::Raw),
-            WireFormat::Sse => (Transport::Sse, Protocol::Sse),
-        };
-        self.metrics.connected(transport, protocol)
+        self.metrics.connected(match format {
+            WireFormat::Json => Protocol::Json,
+            WireFormat::Raw => Protocol::Raw,
+            WireFormat::Sse => Protocol::Sse,
+        })
     }
 
     /// Strikes a session out of the directories.

@@ -33,7 +33,8 @@ pub async fn send(mut io: Io, earlier: &[u8], refused: &Refused) {
 /// The whole HTTP answer.
 pub fn answer(refused: &Refused) -> String {
     let status = refused.status;
-    let body = Problem::with_status(&refused.refusal, status).to_json();
+    let problem = Problem::with_status(&refused.refusal, status);
+    let body = problem.to_json();
     let mut head = format!("HTTP/1.1 {status} {}\r\n", title(status));
     // Writing to a String does not fail.
     let mut header = |name: &str, value: &str| {
@@ -43,8 +44,8 @@ pub fn answer(refused: &Refused) -> String {
     header("Content-Length", &body.len().to_string());
     header("Connection", "close");
     header("Cache-Control", "no-store");
-    if let Some(wait) = refused.refusal.retry_after {
-        header("Retry-After", &wait.as_secs().max(1).to_string());
+    if let Some(seconds) = problem.retry_after_seconds() {
+        header("Retry-After", &seconds.to_string());
     }
     if status == 401 {
         header("WWW-Authenticate", "Bearer");

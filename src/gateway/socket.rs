@@ -8,8 +8,8 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::broker::{Ending, Subscriber, Wire};
-use crate::metrics::{Metrics, WorkerMetrics};
+use crate::broker::{Ending, Subscriber, Wire, Worker};
+use crate::metrics::Metrics;
 use crate::protocol::{Close, CloseCode, ping_bytes};
 
 use super::io::Io;
@@ -17,9 +17,6 @@ use super::wheel::{Slot, Timed, Wheel};
 
 /// After a close the peer has this long to answer it, or to read why (protocol section 5).
 const LINGER: Duration = Duration::from_secs(1);
-
-/// A peer that is taken for dead is given so long to be told: one turn.
-const ATTEMPT: Duration = Duration::from_millis(20);
 
 /// How often a session that does not take what is sent is looked at.
 const BLOCKED_CHECK: Duration = Duration::from_millis(500);
@@ -47,6 +44,8 @@ pub struct Socket {
     last_heard: Cell<Instant>,
     ping_sent: Cell<Option<Instant>>,
     shut_at: Cell<Option<Instant>>,
+    /// The peer has been given `session.write_timeout` already.
+    overdue: Cell<bool>,
     peer_closed: Cell<bool>,
     awaits_auth: Cell<bool>,
     opened: Instant,
@@ -65,8 +64,8 @@ pub struct Watch {
     pub wheel: Rc<Wheel>,
     /// The deadlines.
     pub timing: Timing,
-    /// Where round trips are counted.
-    pub worker_metrics: WorkerMetrics,
+    /// The worker, with which round trips are counted.
+    pub worker: Rc<Worker>,
     /// Where time-outs are counted.
     pub metrics: Metrics,
 }
@@ -93,6 +92,7 @@ impl Socket {
             last_heard: Cell::new(now),
             ping_sent: Cell::new(None),
             shut_at: Cell::new(None),
+            overdue: Cell::new(false),
             peer_closed: Cell::new(false),
             awaits_auth: Cell::new(false),
             opened: now,
@@ -124,10 +124,9 @@ impl Socket {
     /// A pong came: counts the round trip of the ping that waits for it.
     pub fn pong(&self) {
         if let Some(sent) = self.ping_sent.take() {
-            let metrics = &self.watch.worker_metrics;
-            metrics.heartbeat_rtt(sent.elapsed());
-            // These are no turn's: nobody else hands them in.
-            metrics.flush();
+            let turn = self.watch.worker.turn();
+            turn.metrics.heartbeat_rtt(sent.elapsed());
+            turn.wake();
         }
     }
 
@@ -287,9 +286,9 @@ impl Socket {
     fn close_deadline(&self, code: CloseCode, closed: Instant) -> Instant {
         match (code, self.shut_at.get()) {
             // The peer is taken for dead: one attempt to tell it is enough.
-            (CloseCode::HEARTBEAT, _) => closed + ATTEMPT,
+            (CloseCode::HEARTBEAT, _) => closed,
             (_, Some(shut)) => shut + LINGER,
-            (CloseCode::SLOW, None) => closed + LINGER,
+            (_, None) if self.overdue.get() => closed + LINGER,
             (_, None) => closed + self.watch.timing.write.max(LINGER),
         }
     }
@@ -315,6 +314,7 @@ impl Timed for Socket {
                 .waiting_since()
                 .is_some_and(|since| now >= since + write);
         if is_slow {
+            self.overdue.set(true);
             let reason = "what was sent was not taken within session.write_timeout";
             subscriber.close(&Close::new(CloseCode::SLOW, reason), Ending::Abrupt, now);
         } else if self.awaits_auth.get() && !auth.is_zero() && now >= self.opened + auth {
@@ -326,6 +326,10 @@ impl Timed for Socket {
             );
         } else {
             self.beat(&subscriber, now);
+        }
+        if let Some((CloseCode::HEARTBEAT, _)) = subscriber.closed_with() {
+            // One turn for the attempt to tell it, then the connection is dropped.
+            return Some(now + Duration::from_millis(20));
         }
         self.next_deadline(&subscriber, now)
     }
@@ -359,6 +363,7 @@ impl Wire for Socket {
             return;
         }
         self.shut_at.set(Some(Instant::now()));
+        self.wake_reader();
         if self.peer_closed.get() {
             // Both close frames are done: nothing is left to wait for.
             self.kill();

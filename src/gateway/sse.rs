@@ -30,6 +30,7 @@ const RETRY: &str = "retry: 2000\n\n";
 /// One event stream: an actor in the body of an HTTP answer.
 pub struct EventStream {
     subscriber: Rc<Subscriber>,
+    wire: Rc<BodyWire>,
     gateway: Rc<Gateway>,
     member: Member,
     counted: Option<Held>,
@@ -84,6 +85,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let session = session(gateway, id, &plan.caller);
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
+        wire: Rc::clone(&wire),
         gateway: Rc::clone(gateway),
         member: session.member(),
         counted: None,
@@ -113,7 +115,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let mut first = BytesMut::from(RETRY.as_bytes());
     for answer in answers {
         let ok = stands(answer.await)?;
-        put_gap(&mut first, &ok);
+        put_gap(&mut first, &ok, last_event.and_then(|last| last.cursor));
     }
     stream.counted = Some(gateway.count(WireFormat::Sse));
     subscriber.open(first.freeze());
@@ -126,6 +128,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")
+        .force_close()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // nginx would hold events back until its buffer is full.
         .insert_header(("X-Accel-Buffering", "no"));
@@ -152,19 +155,31 @@ fn session(gateway: &Gateway, id: SessionId, caller: &Caller) -> Session {
 }
 
 /// Tells a stream that could not be brought up to date that it must reload what it shows.
-fn put_gap(first: &mut BytesMut, ok: &SubscribeOk) {
+///
+/// Of a name with history the gap is all that it has not had: from the event that it names, where
+/// that is of this history, else from the first.
+fn put_gap(first: &mut BytesMut, ok: &SubscribeOk, had: Option<Cursor>) {
     if ok.recovered != Some(false) {
         return;
     }
+    let missing = ok.position.map(|newest| {
+        let had = had
+            .filter(|had| had.epoch == Some(newest.epoch) && had.offset <= newest.offset)
+            .map_or(0, |had| had.offset);
+        // What `last` replays is not missing.
+        let replayed = ok.replayed.unwrap_or(0);
+        let to = newest.offset.saturating_sub(replayed).max(had);
+        (newest.epoch, had + 1, to)
+    });
     let named = ok.topic.as_name();
     for topic in ok.gaps.iter().chain(named.as_ref()) {
         let gap = ServerFrame::Gap {
             topic,
             reason: GapReason::Trimmed,
-            count: 0,
-            epoch: ok.position.map(|p| p.epoch),
-            from: 0,
-            to: ok.position.map_or(0, |p| p.offset),
+            count: missing.map_or(0, |(_, from, to)| to + 1 - from),
+            epoch: missing.map(|(epoch, ..)| epoch),
+            from: missing.map_or(0, |(_, from, _)| from),
+            to: missing.map_or(0, |(_, _, to)| to),
         };
         if let Some(bytes) = control_bytes(WireFormat::Sse, &gap) {
             first.put(bytes);
@@ -229,8 +244,9 @@ fn refuse(refused: &Refused) -> HttpResponse {
     response
         .content_type(PROBLEM_TYPE)
         .insert_header((header::CACHE_CONTROL, "no-store"));
-    if let Some(wait) = refused.refusal.retry_after {
-        response.insert_header((header::RETRY_AFTER, wait.as_secs().max(1)));
+    let problem = Problem::with_status(&refused.refusal, refused.status);
+    if let Some(seconds) = problem.retry_after_seconds() {
+        response.insert_header((header::RETRY_AFTER, seconds));
     }
     if status == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -238,7 +254,7 @@ fn refuse(refused: &Refused) -> HttpResponse {
     for header in &refused.headers {
         response.insert_header(*header);
     }
-    response.body(Problem::with_status(&refused.refusal, refused.status).to_json())
+    response.body(problem.to_json())
 }
 
 impl Actor for EventStream {
@@ -251,6 +267,8 @@ impl StreamHandler<Bytes> for EventStream {
     }
 
     fn finished(&mut self, ctx: &mut HttpContext<Self>) {
+        // Its end is not to cut off what was said last.
+        self.wire.hand_over();
         ctx.write_eof();
         ctx.stop();
     }
@@ -264,6 +282,7 @@ impl Drop for EventStream {
         }
         self.subscriber.kill();
         self.gateway.worker.detach(&self.subscriber, &self.member);
+        self.gateway.worker.turn().wake();
         self.gateway.forget(self.subscriber.id());
         if self.counted.is_some() {
             let by_server = self.subscriber.closed_with().map(|(code, _)| code);

@@ -46,27 +46,41 @@ label! {
         WebSocket = "websocket",
         /// `/sse`.
         Sse = "sse",
-        /// MQTT over WebSocket.
-        Mqtt = "mqtt",
     }
 }
 
 label! {
-    /// What a session speaks, or how a message came in.
+    /// What a session speaks.
     Protocol {
         /// `fanfare.v1.json`.
         Json = "json",
-        /// `fanfare.v1.msgpack`.
-        MsgPack = "msgpack",
         /// `fanfare.v1.raw`.
         Raw = "raw",
-        /// MQTT.
-        Mqtt = "mqtt",
         /// Server-sent events.
         Sse = "sse",
+    }
+}
+
+impl Protocol {
+    /// How sessions that speak it are connected.
+    pub fn transport(self) -> Transport {
+        match self {
+            Self::Json | Self::Raw => Transport::WebSocket,
+            Self::Sse => Transport::Sse,
+        }
+    }
+}
+
+label! {
+    /// By which door a message came in.
+    Source {
+        /// A session that speaks `fanfare.v1.json`.
+        Json = "json",
+        /// A session that speaks `fanfare.v1.raw`.
+        Raw = "raw",
         /// The HTTP API.
         Http = "http",
-        /// The broker itself: texts of endpoints, `$sys`, publishes in-process.
+        /// The broker itself: texts of endpoints, publishes in-process.
         Internal = "internal",
     }
 }
@@ -154,10 +168,6 @@ label! {
     Durability {
         /// In memory.
         Memory = "memory",
-        /// Written to a file.
-        Written = "written",
-        /// On the disk.
-        Synced = "synced",
     }
 }
 

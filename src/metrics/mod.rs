@@ -11,6 +11,7 @@ mod labels;
 mod occurrences;
 #[cfg(test)]
 mod promtool;
+mod rates;
 mod registrar;
 mod series;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
@@ -26,11 +28,13 @@ use thiserror::Error;
 pub use held::Held;
 pub use labels::{
     AuthFailure, DropReason, Durability, ErrorCode, Label, Place, Protocol, Recovery, Refusal,
-    SubscriptionKind, Transport,
+    Source, SubscriptionKind, Transport,
 };
 pub use occurrences::MAX_TOPIC_SERIES;
+pub use rates::{PerSecond, Totals};
 pub use worker::WorkerMetrics;
 
+use rates::Rates;
 use series::Series;
 
 /// The metrics of one broker. Clones are handles of the same.
@@ -55,6 +59,7 @@ struct Shared {
     series: Series,
     on_scrape: RwLock<Vec<Arc<OnScrape>>>,
     rendering: Mutex<()>,
+    rates: Mutex<Rates>,
 }
 
 impl Metrics {
@@ -78,6 +83,7 @@ impl Metrics {
                 series,
                 on_scrape: RwLock::default(),
                 rendering: Mutex::default(),
+                rates: Mutex::default(),
             }),
         })
     }
@@ -95,6 +101,42 @@ impl Metrics {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Arc::new(fill));
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> Totals {
+        let series = self.series();
+        Totals {
+            published: series
+                .published
+                .iter()
+                .map(prometheus::core::GenericCounter::get)
+                .sum(),
+            delivered: series
+                .delivered
+                .iter()
+                .map(prometheus::core::GenericCounter::get)
+                .sum(),
+        }
+    }
+
+    /// Takes note of the totals, for the rates. To be called about once a second.
+    pub fn sample(&self) {
+        let totals = self.totals();
+        self.rates().sample(Instant::now(), totals);
+    }
+
+    /// What happens per second, averaged over the last ten.
+    pub fn per_second(&self) -> PerSecond {
+        let totals = self.totals();
+        self.rates().per_second(Instant::now(), totals)
+    }
+
+    fn rates(&self) -> std::sync::MutexGuard<'_, Rates> {
+        self.shared
+            .rates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything in the Prometheus text format 0.0.4.

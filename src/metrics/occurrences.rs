@@ -7,7 +7,6 @@ use prometheus::{IntCounter, IntGauge};
 
 use super::labels::{
     AuthFailure, Each, ErrorCode, Label, Place, Protocol, Recovery, Refusal, SubscriptionKind,
-    Transport,
 };
 use super::{Held, Metrics, close_code};
 
@@ -17,11 +16,10 @@ pub const MAX_TOPIC_SERIES: usize = 1000;
 /// Sessions.
 impl Metrics {
     /// A session connected; it counts as connected until what is returned is dropped.
-    pub fn connected(&self, transport: Transport, protocol: Protocol) -> Held {
+    pub fn connected(&self, protocol: Protocol) -> Held {
         let series = self.series();
-        count(&series.connections_total, transport);
-        let of_transport = series.connections.get(transport);
-        Held::new(of_transport.and_then(|each| each.get(protocol)))
+        count(&series.connections_total, protocol.transport());
+        Held::new(series.connections.get(protocol))
     }
 
     /// A session ended with that close code: 1006 where there was no close frame.

@@ -94,18 +94,6 @@ impl<'a> Registrar<'a> {
         }))
     }
 
-    pub(super) fn gauges_of_two<L: Label, M: Label>(
-        &self,
-        name: &str,
-        help: &str,
-        labels: [&str; 2],
-    ) -> Result<Each<L, Each<M, IntGauge>>, MetricsError> {
-        let family = self.gauge_vec(name, help, &labels)?;
-        Ok(Each::make(|first: L| {
-            Each::make(|second: M| family.with_label_values(&[first.as_str(), second.as_str()]))
-        }))
-    }
-
     pub(super) fn histograms<L: Label>(
         &self,
         name: &str,

@@ -7,22 +7,22 @@ use prometheus::{
 use super::MetricsError;
 use super::close_code;
 use super::labels::{
-    AuthFailure, DropReason, Durability, Each, ErrorCode, Place, Protocol, Recovery, Refusal,
-    SubscriptionKind, Transport,
+    AuthFailure, DropReason, Durability, Each, ErrorCode, Label, Place, Protocol, Recovery,
+    Refusal, Source, SubscriptionKind, Transport,
 };
 use super::registrar::Registrar;
 
 /// The handles of all series of one broker.
 pub(super) struct Series {
-    pub connections: Each<Transport, Each<Protocol, IntGauge>>,
+    pub connections: Each<Protocol, IntGauge>,
     pub connections_total: Each<Transport, IntCounter>,
     pub handshakes_refused: Each<Refusal, IntCounter>,
     pub disconnects: IntCounterVec,
     pub topics: IntGauge,
     pub subscriptions: Each<SubscriptionKind, IntGauge>,
     pub topic_subscribers: IntGaugeVec,
-    pub published: Each<Protocol, IntCounter>,
-    pub published_bytes: Each<Protocol, IntCounter>,
+    pub published: Each<Source, IntCounter>,
+    pub published_bytes: Each<Source, IntCounter>,
     pub delivered: Each<Protocol, IntCounter>,
     pub delivered_bytes: Each<Protocol, IntCounter>,
     pub dropped: Each<DropReason, IntCounter>,
@@ -66,11 +66,17 @@ impl Series {
     pub(super) fn register(registry: &Registry) -> Result<Self, MetricsError> {
         let r = Registrar::new(registry);
         let series = Self {
-            connections: r.gauges_of_two(
-                "connections",
-                "Sessions that are connected now.",
-                ["transport", "protocol"],
-            )?,
+            connections: {
+                let family = r.gauge_vec(
+                    "connections",
+                    "Sessions that are connected now.",
+                    &["transport", "protocol"],
+                )?;
+                Each::make(|protocol: Protocol| {
+                    let transport = protocol.transport().as_str();
+                    family.with_label_values(&[transport, protocol.as_str()])
+                })
+            },
             connections_total: r.counters(
                 "connections_total",
                 "Sessions that ever connected.",

@@ -22,12 +22,14 @@ fn value(metrics: &Metrics, series: &str) -> Option<f64> {
 fn busy() -> Metrics {
     let metrics = metrics();
     let worker = metrics.worker(0);
+    for source in Source::ALL {
+        worker.published(*source, 5);
+    }
     for protocol in Protocol::ALL {
-        worker.published(*protocol, 5);
         worker.delivered(*protocol, 2, 30);
     }
     worker.delivery_latency(Duration::from_micros(70));
-    worker.publish_latency(Durability::Written, Duration::from_millis(2));
+    worker.publish_latency(Durability::Memory, Duration::from_millis(2));
     worker.heartbeat_rtt(Duration::from_millis(30));
     worker.turn(Duration::from_micros(40));
     worker.mailbox(3);
@@ -119,8 +121,8 @@ fn what_has_a_bounded_label_is_shown_before_it_happens() {
         r#"fanfare_subscriptions{kind="filter"}"#,
         r#"fanfare_messages_published_total{protocol="http"}"#,
         r#"fanfare_published_bytes_total{protocol="raw"}"#,
-        r#"fanfare_messages_delivered_total{protocol="msgpack"}"#,
-        r#"fanfare_delivered_bytes_total{protocol="mqtt"}"#,
+        r#"fanfare_messages_delivered_total{protocol="raw"}"#,
+        r#"fanfare_delivered_bytes_total{protocol="sse"}"#,
         r#"fanfare_messages_dropped_total{reason="slow"}"#,
         r#"fanfare_publish_errors_total{code="too_large"}"#,
         "fanfare_delivery_seconds_count",
@@ -185,7 +187,7 @@ fn a_worker_hands_its_counts_in_once_a_turn() {
 fn a_worker_that_ends_loses_no_counts() {
     let metrics = metrics();
     let worker = metrics.worker(0);
-    worker.published(Protocol::Http, 7);
+    worker.published(Source::Http, 7);
     drop(worker);
     let bytes = r#"fanfare_published_bytes_total{protocol="http"}"#;
     assert_eq!(value(&metrics, bytes), Some(7.0));
@@ -200,7 +202,7 @@ fn workers_add_up() {
             scope.spawn(move || {
                 let worker = metrics.worker(shard);
                 for _ in 0..100 {
-                    worker.published(Protocol::Raw, 1);
+                    worker.published(Source::Raw, 1);
                     worker.publish_latency(Durability::Memory, Duration::from_micros(20));
                     worker.flush();
                 }
@@ -221,7 +223,7 @@ fn a_session_counts_as_connected_for_as_long_as_it_lives() {
     let now = r#"fanfare_connections{protocol="json",transport="websocket"}"#;
     let ever = r#"fanfare_connections_total{transport="websocket"}"#;
     let slow = "fanfare_sessions_slow";
-    let session = metrics.connected(Transport::WebSocket, Protocol::Json);
+    let session = metrics.connected(Protocol::Json);
     let stuck = metrics.slow_session();
     assert_eq!(value(&metrics, now), Some(1.0));
     assert_eq!(value(&metrics, slow), Some(1.0));
@@ -236,7 +238,7 @@ fn a_session_that_panics_is_not_counted_any_longer() {
     let metrics = metrics();
     let inside = metrics.clone();
     let ended = std::thread::spawn(move || {
-        let _session = inside.connected(Transport::Sse, Protocol::Sse);
+        let _session = inside.connected(Protocol::Sse);
         std::panic::resume_unwind(Box::new(()));
     })
     .join();

@@ -7,7 +7,7 @@ use prometheus::core::{AtomicU64, GenericLocalCounter};
 use prometheus::local::LocalHistogram;
 use prometheus::{IntCounter, IntGauge};
 
-use super::labels::{DropReason, Durability, Each, Label, Protocol};
+use super::labels::{DropReason, Durability, Each, Label, Protocol, Source};
 use super::series::Series;
 
 type Counter = GenericLocalCounter<AtomicU64>;
@@ -17,8 +17,8 @@ type Counter = GenericLocalCounter<AtomicU64>;
 ///
 /// A worker that sleeps has handed in everything, so in a broker at rest the sums are exact.
 pub struct WorkerMetrics {
-    published: Each<Protocol, Counter>,
-    published_bytes: Each<Protocol, Counter>,
+    published: Each<Source, Counter>,
+    published_bytes: Each<Source, Counter>,
     delivered: Each<Protocol, Counter>,
     delivered_bytes: Each<Protocol, Counter>,
     dropped: Each<DropReason, Counter>,
@@ -51,9 +51,9 @@ impl WorkerMetrics {
     }
 
     /// A message of so many payload bytes was accepted from a publisher of that protocol.
-    pub fn published(&self, protocol: Protocol, bytes: usize) {
-        add(&self.published, protocol, 1);
-        add(&self.published_bytes, protocol, bytes as u64);
+    pub fn published(&self, source: Source, bytes: usize) {
+        add(&self.published, source, 1);
+        add(&self.published_bytes, source, bytes as u64);
     }
 
     /// The kernel took so many messages whole, for sessions of that protocol.
@@ -102,14 +102,11 @@ impl WorkerMetrics {
 
     /// Hands everything in.
     pub fn flush(&self) {
-        let counters = [
-            &self.published,
-            &self.published_bytes,
-            &self.delivered,
-            &self.delivered_bytes,
-        ];
-        for counter in counters.into_iter().flat_map(Each::iter) {
-            counter.flush();
+        for counters in [&self.published, &self.published_bytes] {
+            counters.iter().for_each(Counter::flush);
+        }
+        for counters in [&self.delivered, &self.delivered_bytes] {
+            counters.iter().for_each(Counter::flush);
         }
         self.dropped.iter().for_each(Counter::flush);
         self.publish.iter().for_each(LocalHistogram::flush);

@@ -54,38 +54,6 @@ impl CloseCode {
         matches!(self.0, 1001 | 1011 | 1013 | 4000..=4499)
     }
 
-    /// Whether the application may close sessions with this code (4200–4399 and 4700–4899).
-    pub const fn is_application(self) -> bool {
-        matches!(self.0, 4200..=4399 | 4700..=4899)
-    }
-
-    /// The code as a label of metrics, of which there is a bounded number.
-    pub const fn metric_label(self) -> &'static str {
-        match self.0 {
-            1000 => "1000",
-            1001 => "1001",
-            1002 => "1002",
-            1003 => "1003",
-            1005 => "1005",
-            1006 => "1006",
-            1007 => "1007",
-            1008 => "1008",
-            1009 => "1009",
-            1011 => "1011",
-            1013 => "1013",
-            4001 => "4001",
-            4008 => "4008",
-            4009 => "4009",
-            4029 => "4029",
-            4100 => "4100",
-            4500 => "4500",
-            4501 => "4501",
-            4503 => "4503",
-            _ if self.is_application() => "app",
-            _ => "other",
-        }
-    }
-
     /// Whether a close frame from the peer may carry this code: RFC 6455 §7.4, with the codes that
     /// IANA registered since (1012 to 1014). 1004, 1005, 1006 and 1015 never stand in a frame.
     pub const fn is_valid_from_peer(code: u16) -> bool {
@@ -156,47 +124,6 @@ mod tests {
             (CloseCode(4999), false),
         ] {
             assert_eq!(code.reconnect(), reconnect, "{code:?}");
-        }
-    }
-
-    #[test]
-    fn labels_are_the_known_codes_app_and_other() {
-        for (code, label) in [
-            (1000, "1000"),
-            (1006, "1006"),
-            (4008, "4008"),
-            (4503, "4503"),
-            (4199, "other"),
-            (4200, "app"),
-            (4399, "app"),
-            (4400, "other"),
-            (4699, "other"),
-            (4700, "app"),
-            (4899, "app"),
-            (4900, "other"),
-            (3000, "other"),
-            (0, "other"),
-        ] {
-            assert_eq!(CloseCode(code).metric_label(), label, "{code}");
-        }
-        let labels: std::collections::BTreeSet<_> = (0..=u16::MAX)
-            .map(|code| CloseCode(code).metric_label())
-            .collect();
-        assert_eq!(labels.len(), 21);
-        assert!(
-            labels
-                .iter()
-                .all(|l| l.parse::<u16>().is_ok() || ["app", "other"].contains(l))
-        );
-    }
-
-    #[test]
-    fn a_known_code_is_its_own_label() {
-        for code in 0..=u16::MAX {
-            let label = CloseCode(code).metric_label();
-            if let Ok(number) = label.parse::<u16>() {
-                assert_eq!(number, code);
-            }
         }
     }
 

@@ -156,8 +156,13 @@ pub(super) fn integer(
     match number {
         Some(number) if number <= max => Ok(number),
         _ => {
-            let wanted = format!("an integer from 0 to {max}");
-            Err(wrong(field, &wanted, value))
+            let found = match kind_of(text) {
+                "a number" => "a larger number",
+                other => other,
+            };
+            Err(bad(format!(
+                "'{field}' must be an integer from 0 to {max}, found {found}"
+            )))
         }
     }
 }
@@ -183,11 +188,11 @@ fn kind_of(text: &str) -> &'static str {
         Some(b'"') => "a string",
         Some(b'{') => "an object",
         Some(b'[') => "an array",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
+        Some(b't' | b'f') if matches!(text.trim_end(), "true" | "false") => "a boolean",
+        Some(b'n') if text.trim_end() == "null" => "null",
         Some(b'-') => "a negative number",
         Some(b'0'..=b'9') if with_point() => "a number with a fraction or an exponent",
-        Some(b'0'..=b'9') => "a larger number",
+        Some(b'0'..=b'9') => "a number",
         Some(_) => "something that is not JSON",
     }
 }

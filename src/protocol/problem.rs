@@ -1,5 +1,8 @@
 //! Problem bodies (RFC 9457): how a refusal is told over HTTP.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Refusal;
@@ -7,35 +10,44 @@ use super::Refusal;
 /// The media type of a problem body.
 pub const PROBLEM_TYPE: &str = "application/problem+json";
 
+/// How long to wait where waiting helps and nobody knows how long.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// A refusal as HTTP tells it. Holds nothing that the refused request brought but what the
 /// refusal's own sentence says.
-#[derive(Debug, Serialize)]
-pub struct Problem<'a> {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     status: u16,
-    detail: &'a str,
+    detail: Cow<'static, str>,
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }
 
-impl<'a> Problem<'a> {
+impl Problem {
     /// A refusal with the status that its code stands for.
-    pub fn new(refusal: &'a Refusal) -> Self {
+    pub fn new(refusal: &Refusal) -> Self {
         Self::with_status(refusal, refusal.code.http_status())
     }
 
-    /// A refusal with a status of HTTP's own, as 405 or 426.
-    pub fn with_status(refusal: &'a Refusal, status: u16) -> Self {
+    /// A refusal with a status of HTTP's own, as 405 or 426. Every status that asks for patience
+    /// says for how long.
+    pub fn with_status(refusal: &Refusal, status: u16) -> Self {
+        let is_passing = matches!(status, 429 | 503);
+        let patient = match refusal.retry_after {
+            None if is_passing => refusal.clone().retry_after(MOMENT),
+            _ => refusal.clone(),
+        };
         Self {
             kind: "about:blank",
             title: title(status),
             status,
-            detail: &refusal.message,
+            retry_after_ms: patient.retry_after_ms(),
+            detail: patient.message,
             code: refusal.code.as_str(),
-            retry_after_ms: refusal.retry_after_ms(),
         }
     }
 
@@ -44,17 +56,22 @@ impl<'a> Problem<'a> {
         // Plain strings and numbers: there is nothing that could fail to be written.
         serde_json::to_string(self).unwrap_or_default()
     }
+
+    /// The value of the header `Retry-After`, in whole seconds, where waiting helps.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1))
+    }
 }
 
 /// The reason phrase of a status that this server uses (RFC 9110 §15).
 pub fn title(status: u16) -> &'static str {
     match status {
-        200 => "OK",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         409 => "Conflict",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
@@ -68,18 +85,26 @@ pub fn title(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::protocol::ErrorCode;
 
     #[test]
     fn a_problem_names_its_code_and_how_long_to_wait() {
-        let refusal =
-            Refusal::new(ErrorCode::Unavailable, "draining").retry_after(Duration::from_secs(2));
+        let refusal = Refusal::new(ErrorCode::Unavailable, "draining");
+        let problem = Problem::new(&refusal.clone().retry_after(Duration::from_millis(2500)));
         assert_eq!(
-            Problem::new(&refusal).to_json(),
-            r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"draining","code":"unavailable","retry_after_ms":2000}"#
+            problem.to_json(),
+            r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"draining","code":"unavailable","retry_after_ms":2500}"#
         );
+        assert_eq!(problem.retry_after_seconds(), Some(3));
+        assert_eq!(Problem::new(&refusal).retry_after_seconds(), Some(1));
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_names_no_time() {
+        let refusal = Refusal::new(ErrorCode::Forbidden, "no");
+        assert_eq!(Problem::new(&refusal).retry_after_seconds(), None);
+        let other = Problem::with_status(&refusal, 418);
+        assert_eq!((other.status, other.title), (418, "Error"));
     }
 }

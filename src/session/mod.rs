@@ -308,6 +308,11 @@ impl Session {
     }
 
     fn bad_frame(&mut self, id: Option<u64>, refusal: Refusal) -> Step {
+        if refusal.code != ErrorCode::BadRequest {
+            // The frame is of the right form; only the topic it names is none.
+            self.errors_in_a_row = 0;
+            return Step::Refuse(id, refusal);
+        }
         self.errors_in_a_row += 1;
         if self.errors_in_a_row < self.limits.protocol_errors {
             return Step::Refuse(id, refusal);

@@ -158,9 +158,11 @@ test("who is here, who joined and who left", async () => {
 
   await grace.say("it is me");
   await ada.hears("it is me");
+  assert.match((await grace.at("member").allTextContents())[0], /^.Grace.*you$/, "one's own name stands there at once");
   await until("the name to be learnt", async () => /Grace/.test((await ada.at("members").textContent()) ?? ""));
   await grace.page.close();
   await until("the leave to be told", async () => (await ada.lines("system-entry")).includes("Grace left"));
+  assert.deepEqual(await ada.lines("system-entry"), ["Grace joined", "Grace left"]);
   assert.equal(await ada.at("member-count").textContent(), "1");
 });
 

@@ -80,6 +80,16 @@ test("nobody can rename us or speak as us", () => {
   assert.match(room.label("me"), /^guest /);
 });
 
+test("who joined as a stranger has a name once it is known", () => {
+  const room = new Room("demo/a");
+  room.moved({ type: "join", session: "s" });
+  assert.match(texts(room)[0], /^guest [0-9a-f]{4} joined$/);
+  room.addMessage(message(1, { name: "Ada", text: "hello", session: "s", id: "1" }));
+  room.addMessage(message(2, { name: "Countess", text: "hello again", session: "s", id: "2" }));
+  room.moved({ type: "leave", session: "s" });
+  assert.deepEqual(texts(room), ["Ada joined", "hello", "hello again", "Countess left"]);
+});
+
 test("our own ghost after a cut is no stranger", () => {
   const room = new Room("demo/a");
   room.setSession("old");

@@ -86,3 +86,18 @@ test("after a cut the browser comes back by itself and misses nothing", async ()
   await until("the last", async () => (await heard()).some(({ data }) => data === "5"));
   assert.deepEqual((await heard()).map(({ data }) => data), ["1", "2", "3", "4", "5"]);
 });
+
+test("a stream that a drain ends is told so, and its body is whole", async () => {
+  const going = await Broker.start();
+  try {
+    const response = await fetch(`${going.base}/sse?topic=${topic}`);
+    // A body that breaks off makes this fail.
+    const whole = response.text();
+    assert.equal(await going.drain(), 0);
+    const [, data] = /^event: closing\ndata: (.+)$/m.exec(await whole) ?? [];
+    const { code, reconnect } = JSON.parse(data ?? "{}");
+    assert.deepEqual({ code, reconnect }, { code: 1001, reconnect: true });
+  } finally {
+    await going.stop();
+  }
+});

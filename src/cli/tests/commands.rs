@@ -76,10 +76,10 @@ fn options_count_on_either_side_of_the_command_and_the_inner_one_wins() {
 fn the_check_names_the_files_that_were_read() {
     let checked = ran(&["config", "check"]);
     assert_eq!(checked.exit, Exit::Done);
-    let text = checked.stdout();
-    assert!(
-        text.starts_with("configuration is good (files read: none)\n"),
-        "{text}"
+    assert_eq!(
+        checked.stdout(),
+        "configuration is good (files read: none)\n\
+         note: no [auth]: anyone on this machine may subscribe and publish (development)\n"
     );
 
     let dir = tempfile::tempdir().unwrap();

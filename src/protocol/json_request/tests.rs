@@ -283,7 +283,7 @@ fn what_is_no_frame_is_a_bad_request_that_names_the_field() {
         {"type":"message"} => found "message"
         {"type":"ping","type":"ping"} => 'type' stands twice
         {"type":"subscribe"} => 'topic' is missing
-        {"type":"subscribe","topic":5} => 'topic' must be a string, found
+        {"type":"subscribe","topic":5} => 'topic' must be a string, found a number
         {"type":"unsubscribe","topic":null} => 'topic' must be a string, found null
         {"type":"subscribe","topic":"\ud800"} => 'topic' must be a string of Unicode
         {"type":"publish","topic":"a"} => 'data' is missing
