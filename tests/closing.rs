@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{BINARY, CLOSE, PING, Server, close_payload, config, frame};
+use crate::support::{BINARY, CLOSE, Edit, PING, Server, close_payload, config, frame};
 
 /// An end that waits for nothing.
 const AT_ONCE: Duration = Duration::from_millis(600);
@@ -124,4 +124,58 @@ fn a_publish_that_was_whole_before_the_end_counts() {
     wire.finish();
     assert_eq!(watcher.expect_data(2), [json!(1), json!(2)]);
     watcher.expect_nothing();
+}
+
+#[test]
+fn a_peer_that_closes_and_reads_nothing_does_not_hold_its_worker() {
+    let server = Server::start(
+        config()
+            .workers(1)
+            .with(|c| c.session.write_timeout = Duration::from_secs(1)),
+    );
+    let mut deaf = crate::support::Wire::narrow(server.address, "/ws?topic=a").welcomed();
+    let mut writer = server.connect();
+    let text = "x".repeat(60_000);
+    // More than the kernel takes, less than the queue.
+    while server.metric("fanfare_session_queued_bytes") == 0 {
+        writer.publish("a", text.as_str()).await_ok();
+    }
+    deaf.send(frame(CLOSE, close_payload(1000, "")));
+    server.await_metric("fanfare_connections", 1);
+    std::thread::sleep(Duration::from_millis(2500));
+    writer.publish("a", "still there").await_ok();
+}
+
+#[test]
+fn a_peer_that_ends_its_side_behind_its_close_is_answered() {
+    let server = Server::start(config());
+    let mut wire = server.wire().welcomed();
+    let ping = json!({"type": "ping", "id": 7}).to_string();
+    wire.send([frame(1, ping), frame(CLOSE, close_payload(1000, ""))].concat());
+    wire.finish();
+    assert_eq!(wire.json()["id"], 7);
+    wire.expect_close(1000);
+}
+
+#[test]
+fn a_stream_that_is_refused_late_is_told_why() {
+    let server = Server::start(config().with(|c| c.limits.topics = 1));
+    let mut one = server.connect();
+    one.subscribe("a").await_ok();
+    server.get("/sse?topic=b").expect_problem(429);
+}
+
+#[test]
+fn a_session_whose_answers_were_above_its_bound_for_one_turn_is_read_again() {
+    let server = Server::start(config().workers(1).with(|c| c.session.queue = 64 * 1024));
+    let mut writer = server.connect();
+    let text = "x".repeat(60_000);
+    for _ in 0..2 {
+        writer.publish("kept/a", text.as_str()).await_ok();
+    }
+    let mut wire = server.wire().welcomed();
+    for id in [1, 2, 3] {
+        wire.send_json(&json!({"type": "history", "topic": "kept/a", "limit": 2, "id": id}));
+        assert_eq!(wire.json()["id"], id);
+    }
 }

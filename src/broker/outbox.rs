@@ -12,6 +12,10 @@ use super::wire::Wire;
 /// Pieces handed to the kernel in one call; more gain nothing.
 const MAX_PIECES: usize = 64;
 
+/// Control frames that wait at once; of more, the latest takes the place of the one before it, as
+/// RFC 6455 §5.5.3 allows for pongs.
+const MAX_URGENT: usize = 64;
+
 /// Where a frame ends within the chunk of bytes that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameEnd(pub u32);
@@ -177,6 +181,12 @@ impl Outbox {
         self.bytes > self.share(fraction_of)
     }
 
+    /// Whether what waits, or what it takes to hold it, is more than the bound: tiny frames take
+    /// more than they have.
+    pub fn is_congested(&self) -> bool {
+        self.bytes + self.segments.len() * size_of::<Segment>() > self.limit
+    }
+
     /// That part of the bound, in bytes.
     pub fn share(&self, fraction_of: usize) -> usize {
         self.limit / fraction_of.max(1)
@@ -225,15 +235,21 @@ impl Outbox {
             |segment: &&Segment| matches!(segment.frames, Frames::First | Frames::Urgent);
         let begun = usize::from(is_partial);
         let others = self.segments.iter().skip(begun);
-        let at = begun + others.take_while(stays_before).count();
-        self.segments.insert(
-            at,
-            Segment {
-                bytes: frame,
-                base: 0,
-                frames: Frames::Urgent,
-            },
-        );
+        let before = others.take_while(stays_before).count();
+        let at = begun + before;
+        let urgent = Segment {
+            bytes: frame,
+            base: 0,
+            frames: Frames::Urgent,
+        };
+        if before > MAX_URGENT
+            && let Some(last) = self.segments.get_mut(at - 1)
+        {
+            self.bytes -= last.bytes.len();
+            *last = urgent;
+        } else {
+            self.segments.insert(at, urgent);
+        }
     }
 
     /// Cuts the rest of a frame that is partly written off the front; false where none is.

@@ -13,7 +13,7 @@ use crate::protocol::{
 };
 
 use super::message::{HistoryPage, Receipt};
-use super::subscriber::{Ending, Subscriber};
+use super::subscriber::{Debt, Ending, Subscriber};
 
 /// Whom an answer is for.
 pub enum ReplyTo {
@@ -23,6 +23,13 @@ pub enum ReplyTo {
     Session {
         /// The session.
         to: Rc<Subscriber>,
+        /// The `id` of its frame.
+        id: Option<u64>,
+    },
+    /// A session, by an answer that may be long.
+    Long {
+        /// The session, which is not read before it has been answered.
+        debt: Debt,
         /// The `id` of its frame.
         id: Option<u64>,
     },
@@ -53,6 +60,10 @@ impl ReplyTo {
             Self::Caller(caller) => {
                 // A caller that went away does not want it any more.
                 let _gone = caller.send(answer);
+            }
+            Self::Long { debt, id } => {
+                let to = Rc::clone(debt.session());
+                Self::Session { to, id }.send(answer);
             }
             Self::Session { to, id } => match answer {
                 Ok(reply) => {

@@ -64,8 +64,14 @@ pub struct Subscriber {
     /// Held while the outbox is counted among the slow ones.
     slow: RefCell<Option<Held>>,
     closed_with: Cell<Option<(CloseCode, Instant)>>,
+    /// Long answers that it has asked for and that have not come.
+    owed: Cell<u32>,
     pub(super) book: RefCell<Book>,
 }
+
+/// A long answer that a session waits for: until it comes, the session is not read, so that it
+/// cannot ask for many by few bytes.
+pub struct Debt(Rc<Subscriber>);
 
 impl Subscriber {
     /// A subscriber whose outbox holds at most `queue` bytes. It is corked: what is sent waits
@@ -88,6 +94,7 @@ impl Subscriber {
             reported_bytes: Cell::new(0),
             slow: RefCell::default(),
             closed_with: Cell::new(None),
+            owed: Cell::new(0),
             book: RefCell::default(),
         })
     }
@@ -124,7 +131,13 @@ impl Subscriber {
 
     /// Whether it should not be read now: its answers would wait behind a full outbox.
     pub fn is_congested(&self) -> bool {
-        self.has(flag::QUEUED) && self.outbox.borrow().is_above(1)
+        self.owed.get() > 0 || (self.has(flag::QUEUED) && self.outbox.borrow().is_congested())
+    }
+
+    /// Notes that a long answer is asked for.
+    pub fn owe(self: &Rc<Self>) -> Debt {
+        self.owed.set(self.owed.get() + 1);
+        Debt(Rc::clone(self))
     }
 
     /// Writes the handshake's answer and the first frames, then all that came meanwhile.
@@ -214,6 +227,11 @@ impl Subscriber {
     /// The wire takes bytes again.
     pub fn writable(self: &Rc<Self>) {
         self.mark();
+    }
+
+    /// The peer sends nothing more: writes what the kernel takes, for a peer that still reads.
+    pub fn write_last(&self, now: Instant) {
+        self.write_out(now);
     }
 
     /// Counts what never left as dropped. Called when the session has ended.
@@ -308,6 +326,23 @@ impl Subscriber {
             self.set(flags);
         } else {
             self.clear(flags);
+        }
+    }
+}
+
+impl Debt {
+    /// Whose it is.
+    pub fn session(&self) -> &Rc<Subscriber> {
+        &self.0
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        let left = self.0.owed.get().saturating_sub(1);
+        self.0.owed.set(left);
+        if left == 0 {
+            self.0.wire.drained();
         }
     }
 }

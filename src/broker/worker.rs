@@ -33,6 +33,9 @@ const SLICE: usize = 1024;
 /// Bytes that are due to sessions of this worker before publishers are no longer read.
 const BACKLOG: usize = 32 * 1024 * 1024;
 
+/// From so many on, a reader that waits is looked for before it is noted once more.
+const MAX_HELD: usize = 1024;
+
 /// How often what has grown too old is dropped.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -200,7 +203,11 @@ impl Worker {
         let registry = self.registry.borrow();
         let congested = registry.peers.is_congested() || registry.fanout.backlog() > BACKLOG;
         if congested {
-            self.held.borrow_mut().push(waker.clone());
+            let mut held = self.held.borrow_mut();
+            // A session that is polled for another reason meanwhile asks again.
+            if held.len() < MAX_HELD || !held.iter().any(|known| known.will_wake(waker)) {
+                held.push(waker.clone());
+            }
         }
         congested
     }

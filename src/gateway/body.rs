@@ -92,6 +92,11 @@ impl BodyWire {
         }
     }
 
+    /// The connection is another answer's: what ends the stream does not end it.
+    pub fn let_go(&self) {
+        self.handed_over.set(true);
+    }
+
     /// How long the stream may be silent before a comment is sent.
     fn pause(&self) -> Duration {
         let heartbeat = self.watch.timing.heartbeat;
@@ -205,20 +210,20 @@ impl Timed for BodyWire {
             subscriber.close(&close, Ending::Abrupt, now);
             return Some(now + LINGER);
         }
-        if !self.watch.timing.heartbeat.is_zero() && now >= self.last_sent.get() + self.pause() {
-            subscriber.send(Bytes::from_static(BEAT));
-            return Some(now + self.pause().min(write.max(BLOCKED_CHECK)));
-        }
         let waits = self.untaken_since.get().is_some() || subscriber.waiting_since().is_some();
+        if waits {
+            // Nor is there a need for a sign of life: what waits is one.
+            return Some(now + BLOCKED_CHECK);
+        }
+        if self.watch.timing.heartbeat.is_zero() {
+            return Some(now + self.pause());
+        }
         let beat = self.last_sent.get() + self.pause();
-        Some(
-            if waits {
-                beat.min(now + BLOCKED_CHECK)
-            } else {
-                beat
-            }
-            .max(now),
-        )
+        if now < beat {
+            return Some(beat);
+        }
+        subscriber.send(Bytes::from_static(BEAT));
+        Some(now + self.pause().min(write.max(BLOCKED_CHECK)))
     }
 
     fn slot(&self) -> &Slot {

@@ -51,10 +51,18 @@ impl Actor for Connection {
 
 impl StreamHandler<Arrivals> for Connection {
     fn handle(&mut self, arrivals: Arrivals, _: &mut Context<Self>) {
-        for frame in arrivals.frames {
+        let Arrivals { frames, fault } = arrivals;
+        let mut frames = frames.into_iter();
+        while let Some(frame) = frames.next() {
             self.on_frame(frame);
+            let is_held = !self.subscriber.is_ending() && self.subscriber.is_congested();
+            if is_held && frames.len() > 0 {
+                // One read may ask for far more than the outbox is to hold.
+                let frames = frames.collect();
+                return self.socket.put_back(Arrivals { frames, fault });
+            }
         }
-        if let Some(fault) = arrivals.fault {
+        if let Some(fault) = fault {
             self.close(&fault);
         }
         if self.subscriber.closed_with().is_some() {
@@ -63,6 +71,8 @@ impl StreamHandler<Arrivals> for Connection {
     }
 
     fn finished(&mut self, ctx: &mut Context<Self>) {
+        // A peer may end its side right behind what it asks, or behind its close frame.
+        self.subscriber.write_last(Instant::now());
         ctx.stop();
     }
 }
@@ -134,7 +144,10 @@ impl Connection {
                     .unsubscribe(subscriber, filter.as_ref(), &member, reply(id));
             }
             Step::History(id, query) => self.history(id, query),
-            Step::Presence(id, topic) => self.worker.presence(topic, reply(id)),
+            Step::Presence(id, topic) => {
+                let debt = subscriber.owe();
+                self.worker.presence(topic, ReplyTo::Long { debt, id });
+            }
             Step::Authenticate(id, token) => self.authenticate(id, &token),
             Step::Pong(Some(id)) => {
                 subscriber.send_frame(&ServerFrame::Ok {
@@ -169,8 +182,8 @@ impl Connection {
             messages: asked.min(HISTORY_PAGE.messages),
             ..HISTORY_PAGE
         };
-        let reply = ReplyTo::Session {
-            to: Rc::clone(&self.subscriber),
+        let reply = ReplyTo::Long {
+            debt: self.subscriber.owe(),
             id,
         };
         self.worker

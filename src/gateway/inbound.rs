@@ -101,15 +101,18 @@ impl Stream for Frames {
                 this.told = true;
                 return Poll::Ready(Some(Arrivals::default()));
             }
-            if !this.buf.is_empty() {
+            // Whose answers pile up, and who publishes more than gets on, is not read.
+            let is_held = !this.subscriber.is_ending()
+                && (this.subscriber.is_congested() || this.worker.holds_back(cx.waker()));
+            if !is_held && let Some(arrivals) = this.socket.take_back() {
+                return Poll::Ready(Some(arrivals));
+            }
+            if !is_held && !this.buf.is_empty() {
                 let arrivals = this.decode();
                 if !arrivals.frames.is_empty() || arrivals.fault.is_some() {
                     return Poll::Ready(Some(arrivals));
                 }
             }
-            // Whose answers pile up, and who publishes more than gets on, is not read.
-            let is_held = !this.subscriber.is_ending()
-                && (this.subscriber.is_congested() || this.worker.holds_back(cx.waker()));
             let polled = if is_held {
                 this.socket.poll_hold(cx)
             } else {

@@ -12,6 +12,7 @@ use crate::broker::{Ending, Subscriber, Wire, Worker};
 use crate::metrics::Metrics;
 use crate::protocol::{Close, CloseCode, ping_bytes};
 
+use super::inbound::Arrivals;
 use super::io::Io;
 use super::wheel::{Slot, Timed, Wheel};
 
@@ -58,6 +59,8 @@ pub struct Socket {
     slot: Slot,
     this: Weak<Self>,
     subscriber: OnceCell<Weak<Subscriber>>,
+    /// What was read and is not to be carried out before the outbox has room.
+    put_back: Cell<Option<Box<Arrivals>>>,
     watch: Rc<Watch>,
 }
 
@@ -103,6 +106,7 @@ impl Socket {
             slot: Slot::default(),
             this: this.clone(),
             subscriber: OnceCell::new(),
+            put_back: Cell::new(None),
             watch,
         })
     }
@@ -139,6 +143,16 @@ impl Socket {
         if self.shut_at.get().is_some() {
             self.kill();
         }
+    }
+
+    /// Keeps what cannot be carried out now.
+    pub fn put_back(&self, arrivals: Arrivals) {
+        self.put_back.set(Some(Box::new(arrivals)));
+    }
+
+    /// What was put back.
+    pub fn take_back(&self) -> Option<Arrivals> {
+        self.put_back.take().map(|arrivals| *arrivals)
     }
 
     /// Reads what there is into `buf`; pending where there is nothing. Watches for room to write
@@ -263,6 +277,9 @@ impl Socket {
         if let Some((code, closed)) = subscriber.closed_with() {
             return Some(self.close_deadline(code, closed).max(now));
         }
+        if subscriber.is_ending() {
+            return Some(self.ending_deadline(subscriber, now));
+        }
         let Timing {
             heartbeat,
             timeout,
@@ -295,6 +312,17 @@ impl Socket {
             (_, None) => closed + self.watch.timing.write.max(LINGER),
         }
     }
+
+    /// When a connection is dropped that ends without a close of the server's: its peer closed, or
+    /// was refused. No other deadline is left to end it.
+    fn ending_deadline(&self, subscriber: &Subscriber, now: Instant) -> Instant {
+        match (self.shut_at.get(), subscriber.waiting_since()) {
+            (Some(shut), _) => shut + LINGER,
+            (None, Some(waiting)) => waiting + self.watch.timing.write.max(LINGER),
+            // What is to be said last is written at the end of this turn.
+            (None, None) => now + LINGER,
+        }
+    }
 }
 
 impl Timed for Socket {
@@ -305,6 +333,14 @@ impl Timed for Socket {
         }
         if let Some((code, closed)) = subscriber.closed_with() {
             let deadline = self.close_deadline(code, closed);
+            if now >= deadline {
+                self.kill();
+                return None;
+            }
+            return Some(deadline);
+        }
+        if subscriber.is_ending() {
+            let deadline = self.ending_deadline(&subscriber, now);
             if now >= deadline {
                 self.kill();
                 return None;

@@ -280,6 +280,10 @@ impl Drop for EventStream {
         if std::thread::panicking() {
             self.gateway.metrics.panicked(Place::Session);
         }
+        if self.counted.is_none() {
+            // Never opened: its connection is still to carry the refusal.
+            self.wire.let_go();
+        }
         self.subscriber.kill();
         self.gateway.worker.detach(&self.subscriber, &self.member);
         self.gateway.worker.turn().wake();

@@ -116,6 +116,8 @@ pub async fn upgrade(
             gateway.refused(&refused);
             first.put_slice(refusal::answer(&refused).as_bytes());
             subscriber.open_refused(first.freeze());
+            // Its timer drops the connection of a peer that stays.
+            socket.serve(&subscriber, false);
         }
     }
     let max_frame = gateway

@@ -5,9 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+/// The wheel looks at the same thing no sooner than this again: a deadline that stays in the past
+/// must not keep the worker from everything else.
+const STEP: Duration = Duration::from_millis(10);
 
 /// Something with deadlines.
 pub trait Timed {
@@ -93,7 +97,7 @@ impl Wheel {
             }
             timed.slot().0.set(None);
             if let Some(next) = timed.check(now) {
-                self.schedule(&entry.timed, next);
+                self.schedule(&entry.timed, next.max(now + STEP));
             }
         }
     }
@@ -128,8 +132,6 @@ pub fn start() -> Rc<Wheel> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     struct Beat {
@@ -171,6 +173,21 @@ mod tests {
         assert_eq!(*beat.beats.borrow(), [at(2)]);
         wheel.turn(at(12));
         assert_eq!(*beat.beats.borrow(), [at(2), at(12)]);
+    }
+
+    #[test]
+    fn a_deadline_that_stays_in_the_past_does_not_hold_the_wheel() {
+        let beat = Rc::new(Beat {
+            slot: Slot::default(),
+            beats: RefCell::default(),
+            every: Duration::ZERO,
+        });
+        let strong: Rc<dyn Timed> = beat.clone();
+        let wheel = Wheel::default();
+        let now = Instant::now();
+        wheel.schedule(&Rc::downgrade(&strong), now);
+        wheel.turn(now);
+        assert_eq!(*beat.beats.borrow(), [now]);
     }
 
     #[test]

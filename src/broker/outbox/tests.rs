@@ -68,6 +68,22 @@ fn an_urgent_frame_overtakes_what_waits_but_splits_nothing() {
 }
 
 #[test]
+fn urgent_frames_that_are_not_taken_do_not_pile_up() {
+    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+    outbox.push(chunk(&["ab"]));
+    for _ in 0..1000 {
+        outbox.overtake(text("P"));
+    }
+    outbox.overtake(text("Q"));
+    assert!(outbox.queued() < 100, "{}", outbox.queued());
+    let queued = outbox.queued();
+    let_go(&mut outbox, &wire, 1000);
+    let written = written(&wire);
+    assert_eq!(written.len(), queued);
+    assert!(written.ends_with("PQab"), "{written}");
+}
+
+#[test]
 fn nothing_overtakes_what_opens_the_stream() {
     for gone in [0, 1, 3] {
         let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));

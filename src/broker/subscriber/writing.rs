@@ -24,12 +24,13 @@ impl Subscriber {
         self.write_out(now);
     }
 
-    fn write_out(&self, now: Instant) {
+    pub(super) fn write_out(&self, now: Instant) {
         if self.has(flag::CORKED | flag::GONE) {
             return;
         }
         let mut outbox = self.outbox.borrow_mut();
-        let was_waiting = outbox.waiting_since().is_some();
+        // Also one that is above its bound only for this turn: its session is not read meanwhile.
+        let held_back = outbox.waiting_since().is_some() || outbox.is_congested();
         let flushed = outbox.flush(&*self.wire, now);
         let (len, waiting) = (outbox.queued(), outbox.waiting_since());
         drop(outbox);
@@ -37,7 +38,7 @@ impl Subscriber {
         match flushed.end {
             FlushEnd::Empty => {
                 self.clear(flag::QUEUED);
-                if was_waiting {
+                if held_back {
                     self.wire.drained();
                 }
                 if self.has(flag::CLOSING) {
