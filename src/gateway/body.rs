@@ -14,7 +14,7 @@ use crate::broker::{Ending, Subscriber, Wire};
 use crate::protocol::{Close, CloseCode};
 
 use super::io::KillSwitch;
-use super::socket::Watch;
+use super::watch::Watch;
 use super::wheel::{Slot, Timed};
 
 /// What the body holds ahead of the connection. Beyond it the session's outbox waits.

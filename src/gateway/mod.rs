@@ -11,6 +11,7 @@ mod socket;
 mod sse;
 mod upgrade;
 mod wanted;
+mod watch;
 mod wheel;
 
 use std::cell::RefCell;
@@ -35,7 +36,7 @@ pub use sse::event_stream;
 pub use upgrade::upgrade;
 
 use handshake::Refused;
-use socket::{Timing, Watch};
+use watch::{Timing, Watch};
 
 /// What all workers' gateways share.
 #[derive(Clone)]

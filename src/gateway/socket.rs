@@ -8,13 +8,13 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::broker::{Ending, Subscriber, Wire, Worker};
-use crate::metrics::Metrics;
+use crate::broker::{Ending, Subscriber, Wire};
 use crate::protocol::{Close, CloseCode, ping_bytes};
 
 use super::inbound::Arrivals;
 use super::io::Io;
-use super::wheel::{Slot, Timed, Wheel};
+use super::watch::{Timing, Watch};
+use super::wheel::{Slot, Timed};
 
 /// After a close the peer has this long to answer it, or to read why (protocol section 5).
 const LINGER: Duration = Duration::from_secs(1);
@@ -24,19 +24,6 @@ const ATTEMPT: Duration = Duration::from_millis(20);
 
 /// How often a session that does not take what is sent is looked at.
 const BLOCKED_CHECK: Duration = Duration::from_millis(500);
-
-/// How long sessions may keep the server waiting. Zero turns a deadline off.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// A session that was silent for so long is pinged.
-    pub heartbeat: Duration,
-    /// A ping is to be followed by a sign of life within this.
-    pub timeout: Duration,
-    /// An outbox is to be emptied within this.
-    pub write: Duration,
-    /// Credentials are to come within this, where they are still to come.
-    pub auth: Duration,
-}
 
 /// The socket of one WebSocket session.
 pub struct Socket {
@@ -62,18 +49,6 @@ pub struct Socket {
     /// What was read and is not to be carried out before the outbox has room.
     put_back: Cell<Option<Box<Arrivals>>>,
     watch: Rc<Watch>,
-}
-
-/// What all sockets of a worker share.
-pub struct Watch {
-    /// The worker's timer.
-    pub wheel: Rc<Wheel>,
-    /// The deadlines.
-    pub timing: Timing,
-    /// The worker, with which round trips are counted.
-    pub worker: Rc<Worker>,
-    /// Where time-outs are counted.
-    pub metrics: Metrics,
 }
 
 /// What a look at the socket's reading side found.

@@ -1,0 +1,34 @@
+//! What the connections of one worker are watched with: its timer, and the deadlines.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::broker::Worker;
+use crate::metrics::Metrics;
+
+use super::wheel::Wheel;
+
+/// What all sockets of a worker share.
+pub struct Watch {
+    /// The worker's timer.
+    pub wheel: Rc<Wheel>,
+    /// The deadlines.
+    pub timing: Timing,
+    /// The worker, with which round trips are counted.
+    pub worker: Rc<Worker>,
+    /// Where time-outs are counted.
+    pub metrics: Metrics,
+}
+
+/// How long sessions may keep the server waiting. Zero turns a deadline off.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A session that was silent for so long is pinged.
+    pub heartbeat: Duration,
+    /// A ping is to be followed by a sign of life within this.
+    pub timeout: Duration,
+    /// An outbox is to be emptied within this.
+    pub write: Duration,
+    /// Credentials are to come within this, where they are still to come.
+    pub auth: Duration,
+}
