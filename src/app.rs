@@ -18,7 +18,7 @@ use crate::api::{self, ApiState};
 use crate::auth::Door;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::Config;
-use crate::gateway::{Entrance, Gateway, Io, drain_lead, event_stream, upgrade};
+use crate::gateway::{Entrance, Gateway, Io, drain_lead, event_stream, random, upgrade};
 use crate::history::MemoryStore;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
@@ -346,10 +346,6 @@ fn max_connections(configured: usize) -> usize {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
     descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
-}
-
-fn random() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| Timestamp::now().0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 fn explain(error: &io::Error) -> String {

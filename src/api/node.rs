@@ -44,6 +44,7 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     // The sums are those of the metrics, so that the two never say different things.
     let text = exposition(state.broker.metrics()).await?;
     let (running, configured) = state.broker.workers();
+    let totals = state.broker.metrics().totals();
     let rates = state.broker.metrics().per_second();
     json(&Stats {
         version: env!("CARGO_PKG_VERSION"),
@@ -56,8 +57,8 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
         connections: state.broker.session_count(),
         topics: state.broker.topic_count(),
         subscriptions: sum(&text, "fanfare_subscriptions"),
-        published: sum(&text, "fanfare_messages_published_total"),
-        delivered: sum(&text, "fanfare_messages_delivered_total"),
+        published: totals.published,
+        delivered: totals.delivered,
         rates: Rates {
             published_per_second: rounded(rates.published),
             delivered_per_second: rounded(rates.delivered),

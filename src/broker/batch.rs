@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use crate::model::{Epoch, SessionId, TopicName};
-use crate::protocol::{Event, Published, WireFormat};
+use crate::protocol::{Published, WireFormat};
 
 use super::outbox::{FrameEnd, Segment};
 
@@ -106,16 +106,13 @@ impl Batch {
         accepted: Instant,
         wanted: impl Fn(WireFormat) -> bool,
     ) -> usize {
-        let (author, is_presence, position) = match published.event() {
-            Event::Message(message) => (
-                message.publisher,
-                false,
-                message.position.map(|p| (p.epoch, p.offset)),
-            ),
-            Event::Join { member, .. } | Event::Leave { member, .. } => {
-                (Some(member.session), true, None)
-            }
-        };
+        let (subject, publisher) = (published.subject(), published.publisher());
+        let is_presence = subject.is_some();
+        let author = subject.or(publisher);
+        let position = published
+            .message()
+            .and_then(|message| message.position)
+            .map(|p| (p.epoch, p.offset));
         let mark = Mark {
             sequence,
             author,

@@ -49,7 +49,7 @@ pub use message::{HistoryPage, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
 pub use rules::{Rule, Rules, TopicRule};
-pub use subscriber::{Ending, Subscriber};
+pub use subscriber::{Ending, Subscriber, spoken};
 pub use subscribing::Subscription;
 pub use wire::Wire;
 pub use worker::Worker;
@@ -230,11 +230,6 @@ impl Broker {
         self.node.common.directory.count()
     }
 
-    /// What holds for a topic.
-    pub fn rule_of(&self, topic: &TopicName) -> TopicRule {
-        self.node.common.rules.of(topic)
-    }
-
     /// Enters a session into the directory: it counts from here on.
     pub fn register(&self, card: SessionCard) {
         self.node.sessions.insert(card);
@@ -265,11 +260,6 @@ impl Broker {
     /// How many workers run, of how many.
     pub fn workers(&self) -> (usize, usize) {
         (self.node.shards.running(), self.node.shards.count())
-    }
-
-    /// Messages on their way to that worker's registry.
-    pub fn queued_for(&self, shard: usize) -> i64 {
-        self.node.shards.queued(shard)
     }
 
     /// The metrics everything of this broker counts in.

@@ -20,6 +20,7 @@ use super::wire::Wire;
 mod writing;
 
 pub(super) use writing::Unwritten;
+pub use writing::spoken;
 
 /// Conditions of a subscriber that a fan-out must mind. While none is set, messages are written
 /// straight to its wire.

@@ -14,17 +14,11 @@ use crate::broker::{Ending, Subscriber, Wire};
 use crate::protocol::{Close, CloseCode};
 
 use super::io::KillSwitch;
-use super::watch::Watch;
+use super::watch::{BLOCKED_CHECK, LINGER, Watch};
 use super::wheel::{Slot, Timed};
 
 /// What the body holds ahead of the connection. Beyond it the session's outbox waits.
 const AHEAD: usize = 32 * 1024;
-
-/// How often a stream that does not take what is sent is looked at.
-const BLOCKED_CHECK: Duration = Duration::from_millis(500);
-
-/// After a close the connection has this long to take the last event.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// A comment line: ignored by every `EventSource`, and a sign that the stream lives.
 const BEAT: &[u8] = b":\n\n";

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Door;
-use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError};
+use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError, spoken};
 use crate::config::Config;
-use crate::metrics::{Held, Metrics, Protocol, Refusal as Reason};
+use crate::metrics::{Held, Metrics, Refusal as Reason};
 use crate::model::{SessionId, Timestamp};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::session::Limits;
@@ -143,11 +143,7 @@ impl Gateway {
 
     /// Counts a session as connected for as long as what is returned is held.
     fn count(&self, format: WireFormat) -> Held {
-        self.metrics.connected(match format {
-            WireFormat::Json => Protocol::Json,
-            WireFormat::Raw => Protocol::Raw,
-            WireFormat::Sse => Protocol::Sse,
-        })
+        self.metrics.connected(spoken(format))
     }
 
     /// Strikes a session out of the directories.
@@ -165,7 +161,7 @@ impl Gateway {
 }
 
 /// A random number for names and for spreading.
-fn random() -> u64 {
+pub fn random() -> u64 {
     // Without a source of randomness the process could not name sessions apart.
     getrandom::u64().unwrap_or_else(|_| {
         use std::hash::{BuildHasher, RandomState};

@@ -1,7 +1,6 @@
 //! A handshake that is refused: one whole HTTP answer on the raw connection, then its end.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -9,9 +8,7 @@ use crate::protocol::{PROBLEM_TYPE, Problem, title};
 
 use super::handshake::Refused;
 use super::io::Io;
-
-/// How long a peer may take to read why.
-const LINGER: Duration = Duration::from_secs(1);
+use super::watch::LINGER;
 
 /// Answers and ends the connection.
 pub async fn send(mut io: Io, earlier: &[u8], refused: &Refused) {

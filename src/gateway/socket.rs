@@ -13,17 +13,11 @@ use crate::protocol::{Close, CloseCode, ping_bytes};
 
 use super::inbound::Arrivals;
 use super::io::Io;
-use super::watch::{Timing, Watch};
+use super::watch::{BLOCKED_CHECK, LINGER, Timing, Watch};
 use super::wheel::{Slot, Timed};
-
-/// After a close the peer has this long to answer it, or to read why (protocol section 5).
-const LINGER: Duration = Duration::from_secs(1);
 
 /// A peer that is taken for dead is given so long to be told: one turn.
 const ATTEMPT: Duration = Duration::from_millis(20);
-
-/// How often a session that does not take what is sent is looked at.
-const BLOCKED_CHECK: Duration = Duration::from_millis(500);
 
 /// The socket of one WebSocket session.
 pub struct Socket {

@@ -8,6 +8,13 @@ use crate::metrics::Metrics;
 
 use super::wheel::Wheel;
 
+/// After the last that the server says, a peer has this long to read it or to answer (protocol
+/// section 5).
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// How often a session that does not take what is sent is looked at.
+pub const BLOCKED_CHECK: Duration = Duration::from_millis(500);
+
 /// What all sockets of a worker share.
 pub struct Watch {
     /// The worker's timer.

@@ -60,11 +60,6 @@ impl Metrics {
         }
     }
 
-    /// So many topics more, or fewer.
-    pub fn topics_changed(&self, delta: i64) {
-        self.series().topics.add(delta);
-    }
-
     /// There are so many topics.
     pub fn set_topics(&self, topics: usize) {
         set(&self.series().topics, topics);

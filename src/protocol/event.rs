@@ -75,16 +75,6 @@ impl Published {
         (!frame.is_empty()).then_some(frame)
     }
 
-    /// The bytes for a subscriber to whom the event is replayed; only messages are. They are not
-    /// kept, but for formats in which a replayed message looks like a live one.
-    pub fn replay_frame(&self, format: WireFormat) -> Option<Bytes> {
-        match (format, &self.event) {
-            (WireFormat::Raw, Event::Message(_)) => self.frame(format).cloned(),
-            (_, Event::Message(message)) => Some(message_bytes(format, message, true)),
-            (_, Event::Join { .. } | Event::Leave { .. }) => None,
-        }
-    }
-
     /// The session that published the message, where one did: what `echo: false` withholds it from.
     pub fn publisher(&self) -> Option<SessionId> {
         self.message().and_then(|message| message.publisher)

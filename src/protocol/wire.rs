@@ -33,23 +33,6 @@ impl WireFormat {
         }
     }
 
-    /// The label `protocol` of metrics.
-    pub const fn protocol_label(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Raw => "raw",
-            Self::Sse => "sse",
-        }
-    }
-
-    /// The label `transport` of metrics.
-    pub const fn transport_label(self) -> &'static str {
-        match self {
-            Self::Json | Self::Raw => "websocket",
-            Self::Sse => "sse",
-        }
-    }
-
     /// The full name: what `Sec-WebSocket-Protocol` says, and `welcome` in `protocol`. Server-sent
     /// events are no subprotocol; their name is that of what stands in their data.
     pub const fn subprotocol(self) -> &'static str {

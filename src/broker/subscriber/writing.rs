@@ -128,7 +128,7 @@ impl Subscriber {
         bytes: u64,
     ) {
         if bytes > 0 {
-            self.turn.metrics.delivered(label(format), messages, bytes);
+            self.turn.metrics.delivered(spoken(format), messages, bytes);
         }
     }
 
@@ -146,7 +146,8 @@ impl Subscriber {
     }
 }
 
-fn label(format: WireFormat) -> Protocol {
+/// What a session speaks, as the metrics name it.
+pub fn spoken(format: WireFormat) -> Protocol {
     match format {
         WireFormat::Json => Protocol::Json,
         WireFormat::Raw => Protocol::Raw,
