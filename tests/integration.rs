@@ -25,5 +25,6 @@ mod http_api;
 mod metrics;
 mod presence;
 mod raw;
+mod rules;
 mod slow;
 mod subscribing;

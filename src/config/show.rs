@@ -160,6 +160,12 @@ fn show_rule(rule: &TopicRule, text: &mut Text) {
     }
     text.key("presence", rule.presence);
     text.key("join_leave", rule.join_leave);
+    text.key("subscribe", quote(rule.subscribe.as_str()));
+    text.key("publish", quote(rule.publish.as_str()));
+    text.key("expose_user", rule.expose_user);
+    if let Some(max) = rule.max_message {
+        text.key("max_message", quote(&format_size(max)));
+    }
 }
 
 fn show_endpoint(endpoint: &Endpoint, text: &mut Text) {
