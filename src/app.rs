@@ -5,7 +5,7 @@ mod serve;
 mod wind_up;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
 use crate::shutdown::Shutdown;
 
-use listen::{explain, listen};
+use listen::{Listener, explain};
 use serve::serve;
 use wind_up::wind_up;
 
@@ -39,7 +39,7 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {}", explain(.source))]
     Listen {
-        /// The address of `server.listen`.
+        /// The address of `server.listen` or `admin.listen`.
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
@@ -55,8 +55,8 @@ pub enum StartError {
 /// A broker that listens: its address is known, nothing is answered yet.
 pub struct Bound {
     app: App,
-    listener: TcpListener,
-    address: SocketAddr,
+    server: Listener,
+    admin: Option<Listener>,
 }
 
 impl App {
@@ -126,19 +126,19 @@ impl App {
         self.broker.clone()
     }
 
-    /// Listens on the configured address; port 0 takes any that is free.
+    /// Listens on the configured addresses; port 0 takes any that is free.
     ///
     /// # Errors
     /// [`StartError::Listen`].
     pub fn bind(self) -> Result<Bound, StartError> {
-        let address = self.config.server.listen;
-        let bound = listen(address, self.config.server.backlog)
-            .and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|source| StartError::Listen { address, source })?;
+        let backlog = self.config.server.backlog;
+        let bind = |address| {
+            Listener::on(address, backlog).map_err(|source| StartError::Listen { address, source })
+        };
         Ok(Bound {
+            server: bind(self.config.server.listen)?,
+            admin: self.config.admin.listen.map(bind).transpose()?,
             app: self,
-            listener,
-            address,
         })
     }
 
@@ -154,7 +154,12 @@ impl App {
 impl Bound {
     /// The address that is listened on.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address
+    }
+
+    /// The address of the HTTP API, where it has one of its own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// The handle by which the embedding program publishes and asks.
@@ -168,10 +173,10 @@ impl Bound {
     /// # Errors
     /// See [`StartError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
-        let Self { app, listener, .. } = self;
+        let Self { app, server, admin } = self;
         let broker = app.broker.clone();
         let drain = app.config.server.drain;
-        let server = serve(app, listener, &shutdown)?;
+        let server = serve(app, server, admin, &shutdown)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
         let sampling = actix_rt::spawn(async move {

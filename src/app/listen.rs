@@ -6,11 +6,27 @@ use std::net::{SocketAddr, TcpListener};
 /// Descriptors that are not for sessions: listeners, files, plain HTTP.
 const RESERVED_DESCRIPTORS: usize = 512;
 
-/// Listens on an address; port 0 takes any that is free.
-///
-/// # Errors
-/// What the system says.
-pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+/// A socket that is listened on.
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Where it is, whatever port was asked for.
+    pub address: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on an address; port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn on(address: SocketAddr, backlog: u32) -> io::Result<Self> {
+        let socket = listen(address, backlog)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(
         Domain::for_address(address),
@@ -48,19 +64,35 @@ pub fn max_connections(configured: usize) -> usize {
     descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
 }
 
-/// What the system says, and what would do.
+/// Why that address cannot be listened on, and what would do.
 pub fn explain(error: &io::Error) -> String {
-    match error.kind() {
+    let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another process listens there; stop it, or set server.listen to another port".into()
+            "it is in use: end what listens there, or choose another port, as with --listen"
         }
         io::ErrorKind::PermissionDenied => {
-            "this user may not; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
-                .into()
+            "ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or choose a higher port"
         }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine does not have that address; check server.listen".into()
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
+        _ => return error.to_string(),
+    };
+    format!("{remedy} ({error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_had_is_explained() {
+        let taken = Listener::on("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let error = Listener::on(taken.address, 1).err().unwrap();
+        assert!(explain(&error).contains("in use"), "{error}");
+        for (kind, word) in [
+            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+            (io::ErrorKind::AddrNotAvailable, "no interface"),
+        ] {
+            assert!(explain(&kind.into()).contains(word), "{kind}");
         }
-        _ => error.to_string(),
     }
 }
