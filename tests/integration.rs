@@ -12,6 +12,7 @@ mod promtool;
 mod ranks;
 mod support;
 
+mod admin;
 mod bad_input;
 mod closing;
 mod drain;

@@ -24,6 +24,8 @@ pub struct Door {
     has_auth: bool,
     origins: Vec<AllowedOrigin>,
     listener: IpAddr,
+    /// Whether the metrics are for whoever can reach the listener.
+    has_open_metrics: bool,
     timeout: Duration,
 }
 
@@ -141,7 +143,18 @@ impl Door {
             has_auth: auth.is_some(),
             origins,
             listener: config.server.listen.ip(),
+            has_open_metrics: false,
             timeout: auth.map_or_else(|| config::Auth::default().timeout, |auth| auth.timeout),
+        }
+    }
+
+    /// The same, for an address of its own that is listened on for operators.
+    #[must_use]
+    pub fn for_operators(&self, listener: IpAddr) -> Self {
+        Self {
+            listener,
+            has_open_metrics: true,
+            ..self.clone()
         }
     }
 
@@ -188,13 +201,18 @@ impl Door {
         }
     }
 
-    /// Who reads the metrics: whoever is on this machine, else as [`api`](Self::api) has it.
+    /// Who reads the metrics: whoever is on this machine or reaches the operators' address, else as
+    /// [`api`](Self::api) has it.
     ///
     /// # Errors
     /// As for [`api`](Self::api).
     pub fn metrics(&self, facts: &Facts<'_>) -> Result<Caller, Denied> {
         match self.presented(facts)? {
             Some(caller) => caller.having(Scope::Read),
+            None if self.has_open_metrics => Ok(Caller {
+                scopes: vec![Scope::Read],
+                ..Caller::anonymous(Access::nothing())
+            }),
             // Where the broker listens does not matter, where the request comes from does.
             None => self.local(facts, Ipv4Addr::LOCALHOST.into(), &self.local),
         }

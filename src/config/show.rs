@@ -70,6 +70,11 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("backlog", config.server.backlog);
     text.key("drain", duration(config.server.drain));
 
+    if let Some(listen) = config.admin.listen {
+        text.section("[admin]");
+        text.key("listen", quote(&listen.to_string()));
+    }
+
     text.section("[websocket]");
     text.key("path", quote(&config.websocket.path));
     text.key("max_frame", size(config.websocket.max_frame));
