@@ -211,7 +211,7 @@ impl Door {
             Some(caller) => caller.having(Scope::Read),
             None if self.has_open_metrics => Ok(Caller {
                 scopes: vec![Scope::Read],
-                ..Caller::anonymous(Access::nothing())
+                ..Caller::anonymous(Arc::new(Access::nothing()))
             }),
             // Where the broker listens does not matter, where the request comes from does.
             None => self.local(facts, Ipv4Addr::LOCALHOST.into(), &self.local),
