@@ -24,6 +24,7 @@ mod history;
 mod http_api;
 mod metrics;
 mod presence;
+mod public;
 mod raw;
 mod slow;
 mod subscribing;

@@ -11,6 +11,7 @@ mod message;
 mod node;
 mod page;
 mod problem;
+mod public;
 mod publish;
 mod query;
 mod route;
@@ -47,20 +48,24 @@ pub struct ApiState {
     pub config: Arc<Config>,
     /// When the process started.
     pub started: Instant,
-    /// The page with the demo.
+    /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
 
 impl ApiState {
     /// The state of a broker that starts now.
     pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
+        let page = match config.server.public {
+            None => Page::embedded(),
+            Some(_) => Page::default(),
+        };
         Self {
             broker,
             door,
             shutdown,
             config,
             started: Instant::now(),
-            page: Page::embedded(),
+            page,
         }
     }
 }
