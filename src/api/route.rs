@@ -57,7 +57,9 @@ impl Address {
     fn has(self, route: Route<'_>) -> bool {
         match route {
             Route::Health | Route::Ready | Route::Unknown => true,
-            Route::Page(_) | Route::WebSocket | Route::Events => self != Self::Admin,
+            Route::Page(_) | Route::Public(_) | Route::WebSocket | Route::Events => {
+                self != Self::Admin
+            }
             Route::Messages(_)
             | Route::Presence(_)
             | Route::Topic(_)
