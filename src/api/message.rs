@@ -28,7 +28,7 @@ pub(super) async fn post(
     let publisher = Publisher::new(call.state, &caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
-    let most = call.state.config.limits.message_bytes;
+    let most = call.state.config.now().limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
     let receipt = publisher
         .publish(Publish {

@@ -14,7 +14,7 @@ use actix_web::{App, web};
 use serde_json::Value;
 
 use super::{ApiState, configure};
-use crate::auth::Door;
+use crate::auth::{Door, LiveDoor};
 use crate::broker::{Broker, Rules, Settings, Worker};
 use crate::config::{
     ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Limits, Scope, TopicRule,
@@ -176,8 +176,8 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
     };
     let (trigger, shutdown) = shutdown::pair();
     let broker = Broker::new(settings, Metrics::new("0", "test").unwrap());
-    let door = Arc::new(Door::from_config(&config));
-    let state = ApiState::new(broker, door, shutdown, Arc::new(config));
+    let door = LiveDoor::new(Door::from_config(&config));
+    let state = ApiState::new(broker, door, shutdown, config.into());
     actix_rt::System::new().block_on(async {
         let worker = state.broker.enter().unwrap();
         let mut api = Api {

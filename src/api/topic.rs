@@ -55,9 +55,10 @@ pub(super) fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Problem>
     let view = call.state.broker.topic(&topic).ok_or_else(|| {
         Problem::not_found("the topic has neither sessions nor history at present")
     })?;
+    let config = call.state.config.now();
     json(&Described {
         topic: view.into(),
-        rule: call.state.config.rule_for(&topic).map(Rule::from),
+        rule: config.rule_for(&topic).map(Rule::from),
     })
 }
 

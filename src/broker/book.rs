@@ -243,8 +243,13 @@ impl Book {
 
     /// Ends the replays of topics that no subscription matches any more.
     pub fn end_orphaned_replays(&mut self) {
+        self.keep_replays(Self::stands_for);
+    }
+
+    /// Ends the replays of topics that are not to be kept.
+    pub fn keep_replays(&mut self, keep: impl Fn(&Self, &TopicName) -> bool) {
         if let Some(mut replays) = self.replays.take() {
-            replays.by_topic.retain(|topic, _| self.stands_for(topic));
+            replays.by_topic.retain(|topic, _| keep(self, topic));
             replays.asked = replays.by_topic.values().filter(|r| r.asked).count();
             if !replays.by_topic.is_empty() {
                 self.replays = Some(replays);

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::history::HistoryStore;
@@ -37,9 +37,9 @@ pub struct Common {
     /// Topics there are, over all homes.
     pub topics: AtomicUsize,
     /// How many there may be.
-    pub max_topics: usize,
+    pub max_topics: AtomicUsize,
     /// The most messages that one subscribe replays.
-    pub max_replay: u64,
+    pub max_replay: AtomicU64,
 }
 
 /// The topics whose hash falls to one worker.
@@ -60,6 +60,13 @@ pub struct Delivery {
     pub accepted: Instant,
     /// The workers with subscribers.
     pub to: Interest,
+}
+
+impl Common {
+    /// The most messages that one subscribe replays.
+    pub fn max_replay(&self) -> u64 {
+        self.max_replay.load(Ordering::Relaxed)
+    }
 }
 
 impl Home {
@@ -96,7 +103,8 @@ impl Home {
     }
 
     fn create(&mut self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.common.topics.fetch_add(1, Ordering::Relaxed) >= self.common.max_topics {
+        let max_topics = self.common.max_topics.load(Ordering::Relaxed);
+        if self.common.topics.fetch_add(1, Ordering::Relaxed) >= max_topics {
             self.common.topics.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::new(
                 ErrorCode::LimitExceeded,

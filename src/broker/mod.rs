@@ -13,6 +13,7 @@ mod job;
 mod message;
 mod outbox;
 mod peers;
+mod recheck;
 mod registry;
 mod replay;
 mod reply;
@@ -119,8 +120,8 @@ impl Broker {
             store: Arc::clone(&settings.store),
             directory: TopicDirectory::default(),
             topics: AtomicUsize::new(0),
-            max_topics: settings.max_topics,
-            max_replay: settings.max_replay,
+            max_topics: AtomicUsize::new(settings.max_topics),
+            max_replay: AtomicU64::new(settings.max_replay),
         };
         let common = Arc::new(common);
         let shards = Arc::new(Shards::new(settings.workers));
@@ -149,6 +150,15 @@ impl Broker {
     /// A handle that does not keep the broker alive.
     pub fn downgrade(&self) -> WeakBroker {
         WeakBroker(Arc::downgrade(&self.node))
+    }
+
+    /// Puts other rules and bounds in the place of those that hold: for what is published and asked
+    /// from now on, and for the topics there are. Sessions are looked at by [`Worker::recheck`].
+    pub fn reconfigure(&self, rules: Rules, max_topics: usize, max_replay: u64) {
+        let common = &self.node.common;
+        common.max_topics.store(max_topics, Ordering::Relaxed);
+        common.max_replay.store(max_replay, Ordering::Relaxed);
+        common.rules.replace(rules);
     }
 
     /// Makes the current thread, which must run an actix system, one of the broker's workers. A

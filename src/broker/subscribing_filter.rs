@@ -168,7 +168,7 @@ impl Registry {
         has_since: bool,
     ) -> HashMap<TopicName, Span> {
         let book = subscriber.book.borrow();
-        let mut left = self.max_replay;
+        let mut left = self.common.max_replay();
         spans
             .into_iter()
             .filter(|(topic, _)| !book.stands_for(topic))

@@ -155,7 +155,7 @@ pub fn store() -> Arc<MemoryStore> {
 
 /// Rights to everything.
 pub fn everything() -> Rc<Rights> {
-    Rc::new(Rights::new(Arc::new(Access::everything())))
+    Rights::to(Access::everything())
 }
 
 /// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`

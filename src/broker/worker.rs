@@ -94,7 +94,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 home,
                 Rc::clone(&turn),
                 &node.settings,
-                Arc::clone(&node.common.rules),
+                Arc::clone(&node.common),
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
@@ -140,6 +140,12 @@ impl Worker {
             self.broker.node.settings.queue,
             Rc::clone(&self.turn),
         )
+    }
+
+    /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
+    pub fn recheck(&self, subscriber: &Rc<Subscriber>) {
+        let now = Instant::now();
+        self.registry.borrow_mut().recheck(subscriber, now);
     }
 
     /// Takes a session out of everything, whatever ended it.

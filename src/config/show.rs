@@ -18,6 +18,7 @@ pub fn show(config: &Config) -> String {
     if config.topics.is_empty() {
         text.key("topic", "[]");
     }
+    text.key("watch", config.watch);
     if config.endpoints.is_empty() {
         text.key("endpoint", "[]");
     }

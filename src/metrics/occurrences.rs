@@ -60,6 +60,11 @@ impl Metrics {
         }
     }
 
+    /// Whether the configuration that was read last holds.
+    pub fn set_reloaded(&self, holds: bool) {
+        self.series().reloaded.set(i64::from(holds));
+    }
+
     /// There are so many topics.
     pub fn set_topics(&self, topics: usize) {
         set(&self.series().topics, topics);

@@ -18,6 +18,7 @@ pub(super) struct Series {
     pub connections_total: Each<Transport, IntCounter>,
     pub handshakes_refused: Each<Refusal, IntCounter>,
     pub disconnects: IntCounterVec,
+    pub reloaded: IntGauge,
     pub topics: IntGauge,
     pub subscriptions: Each<SubscriptionKind, IntGauge>,
     pub topic_subscribers: IntGaugeVec,
@@ -91,6 +92,10 @@ impl Series {
                 "disconnects_total",
                 "Sessions that ended, by close code; app: a code of the application's own.",
                 &["code"],
+            )?,
+            reloaded: r.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration that was read last holds: 1, or 0 where it has faults.",
             )?,
             topics: r.gauge("topics", "Topics that the broker holds anything of.")?,
             subscriptions: r.gauges("subscriptions", "Subscriptions that stand now.", "kind")?,

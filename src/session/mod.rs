@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::auth::{Access, Rights, Secret};
+use crate::auth::{Caller, Rights, Secret};
 use crate::broker::{LiveRules, Publication, Subscription};
 use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
@@ -31,7 +31,7 @@ pub struct Session {
     publish_to: Option<TopicName>,
     max_chars: Option<usize>,
     errors_in_a_row: usize,
-    limits: Rc<Limits>,
+    limits: Limits,
 }
 
 /// The bounds that one session is held to.
@@ -91,7 +91,7 @@ pub enum Step {
 
 impl Session {
     /// A session that has said nothing yet.
-    pub fn new(profile: Profile, limits: Rc<Limits>) -> Self {
+    pub fn new(profile: Profile, limits: Limits) -> Self {
         Self {
             format: profile.format,
             id: profile.id,
@@ -127,9 +127,9 @@ impl Session {
     }
 
     /// Takes the rights that credentials give.
-    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Arc<Access>) {
-        self.user = user;
-        self.rights.replace(access);
+    pub fn authenticated(&mut self, caller: &Caller) {
+        self.user.clone_from(&caller.user);
+        self.rights.prove(caller);
         self.must_authenticate = false;
     }
 
