@@ -8,6 +8,7 @@ use super::expiry::later;
 use super::interest::matching_interest;
 use super::{Delivery, Home, unavailable};
 use crate::broker::message::{Publication, Receipt};
+use crate::history::Retain;
 use crate::model::{Message, Timestamp};
 use crate::protocol::{Event, Published, Refusal};
 
@@ -58,7 +59,9 @@ impl Home {
         let message = match &mut entry.history {
             None => Arc::new(message),
             Some(history) => {
-                let appended = history.append(message, now).map_err(|e| unavailable(&e))?;
+                let appended = history
+                    .append(message, Retain::Leave, now)
+                    .map_err(|e| unavailable(&e))?;
                 entry.card.set_history(history.len(), history.newest());
                 if let (None, Some(age)) = (entry.expiry, entry.rule.history.and_then(|h| h.age)) {
                     let due = later(appended.message.time, age);
