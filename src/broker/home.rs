@@ -14,7 +14,7 @@ use crate::protocol::{ErrorCode, Published, Refusal};
 
 use super::directory::{TopicCard, TopicDirectory};
 use super::filters::FilterTrie;
-use super::rules::Rules;
+use super::rules::LiveRules;
 
 mod expiry;
 mod interest;
@@ -29,7 +29,7 @@ use topic::Topic;
 /// What all homes of a node share.
 pub struct Common {
     /// What topics keep and tell.
-    pub rules: Rules,
+    pub rules: Arc<LiveRules>,
     /// Where histories are.
     pub store: Arc<dyn HistoryStore>,
     /// The node's topics.
@@ -78,7 +78,7 @@ impl Home {
     /// # Errors
     /// `presence_disabled` where the topic does not tell.
     pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Refusal> {
-        if !self.common.rules.of(topic).presence {
+        if !self.common.rules.now().of(topic).presence {
             return Err(Refusal::new(
                 ErrorCode::PresenceDisabled,
                 format!(
@@ -103,7 +103,7 @@ impl Home {
                 "there are as many topics as limits.topics allows; use one that exists, or raise the limit",
             ));
         }
-        let rule = self.common.rules.of(topic);
+        let rule = self.common.rules.now().of(topic);
         let history = match rule
             .history
             .map(|bounds| self.common.store.open(topic, bounds))

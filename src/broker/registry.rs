@@ -19,6 +19,7 @@ use super::home::{Delivery, Home};
 use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
 use super::reply::{Reply, ReplyTo};
+use super::rules::LiveRules;
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
@@ -47,11 +48,12 @@ impl Registry {
         home: Home,
         turn: Rc<Turn>,
         settings: &Settings,
+        rules: Arc<LiveRules>,
     ) -> Self {
         Self {
             shard,
             home,
-            fanout: Fanout::new(shards.hasher()),
+            fanout: Fanout::new(shards.hasher(), rules),
             peers: Peers::new(shard, Arc::clone(&shards)),
             shards,
             turn,

@@ -16,8 +16,8 @@ impl Home {
     /// Numbers and keeps a message; says to whom it goes.
     ///
     /// # Errors
-    /// `unavailable` where the history cannot take it, `limit_exceeded` where there are too many
-    /// topics: nothing was published.
+    /// `too_large` where the topic bounds its messages further, `unavailable` where the history
+    /// cannot take it, `limit_exceeded` where there are too many topics: nothing was published.
     pub fn publish(
         &mut self,
         publication: Publication,
@@ -25,7 +25,10 @@ impl Home {
         accepted: Instant,
     ) -> Result<(Receipt, Delivery), Refusal> {
         let topic = publication.topic.clone();
-        if !self.topics.contains_key(&topic) && self.common.rules.of(&topic).history.is_some() {
+        let known = self.topics.get(&topic).map(|entry| entry.rule);
+        let rule = known.unwrap_or_else(|| self.common.rules.now().of(&topic));
+        rule.check_size(publication.payload.data.len())?;
+        if known.is_none() && rule.history.is_some() {
             self.create(&topic)?;
         }
         let mut message = Message {
@@ -33,7 +36,7 @@ impl Home {
             payload: publication.payload,
             time: now,
             position: None,
-            user: publication.user,
+            user: publication.user.filter(|_| rule.expose_user),
             key: publication.key,
             publisher: publication.publisher,
         };
