@@ -91,6 +91,7 @@ impl App {
             let Some(broker) = seen.upgrade() else { return };
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
+            metrics.set_retained(usage.retained, usage.retained_bytes);
             let topics = per_topic
                 .iter()
                 .flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
