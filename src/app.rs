@@ -97,6 +97,7 @@ impl App {
             metrics.set_reloaded(reloads.is_up_to_date());
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
+            metrics.set_retained(usage.retained, usage.retained_bytes);
             let topics = per_topic
                 .iter()
                 .flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));

@@ -19,11 +19,7 @@ pub(super) async fn post(
     refuse_idempotency(call.request)?;
     let topic = topic::name(topic)?;
     let query = call.query()?;
-    if query.boolean("retain")? {
-        return Err(Problem::bad_request(
-            "'retain' as given is not carried out by this broker yet; leave it out or give false",
-        ));
-    }
+    let retain = query.boolean("retain")?;
     let key = query.get("key")?.map(Into::into);
     let publisher = Publisher::new(call.state, &caller);
     // Who may not publish need not send it first.
@@ -35,6 +31,7 @@ pub(super) async fn post(
             topic,
             payload: read(call.request, data)?,
             key,
+            retain,
         })
         .await?;
     json(&receipt)

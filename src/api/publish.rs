@@ -217,6 +217,7 @@ impl<'a> Publisher<'a> {
             topic: publish.topic,
             payload: publish.payload,
             key: publish.key,
+            retain: publish.retain,
             user: None,
             publisher: None,
             origin: Origin::Http,

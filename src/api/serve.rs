@@ -124,6 +124,7 @@ async fn answer(
         Route::Messages(topic) if method == Method::POST => {
             message::post(call, topic, payload).await
         }
+        Route::Messages(topic) if method == Method::DELETE => history::delete(call, topic).await,
         Route::Messages(topic) => history::get(call, topic).await,
         Route::Presence(topic) => topic::presence(call, topic).await,
         Route::Topic(topic) => topic::get(call, topic),

@@ -7,6 +7,7 @@ mod reading;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
@@ -165,10 +166,13 @@ fn with_keys(keys: &[ApiKey]) -> Config {
 
 /// Runs a test with a broker of that configuration.
 fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
+    // Another epoch each time.
+    let lives = AtomicU64::new(1);
+    let random = move || lives.fetch_add(1, Ordering::Relaxed);
     let settings = Settings {
         workers: 1,
         rules: Rules::from_config(&config.topics),
-        store: Arc::new(MemoryStore::new(usize::MAX, || 1, Timestamp(0))),
+        store: Arc::new(MemoryStore::new(usize::MAX, random, Timestamp(0))),
         max_topics: 20,
         max_replay: 100,
         max_subscriptions: 10,

@@ -12,6 +12,8 @@ pub struct Access {
     pub subscribe: Grant,
     /// Publishing.
     pub publish: Grant,
+    /// Managing, with the scope `admin`: what it may subscribe other sessions to.
+    pub manage: Grant,
     /// How it became known, by which the rules of topics may let it do more or less than granted.
     pub standing: Standing,
 }
@@ -86,6 +88,7 @@ impl Access {
         Self {
             subscribe: Grant::All,
             publish: Grant::All,
+            manage: Grant::All,
             standing: Standing::Anonymous,
         }
     }
@@ -95,6 +98,7 @@ impl Access {
         Self {
             subscribe: Grant::None,
             publish: Grant::None,
+            manage: Grant::None,
             standing: Standing::Anonymous,
         }
     }
@@ -109,6 +113,7 @@ impl Access {
         Self {
             subscribe: grant(Scope::Read),
             publish: grant(Scope::Publish),
+            manage: grant(Scope::Admin),
             standing: Standing::Api,
         }
     }
@@ -118,6 +123,7 @@ impl Access {
         Self {
             subscribe: Grant::of(subscribe),
             publish: Grant::of(publish),
+            manage: Grant::None,
             standing: Standing::Anonymous,
         }
     }

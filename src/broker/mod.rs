@@ -17,6 +17,7 @@ mod recheck;
 mod registry;
 mod replay;
 mod reply;
+mod retained;
 mod rules;
 mod shards;
 mod subscriber;
@@ -46,7 +47,7 @@ use crate::model::{Filter, Member, SessionId, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use directory::{SessionCard, TopicView};
-pub use message::{HistoryPage, Publication, Receipt};
+pub use message::{Cleared, HistoryPage, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
 pub use rules::{LiveRules, Rule, Rules, TopicRule};
@@ -207,6 +208,20 @@ impl Broker {
         }
     }
 
+    /// Removes a topic's history and its retained message. The history begins anew, in another epoch;
+    /// subscribers are told by a `gap` in order with the messages.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such topic, `unavailable` where its history cannot be removed.
+    pub async fn clear(&self, topic: TopicName) -> Result<Cleared, Refusal> {
+        let home = self.node.shards.home(&topic);
+        let answer = self.ask(home, move |worker, reply| worker.clear(topic, reply));
+        match answer.await? {
+            Reply::Cleared(cleared) => Ok(cleared),
+            _ => Err(internal()),
+        }
+    }
+
     /// Who is in a topic.
     ///
     /// # Errors
@@ -220,7 +235,7 @@ impl Broker {
         }
     }
 
-    /// One topic, if it has sessions or history.
+    /// One topic, if it has sessions, history or a retained message.
     pub fn topic(&self, topic: &TopicName) -> Option<TopicView> {
         self.node.common.directory.get(topic)
     }

@@ -92,6 +92,13 @@ impl Registry {
         self.ask_home(home, ToHome::History(topic, since, last, limit, token));
     }
 
+    /// Removes what a topic keeps.
+    pub(super) fn clear(&mut self, topic: TopicName, reply: ReplyTo) {
+        let home = self.shards.home(&topic);
+        let token = self.waiting.add(home, Waiting::Reply(reply));
+        self.ask_home(home, ToHome::Clear(topic, token));
+    }
+
     /// Asks who is there.
     pub(super) fn presence(&mut self, topic: TopicName, reply: ReplyTo) {
         let home = self.shards.home(&topic);
@@ -205,6 +212,17 @@ impl Registry {
                 let piece = self.home.read(&ask, now);
                 self.answer(from, token, Ok(HomeAnswer::Piece(piece)));
             }
+            ToHome::ReadRetained(ask, token) => {
+                let piece = self.home.read_retained(&ask);
+                self.answer(from, token, Ok(HomeAnswer::Retained(piece)));
+            }
+            ToHome::Clear(topic, token) => match self.home.clear(&topic, now) {
+                Ok((cleared, told)) => {
+                    self.answer(from, token, Ok(HomeAnswer::Cleared(cleared)));
+                    self.tell(told);
+                }
+                Err(refusal) => self.answer(from, token, Err(refusal)),
+            },
             ToHome::History(topic, since, last, limit, token) => {
                 let page = self.home.history(&topic, since, last, limit, now);
                 self.answer(from, token, page.map(HomeAnswer::History));
@@ -256,6 +274,7 @@ impl Registry {
                     HomeAnswer::Published(receipt) => Ok(Reply::Published(receipt)),
                     HomeAnswer::History(page) => Ok(Reply::History(page)),
                     HomeAnswer::Presence(members) => Ok(Reply::Presence(members)),
+                    HomeAnswer::Cleared(cleared) => Ok(Reply::Cleared(cleared)),
                     _ => Err(Refusal::new(
                         ErrorCode::Internal,
                         "the home gave an answer to another question",
@@ -293,8 +312,11 @@ impl Registry {
                 }),
                 Ok(HomeAnswer::Piece(piece)),
             ) => self.replayed(&subscriber, &topic, after, &piece),
+            (Some(Waiting::Retained { subscriber, number }), Ok(HomeAnswer::Retained(piece))) => {
+                self.retained_came(&subscriber, number, piece);
+            }
             // Of a home that is gone: the session is closed.
-            (Some(Waiting::Replay { .. }), Err(_)) => {}
+            (Some(Waiting::Replay { .. } | Waiting::Retained { .. }), Err(_)) => {}
             _ => tracing::error!("an answer came that nobody waits for"),
         }
     }

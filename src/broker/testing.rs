@@ -138,6 +138,7 @@ pub fn publication(name: &TopicName, text: &str, publisher: Option<SessionId>) -
         topic: name.clone(),
         payload: Payload::text(text),
         key: None,
+        retain: false,
         user: None,
         publisher,
         origin: Origin::Internal,

@@ -192,6 +192,11 @@ impl Worker {
             .history(topic, since, last, limit, reply);
     }
 
+    /// Removes what a topic keeps.
+    pub fn clear(&self, topic: TopicName, reply: ReplyTo) {
+        self.registry.borrow_mut().clear(topic, reply);
+    }
+
     /// Asks who is in a topic.
     pub fn presence(&self, topic: TopicName, reply: ReplyTo) {
         self.registry.borrow_mut().presence(topic, reply);

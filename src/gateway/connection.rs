@@ -275,6 +275,7 @@ pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
         topic,
         payload: Payload::text(text),
         key: None,
+        retain: false,
         user: None,
         publisher: None,
         origin: Origin::Internal,

@@ -76,6 +76,12 @@ impl Metrics {
         set(&self.series().history_bytes, bytes);
     }
 
+    /// Topics retain so much, beside their histories.
+    pub fn set_retained(&self, messages: usize, bytes: usize) {
+        set(&self.series().retained_messages, messages);
+        set(&self.series().retained_bytes, bytes);
+    }
+
     /// So many messages wait for the registry of that shard.
     pub fn set_mailbox(&self, shard: usize, messages: usize) {
         let gauge = self

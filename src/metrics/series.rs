@@ -38,6 +38,8 @@ pub(super) struct Series {
     pub turn: HistogramVec,
     pub history_messages: IntGauge,
     pub history_bytes: IntGauge,
+    pub retained_messages: IntGauge,
+    pub retained_bytes: IntGauge,
     pub recoveries: Each<Recovery, IntCounter>,
     pub auth_failures: Each<AuthFailure, IntCounter>,
     pub http_requests: IntCounterVec,
@@ -175,6 +177,11 @@ impl Series {
             )?,
             history_messages: r.gauge("history_messages", "Messages held in histories.")?,
             history_bytes: r.gauge("history_bytes", "Bytes held in histories.")?,
+            retained_messages: r.gauge("retained_messages", "Messages that topics retain.")?,
+            retained_bytes: r.gauge(
+                "retained_bytes",
+                "Bytes of the messages that topics retain.",
+            )?,
             recoveries: r.counters(
                 "recoveries_total",
                 "Requests for what was missed, by whether all of it was there.",

@@ -57,9 +57,9 @@ fn what_is_not_known_is_refused() {
         ("wach = true", "wach", "watch?"),
         ("[[topics]]\nfilter = 'a'", "topics", "did you mean topic?"),
         (
-            "[[topic]]\nfilter = 'a'\nretain = true",
-            "topic[0].retain",
-            "",
+            "[[topic]]\nfilter = 'a'\nretained = true",
+            "topic[0].retained",
+            "retain?",
         ),
         (
             "[[topic]]\nfilter = 'a'\njoinleave = true",
