@@ -215,7 +215,12 @@ fn formats_have_their_names_and_a_place_each() {
     let names = WireFormat::ALL.map(WireFormat::subprotocol);
     assert_eq!(
         names,
-        ["fanfare.v1.json", "fanfare.v1.raw", "fanfare.v1.json",]
+        [
+            "fanfare.v1.json",
+            "fanfare.v1.msgpack",
+            "fanfare.v1.raw",
+            "fanfare.v1.json",
+        ]
     );
 }
 
