@@ -23,6 +23,7 @@ mod heartbeat;
 mod history;
 mod http_api;
 mod metrics;
+mod msgpack;
 mod presence;
 mod raw;
 mod slow;

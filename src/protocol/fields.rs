@@ -121,7 +121,10 @@ pub(super) fn bad(message: impl Into<Cow<'static, str>>) -> Refusal {
 
 /// A refusal of a value that is not `wanted`.
 pub(super) fn wrong<'a>(field: impl fmt::Display, wanted: &str, value: impl Value<'a>) -> Refusal {
-    bad(format!("'{field}' must be {wanted}, found {}", value.kind()))
+    bad(format!(
+        "'{field}' must be {wanted}, found {}",
+        value.kind()
+    ))
 }
 
 /// A string.
@@ -164,7 +167,6 @@ pub(super) fn boolean<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::protocol::{Action, parse_json};
 
     #[test]

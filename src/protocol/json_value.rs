@@ -53,7 +53,10 @@ impl<'a> Value<'a> for JsonValue<'a> {
     ) -> Result<(), Refusal> {
         let kind = self.kind();
         if kind != "an object" {
-            return Err(bad(format!("{what} must be {}, found {kind}", Self::OBJECT)));
+            return Err(bad(format!(
+                "{what} must be {}, found {kind}",
+                Self::OBJECT
+            )));
         }
         let mut reader = serde_json::Deserializer::from_str(self.0);
         reader

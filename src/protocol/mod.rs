@@ -33,3 +33,6 @@ pub use request::{
 pub use request_reader::{parse_json, parse_msgpack, parse_publish};
 pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
 pub use wire::{WireFormat, control_bytes, message_bytes, message_json};
+
+#[cfg(test)]
+mod tests;

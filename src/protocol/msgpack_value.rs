@@ -143,3 +143,6 @@ fn put_number(text: &mut Vec<u8>, number: impl serde::Serialize) {
     // A finite number and a Vec cannot fail here.
     let _ = serde_json::to_writer(text, &number);
 }
+
+#[cfg(test)]
+mod tests;

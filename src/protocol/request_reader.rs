@@ -218,7 +218,10 @@ fn read_filter<'a>(topic: impl Value<'a>) -> Result<Filter, Refusal> {
     Filter::new(&text).map_err(|error| Refusal::invalid_topic("topic", &error))
 }
 
-fn read_count<'a>(frame: &Frame<impl Value<'a>>, name: &'static str) -> Result<Option<u64>, Refusal> {
+fn read_count<'a>(
+    frame: &Frame<impl Value<'a>>,
+    name: &'static str,
+) -> Result<Option<u64>, Refusal> {
     frame
         .get(name)
         .map(|count| integer(name, count, u64::MAX))

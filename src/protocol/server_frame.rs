@@ -209,7 +209,11 @@ impl<'a> ServerFrame<'a> {
                 object.string("server", server);
                 object.string("protocol", protocol);
                 // What is no number of seconds is 0.
-                let seconds = if heartbeat.is_finite() { heartbeat } else { 0.0 };
+                let seconds = if heartbeat.is_finite() {
+                    heartbeat
+                } else {
+                    0.0
+                };
                 object.name("heartbeat").decimal(seconds);
                 object.number("max_message_bytes", max_message_bytes);
                 object.array("subscriptions", subscriptions, |out, subscription| {
