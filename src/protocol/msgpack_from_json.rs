@@ -154,7 +154,7 @@ fn put_number(out: &mut Vec<u8>, text: &str) {
 /// characters: U+FFFD stands for each.
 fn unescaped(quoted: &str) -> String {
     struct Lossy;
-    impl<'de> Visitor<'de> for Lossy {
+    impl Visitor<'_> for Lossy {
         type Value = String;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

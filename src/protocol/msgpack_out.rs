@@ -29,7 +29,7 @@ impl Out for Msgpack {
         // The whole numbers that a float holds without a doubt.
         const WHOLE: f64 = 9_007_199_254_740_992.0;
         if number.fract() == 0.0 && (0.0..WHOLE).contains(&number) {
-            self.number(number as u64);
+            self.number((number as i64).cast_unsigned());
         } else {
             let _ = encode::write_f64(&mut self.0, number);
         }
