@@ -105,8 +105,8 @@ impl<S: Sink> Out for S {
         Sink::raw(self, b"null");
     }
 
-    fn json(&mut self, text: &str, _bytes_at: &[u32]) {
-        Sink::raw(self, text.as_bytes());
+    fn json(&mut self, text: &[u8], _bytes_at: &[u32]) {
+        Sink::raw(self, text);
     }
 
     fn open(&mut self, shape: Shape) -> usize {

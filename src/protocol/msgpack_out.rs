@@ -43,8 +43,12 @@ impl Out for Msgpack {
         let _ = encode::write_nil(&mut self.0);
     }
 
-    fn json(&mut self, text: &str, bytes_at: &[u32]) {
-        put_json(&mut self.0, text, bytes_at);
+    fn json(&mut self, text: &[u8], bytes_at: &[u32]) {
+        match std::str::from_utf8(text) {
+            Ok(text) => put_json(&mut self.0, text, bytes_at),
+            // Never: a JSON payload is UTF-8.
+            Err(_) => self.null(),
+        }
     }
 
     fn open(&mut self, _shape: Shape) -> usize {

@@ -18,7 +18,7 @@ pub(super) trait Out {
     /// Nothing.
     fn null(&mut self);
     /// A value that is kept as JSON text; the strings that begin at `bytes_at` stand for bytes.
-    fn json(&mut self, text: &str, bytes_at: &[u32]);
+    fn json(&mut self, text: &[u8], bytes_at: &[u32]);
 
     /// Begins an object or an array; gives what [`Out::close`] wants back.
     fn open(&mut self, shape: Shape) -> usize;
@@ -43,8 +43,7 @@ pub(super) enum Shape {
 pub(super) fn put_payload(out: &mut dyn Out, payload: &Payload) -> Option<&'static str> {
     match payload.kind {
         Kind::Json => {
-            let text = payload.as_str().unwrap_or("null");
-            out.json(text, payload.bytes_at());
+            out.json(&payload.data, payload.bytes_at());
             None
         }
         Kind::Text => {

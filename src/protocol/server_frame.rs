@@ -343,7 +343,7 @@ fn put_member(object: &mut Object<'_>, member: &Member) {
     // In a JSON text, line ends stand only between tokens; in an event stream they would end it.
     let info = member.info.as_deref().unwrap_or("null");
     let info = info.replace(['\r', '\n'], "");
-    object.name("info").json(&info, &[]);
+    object.name("info").json(info.as_bytes(), &[]);
 }
 
 #[cfg(test)]
