@@ -12,6 +12,7 @@ mod promtool;
 mod ranks;
 mod support;
 
+mod admin;
 mod bad_input;
 mod closing;
 mod drain;
@@ -25,6 +26,8 @@ mod http_api;
 mod metrics;
 mod msgpack;
 mod presence;
+mod public;
 mod raw;
+mod rules;
 mod slow;
 mod subscribing;
