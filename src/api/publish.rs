@@ -214,6 +214,7 @@ impl<'a> Publisher<'a> {
             user: None,
             publisher: None,
             origin: Origin::Http,
+            once: None,
         };
         let receipt = self.state.broker.publish(publication).await?;
         Ok(Published::new(&topic, &receipt))

@@ -7,6 +7,7 @@ mod reading;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
@@ -174,6 +175,8 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         max_replay: 100,
         max_subscriptions: 10,
         queue: 1024,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 10,
     };
     let (trigger, shutdown) = shutdown::pair();
     let broker = Broker::new(settings, Metrics::new("0", "test").unwrap());

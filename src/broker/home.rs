@@ -18,11 +18,14 @@ use super::message::{ExactAsk, Publication, Receipt, Span, Stand};
 use super::rules::{Rules, TopicRule};
 
 mod expiry;
+mod idempotency;
 mod interest;
 mod recover;
 
 use expiry::later;
+use idempotency::Answers;
 
+pub use idempotency::AnswerBound;
 pub use interest::Interest;
 use interest::matching_interest;
 
@@ -40,6 +43,8 @@ pub struct Common {
     pub max_topics: usize,
     /// The most messages that one subscribe replays.
     pub max_replay: u64,
+    /// What publishers are still to be told that they were told.
+    pub answers: Arc<AnswerBound>,
 }
 
 /// The topics whose hash falls to one worker.
@@ -49,6 +54,7 @@ pub struct Home {
     filters: FilterTrie<Interest>,
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
+    answers: Answers,
 }
 
 struct Topic {
@@ -79,6 +85,7 @@ impl Home {
     /// A home without topics.
     pub fn new(common: Arc<Common>, hasher: RandomState) -> Self {
         Self {
+            answers: Answers::new(Arc::clone(&common.answers)),
             common,
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
@@ -342,7 +349,7 @@ impl Home {
             history.trim(now);
         }
         let is_kept = entry.history.as_ref().is_some_and(|h| !h.is_empty());
-        if entry.interest.is_empty() && !is_kept {
+        if entry.interest.is_empty() && !is_kept && !self.answers.has(topic) {
             self.topics.remove(topic);
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);

@@ -294,6 +294,7 @@ impl Session {
             user: None,
             publisher: Some(self.id),
             origin,
+            once: None,
         })
     }
 

@@ -94,6 +94,8 @@ fn it_is_not_ready_while_a_worker_is_missing() {
         max_replay: 100,
         max_subscriptions: 10,
         queue: 1024,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 10,
     };
     run(usual(), async |api| {
         let mut state = (**api.state).clone();
