@@ -3,7 +3,7 @@
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 
-use super::publish::{Publisher, refuse_idempotency};
+use super::publish::{IdempotencyKey, Item, Publisher};
 use super::serve::{Call, json};
 use super::{Problem, body, topic};
 use crate::auth::Scope;
@@ -16,7 +16,7 @@ pub(super) async fn post(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = call.admit(Scope::Publish)?;
-    refuse_idempotency(call.request)?;
+    let idempotency = IdempotencyKey::of_header(call.request)?;
     let topic = topic::name(topic)?;
     let query = call.query()?;
     if query.boolean("retain")? {
@@ -25,19 +25,21 @@ pub(super) async fn post(
         ));
     }
     let key = query.get("key")?.map(Into::into);
-    let publisher = Publisher::new(call.state, &caller);
+    let publisher = Publisher::new(call.state.clone(), caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
     let most = call.state.config.limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
-    let receipt = publisher
-        .publish(Publish {
-            topic,
-            payload: read(call.request, data)?,
-            key,
-        })
-        .await?;
-    json(&receipt)
+    let publish = Publish {
+        topic,
+        payload: read(call.request, data)?,
+        key,
+    };
+    let item = Item {
+        publish,
+        key: idempotency,
+    };
+    json(&publisher.publish(item).await?)
 }
 
 /// The message, of the kind that the content type says.

@@ -22,6 +22,7 @@ mod topic;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data, ServiceConfig};
 
 use crate::auth::Door;
@@ -47,11 +48,16 @@ pub struct ApiState {
     pub config: Arc<Config>,
     /// At which address it answers.
     pub address: Address,
+    /// How the connection of a request is ended.
+    pub hang_up: fn(&HttpRequest) -> Option<HangUp>,
     /// When the process started.
     pub started: Instant,
     /// The page with the demo.
     pub page: Page,
 }
+
+/// Ends a connection from outside, whatever its task does.
+pub type HangUp = Box<dyn Fn()>;
 
 impl ApiState {
     /// The state of a broker that starts now, and listens on one address.
@@ -62,6 +68,7 @@ impl ApiState {
             shutdown,
             config,
             address: Address::Only,
+            hang_up: |_| None,
             started: Instant::now(),
             page: Page::embedded(),
         }

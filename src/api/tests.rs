@@ -1,7 +1,9 @@
 //! The API as a client sees it, over a broker of one worker.
 
 mod access;
+mod lines;
 mod node;
+mod once;
 mod publishing;
 mod reading;
 
