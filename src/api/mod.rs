@@ -11,6 +11,7 @@ mod message;
 mod node;
 mod page;
 mod problem;
+mod public;
 mod publish;
 mod query;
 mod route;
@@ -52,7 +53,7 @@ pub struct ApiState {
     pub hang_up: fn(&HttpRequest) -> Option<HangUp>,
     /// When the process started.
     pub started: Instant,
-    /// The page with the demo.
+    /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
 
@@ -62,6 +63,10 @@ pub type HangUp = Box<dyn Fn()>;
 impl ApiState {
     /// The state of a broker that starts now, and listens on one address.
     pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
+        let page = match config.server.public {
+            None => Page::embedded(),
+            Some(_) => Page::default(),
+        };
         Self {
             broker,
             door,
@@ -70,7 +75,7 @@ impl ApiState {
             address: Address::Only,
             hang_up: |_| None,
             started: Instant::now(),
-            page: Page::embedded(),
+            page,
         }
     }
 }

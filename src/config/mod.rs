@@ -26,7 +26,7 @@ pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
 };
 pub use show::show;
-pub use topics::{Endpoint, HistoryRule, TopicRule};
+pub use topics::{Endpoint, HistoryRule, TopicRule, Who};
 
 use crate::model::TopicName;
 

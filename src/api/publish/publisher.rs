@@ -44,7 +44,8 @@ impl Publisher {
     /// # Errors
     /// `forbidden`.
     pub fn check_topic(&self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.caller.access.may_publish(topic) {
+        let rules = self.state.broker.rules().now();
+        if rules.may_publish(&self.caller.access, topic) {
             return Ok(());
         }
         let message = if topic.is_reserved() {
