@@ -9,6 +9,7 @@ mod history;
 mod listing;
 mod message;
 mod node;
+mod openapi;
 mod page;
 mod problem;
 mod public;
@@ -51,6 +52,8 @@ pub struct ApiState {
     pub address: Address,
     /// How the connection of a request is ended.
     pub hang_up: fn(&HttpRequest) -> Option<HangUp>,
+    /// The description of the API.
+    pub openapi: Arc<str>,
     /// When the process started.
     pub started: Instant,
     /// The page with the demo; nothing of it where other files are served.
@@ -68,6 +71,7 @@ impl ApiState {
             Some(_) => Page::default(),
         };
         Self {
+            openapi: openapi::document(&config).into(),
             broker,
             door,
             shutdown,

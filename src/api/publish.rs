@@ -22,7 +22,9 @@ use crate::auth::Scope;
 
 pub(super) use envelope::Item;
 pub(super) use once::IdempotencyKey;
+pub(super) use outcome::{Outcome, Published};
 pub(super) use publisher::Publisher;
+pub(super) use stream::NDJSON;
 
 /// The longest body of a batch, however many messages it may have.
 const LONGEST_BATCH: usize = 32 * 1024 * 1024;

@@ -13,6 +13,7 @@ mod job;
 mod message;
 mod outbox;
 mod peers;
+mod rate;
 mod registry;
 mod replay;
 mod reply;

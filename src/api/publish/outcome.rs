@@ -1,30 +1,36 @@
 //! What publishers are told.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::Problem;
+use crate::api::{Problem, openapi};
 use crate::broker::Receipt;
 use crate::model::TopicName;
 use crate::protocol::{self, Refusal};
 
 /// A message was published.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Published {
+    /// The topic.
     topic: String,
+    /// This life of the topic's history, where it keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
+    /// The message's place in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// Subscriptions that matched at that moment.
     subscribers: u64,
 }
 
 /// What came of one item.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Outcome {
     /// Its message was published.
     Published(Published),
     /// It was not.
+    #[schemars(with = "openapi::Problem")]
     Problem(protocol::Problem),
     /// It went to several topics.
     Several {

@@ -71,6 +71,7 @@ impl Home {
                 appended.message
             }
         };
+        entry.card.count_published(accepted);
         let to = entry.audience(&self.filters, &topic);
         let receipt = Receipt {
             position: message.position,
