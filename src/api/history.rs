@@ -13,7 +13,7 @@ use crate::protocol::{Cursor, ErrorCode, Refusal, Sent, message_json};
 /// Messages of one answer, where the request does not say.
 const USUAL: u64 = 1000;
 /// Messages of one answer at most.
-const MOST: u64 = 10_000;
+pub(super) const MOST: u64 = 10_000;
 /// Bytes of one answer, above which no further message is added.
 const BYTES: usize = 8 * 1024 * 1024;
 

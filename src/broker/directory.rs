@@ -7,9 +7,11 @@ use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 
+use super::rate::Rate;
 use crate::model::{Epoch, Filter, SessionId, Timestamp, TopicName};
 use crate::protocol::WireFormat;
 
@@ -30,10 +32,11 @@ pub struct TopicCard {
     messages: AtomicU64,
     offset: AtomicU64,
     retained: AtomicBool,
+    published: Rate,
 }
 
 /// A topic at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicView {
     /// The topic.
     pub topic: TopicName,
@@ -45,6 +48,8 @@ pub struct TopicView {
     pub position: Option<(Epoch, u64)>,
     /// Whether it has a retained message.
     pub retained: bool,
+    /// Messages published per second, over the last ten.
+    pub published_per_second: f64,
 }
 
 impl TopicCard {
@@ -57,6 +62,7 @@ impl TopicCard {
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
             retained: AtomicBool::new(false),
+            published: Rate::new(Instant::now()),
         })
     }
 
@@ -76,6 +82,11 @@ impl TopicCard {
         self.retained.store(has_one, Ordering::Relaxed);
     }
 
+    /// Says that a message was published.
+    pub fn count_published(&self, at: Instant) {
+        self.published.count(at);
+    }
+
     /// The topic now.
     pub fn view(&self) -> TopicView {
         TopicView {
@@ -86,6 +97,7 @@ impl TopicCard {
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
             retained: self.retained.load(Ordering::Relaxed),
+            published_per_second: self.published.per_second(Instant::now()),
         }
     }
 }

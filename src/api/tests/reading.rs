@@ -83,8 +83,12 @@ fn a_topic_is_shown_with_the_rule_that_applies_to_it() {
         let rule = json!({
             "filter": "chat/#", "history": history, "presence": true, "join_leave": false,
             "retain": false,
+            "subscribe": "granted", "publish": "granted", "expose_user": false,
+            "max_message": null,
         });
         assert_eq!(topic["rule"], rule);
+        // One, in less than a second.
+        assert_eq!(topic["rates"], json!({"published_per_second": 1.0}));
         api.get("/v1/topics/chat/b").await.problem(404, "not_found");
         api.get("/v1/topics/").await.problem(400, "invalid_topic");
         api.get("/v1/topics/a+").await.problem(400, "invalid_topic");

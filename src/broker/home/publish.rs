@@ -89,6 +89,7 @@ impl Home {
                 self.expiries.push(Reverse((due, topic.clone())));
             }
         }
+        entry.card.count_published(accepted);
         let to = entry.audience(&self.filters, &topic);
         let receipt = Receipt {
             position: message.position,
