@@ -34,6 +34,9 @@ pub(super) struct Listed {
     /// The newest message's place in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// Whether it has a retained message; left out where it has none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    retained: bool,
 }
 
 /// A page of topics.
@@ -87,6 +90,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<HttpResponse, Problem> {
 fn read_cursor(cursor: &str) -> Result<String, Problem> {
     let name = URL_SAFE_NO_PAD.decode(cursor).ok();
     name.and_then(|name| String::from_utf8(name).ok())
+        .filter(|name| !name.is_empty())
         .ok_or_else(|| Problem::bad_request("'after' must be the 'next' of the page before"))
 }
 
@@ -155,6 +159,7 @@ impl From<TopicView> for Listed {
             messages: view.messages,
             epoch: view.position.map(|(epoch, _)| epoch.to_string()),
             offset: view.position.map(|(_, offset)| offset),
+            retained: view.retained,
         }
     }
 }

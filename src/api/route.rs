@@ -87,7 +87,7 @@ impl<'a> Route<'a> {
     }
 
     fn anywhere(path: &'a str, state: &'a ApiState) -> Self {
-        let config = &state.config;
+        let config = &state.fixed;
         match path {
             "/v1/publish" => Self::Publish,
             "/v1/topics" => Self::Topics,

@@ -47,6 +47,8 @@ struct Applied<'a> {
     presence: bool,
     /// Whether they tell who comes and goes.
     join_leave: bool,
+    /// Whether they retain a message for who subscribes later.
+    retain: bool,
     /// Who may subscribe: granted, authenticated, anyone or api.
     subscribe: &'static str,
     /// Who may publish.
@@ -97,7 +99,9 @@ struct Entry<'a> {
 pub(super) fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Problem> {
     let topic = readable(call, topic)?;
     let view = call.state.broker.topic(&topic).ok_or_else(|| {
-        Problem::not_found("the topic has neither sessions nor history at present")
+        Problem::not_found(
+            "the topic has neither sessions nor history nor a retained message at present",
+        )
     })?;
     let rules = call.state.broker.rules().now();
     let rates = Rates {
@@ -160,6 +164,7 @@ impl<'a> From<&'a Rule> for Applied<'a> {
             history,
             presence,
             join_leave,
+            retain,
             subscribe,
             publish,
             expose_user,
@@ -174,6 +179,7 @@ impl<'a> From<&'a Rule> for Applied<'a> {
             }),
             presence,
             join_leave,
+            retain,
             subscribe: subscribe.as_str(),
             publish: publish.as_str(),
             expose_user,

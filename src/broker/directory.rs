@@ -6,7 +6,7 @@
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use dashmap::DashMap;
@@ -32,6 +32,7 @@ pub struct TopicCard {
     messages: AtomicU64,
     offset: AtomicU64,
     published: Rate,
+    retained: AtomicBool,
 }
 
 /// A topic at one moment.
@@ -47,6 +48,8 @@ pub struct TopicView {
     pub position: Option<(Epoch, u64)>,
     /// Messages published per second, over the last ten.
     pub published_per_second: f64,
+    /// Whether it has a retained message.
+    pub retained: bool,
 }
 
 impl TopicCard {
@@ -59,6 +62,7 @@ impl TopicCard {
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
             published: Rate::new(Instant::now()),
+            retained: AtomicBool::new(false),
         })
     }
 
@@ -78,6 +82,11 @@ impl TopicCard {
         self.published.count(at);
     }
 
+    /// Says whether there is a retained message.
+    pub fn set_retained(&self, has_one: bool) {
+        self.retained.store(has_one, Ordering::Relaxed);
+    }
+
     /// The topic now.
     pub fn view(&self) -> TopicView {
         TopicView {
@@ -88,6 +97,7 @@ impl TopicCard {
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
             published_per_second: self.published.per_second(Instant::now()),
+            retained: self.retained.load(Ordering::Relaxed),
         }
     }
 }

@@ -76,6 +76,9 @@ impl IdempotencyKey {
         if let Some(key) = &publish.key {
             put(&mut body, 3, key.as_bytes());
         }
+        if publish.retain {
+            body.update([4]);
+        }
         Once {
             name: name.finalize().into(),
             body: body.finalize().into(),
@@ -131,6 +134,7 @@ mod tests {
             topic: TopicName::new("a").unwrap(),
             payload,
             key: key.map(Into::into),
+            retain: false,
         };
         let json = |text: &str| Payload::json(text.as_bytes()).unwrap();
         let key = |text| IdempotencyKey::new("f", text).unwrap();
@@ -152,6 +156,10 @@ mod tests {
             publish(Payload::binary("[1]".into()), None),
             publish(json("[1]"), Some("")),
             publish(json("[1]"), Some("k")),
+            Publish {
+                retain: true,
+                ..publish(json("[1]"), None)
+            },
         ]
         .map(|publish| key("k").once(None, &publish).body);
         let distinct = |all: &[[u8; 32]]| {

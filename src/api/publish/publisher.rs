@@ -112,7 +112,7 @@ impl Publisher {
     fn checked(&self, item: Item) -> Result<Publication, Refusal> {
         let Item { publish, key } = item;
         self.check_topic(&publish.topic)?;
-        let most = self.state.config.limits.message_bytes;
+        let most = self.state.config.now().limits.message_bytes;
         let length = publish.payload.data.len();
         if length > most {
             let message = format!("the message has {length} bytes; it may have {most}");
@@ -127,6 +127,7 @@ impl Publisher {
             user: None,
             publisher: None,
             origin: Origin::Http,
+            retain: publish.retain,
             once,
         })
     }

@@ -82,7 +82,7 @@ pub fn answer(
         pipeline: Pipeline::new(Rc::clone(&publisher)),
         publisher,
         lines: Lines::new(longest),
-        batch: call.state.config.limits.batch,
+        batch: call.state.config.now().limits.batch,
         payload: Some(payload),
         waiting: None,
         alarm: Box::pin(sleep_until(Instant::now())),
