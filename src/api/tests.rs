@@ -4,6 +4,7 @@ mod access;
 mod lines;
 mod node;
 mod once;
+mod openapi;
 mod publishing;
 mod reading;
 

@@ -31,8 +31,8 @@ pub struct TopicCard {
     subscribers: AtomicU64,
     messages: AtomicU64,
     offset: AtomicU64,
-    retained: AtomicBool,
     published: Rate,
+    retained: AtomicBool,
 }
 
 /// A topic at one moment.
@@ -46,10 +46,10 @@ pub struct TopicView {
     pub messages: u64,
     /// The life of its history and the newest offset, where it keeps one.
     pub position: Option<(Epoch, u64)>,
-    /// Whether it has a retained message.
-    pub retained: bool,
     /// Messages published per second, over the last ten.
     pub published_per_second: f64,
+    /// Whether it has a retained message.
+    pub retained: bool,
 }
 
 impl TopicCard {
@@ -61,8 +61,8 @@ impl TopicCard {
             subscribers: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
-            retained: AtomicBool::new(false),
             published: Rate::new(Instant::now()),
+            retained: AtomicBool::new(false),
         })
     }
 
@@ -77,14 +77,14 @@ impl TopicCard {
         self.offset.store(offset, Ordering::Relaxed);
     }
 
-    /// Says whether there is a retained message.
-    pub fn set_retained(&self, has_one: bool) {
-        self.retained.store(has_one, Ordering::Relaxed);
-    }
-
     /// Says that a message was published.
     pub fn count_published(&self, at: Instant) {
         self.published.count(at);
+    }
+
+    /// Says whether there is a retained message.
+    pub fn set_retained(&self, has_one: bool) {
+        self.retained.store(has_one, Ordering::Relaxed);
     }
 
     /// The topic now.
@@ -96,8 +96,8 @@ impl TopicCard {
             position: self
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
-            retained: self.retained.load(Ordering::Relaxed),
             published_per_second: self.published.per_second(Instant::now()),
+            retained: self.retained.load(Ordering::Relaxed),
         }
     }
 }
