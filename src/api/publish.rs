@@ -166,7 +166,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Waits until this worker can take more.
-    async fn room(&self) -> Result<(), Refusal> {
+    pub(super) async fn room(&self) -> Result<(), Refusal> {
         let unavailable = |message| {
             self.counted(
                 Refusal::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1)),

@@ -3,6 +3,7 @@
 use super::ApiState;
 use super::page::File;
 use super::query::decode;
+use super::sessions::SessionRoute;
 
 /// One of the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Route<'a> {
     Topics,
     /// `/v1/publish`.
     Publish,
+    /// One of those of sessions and users.
+    Sessions(SessionRoute<'a>),
     /// `/v1/stats`.
     Stats,
     /// The path of the metrics.
@@ -51,7 +54,10 @@ impl<'a> Route<'a> {
             _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
             _ => match path.strip_prefix("/v1/topics/") {
                 Some(rest) => Self::below_topics(rest),
-                None => state.page.find(path).map_or(Self::Unknown, Self::Page),
+                None => match SessionRoute::of(path) {
+                    Some(route) => Self::Sessions(route),
+                    None => state.page.find(path).map_or(Self::Unknown, Self::Page),
+                },
             },
         }
     }
@@ -75,6 +81,7 @@ impl<'a> Route<'a> {
             Self::Topic(_) => "/v1/topics/{topic}",
             Self::Topics => "/v1/topics",
             Self::Publish => "/v1/publish",
+            Self::Sessions(route) => route.pattern(),
             Self::Stats => "/v1/stats",
             Self::Metrics => "/metrics",
             Self::Health => "/healthz",
@@ -91,6 +98,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Messages(_) => Some("GET, HEAD, POST"),
             Self::Publish => Some("POST"),
+            Self::Sessions(route) => Some(route.allow()),
             Self::Events => Some("GET"),
             Self::Unknown => None,
             _ => Some("GET, HEAD"),

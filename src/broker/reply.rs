@@ -33,6 +33,13 @@ pub enum ReplyTo {
         /// The `id` of its frame.
         id: Option<u64>,
     },
+    /// Someone who awaits that a session's subscription ends; the session is told of it.
+    Ended {
+        /// The session.
+        session: Rc<Subscriber>,
+        /// Who awaits it.
+        caller: oneshot::Sender<Result<Reply, Refusal>>,
+    },
     /// Someone who awaits it.
     Caller(oneshot::Sender<Result<Reply, Refusal>>),
 }
@@ -65,8 +72,23 @@ impl ReplyTo {
                 let to = Rc::clone(debt.session());
                 Self::Session { to, id }.send(answer);
             }
+            Self::Ended { session, caller } => {
+                if let Ok(Reply::Unsubscribed(Some(topic))) = &answer {
+                    session.send_frame(&ServerFrame::Unsubscribed {
+                        topic,
+                        refusal: &Refusal::new(
+                            ErrorCode::NotSubscribed,
+                            "the server's side ended this subscription",
+                        ),
+                    });
+                }
+                Self::Caller(caller).send(answer);
+            }
             Self::Session { to, id } => match answer {
                 Ok(reply) => {
+                    if matches!(reply, Reply::Published(_)) {
+                        to.note_published();
+                    }
                     if let Some(id) = id {
                         to.send_frame(&ServerFrame::Ok {
                             id,

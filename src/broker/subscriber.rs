@@ -17,8 +17,10 @@ use super::replay;
 use super::turn::Turn;
 use super::wire::Wire;
 
+mod facts;
 mod writing;
 
+pub use facts::SessionCounts;
 pub(super) use writing::Unwritten;
 pub use writing::spoken;
 
@@ -67,6 +69,7 @@ pub struct Subscriber {
     closed_with: Cell<Option<(CloseCode, Instant)>>,
     /// Long answers that it has asked for and that have not come.
     owed: Cell<u32>,
+    facts: facts::Facts,
     pub(super) book: RefCell<Book>,
 }
 
@@ -96,6 +99,7 @@ impl Subscriber {
             slow: RefCell::default(),
             closed_with: Cell::new(None),
             owed: Cell::new(0),
+            facts: facts::Facts::default(),
             book: RefCell::default(),
         })
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::metrics::SubscriptionKind;
 use crate::model::{Filter, Member, Timestamp, TopicName};
-use crate::protocol::{Cursor, ErrorCode, Refusal, SubscribeOk};
+use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk};
 
 use super::audience::Role;
 use super::book::{Place, Then};
@@ -41,6 +41,26 @@ pub struct Subscription {
     pub from: Option<Timestamp>,
     /// What others are told of the session.
     pub member: Member,
+}
+
+impl Subscription {
+    /// What that frame asks, for that session.
+    pub fn new(ask: Subscribe, member: Member) -> Self {
+        let (since, since_filter) = match ask.since {
+            None => (None, None),
+            Some(Since::Position(cursor)) => (Some(cursor), None),
+            Some(Since::Positions { positions, from }) => (None, Some((Arc::new(positions), from))),
+        };
+        Self {
+            filter: ask.filter,
+            echo: ask.echo,
+            last: ask.last,
+            since,
+            since_filter,
+            from: None,
+            member,
+        }
+    }
 }
 
 impl Registry {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Broker, Publication, Rule, Rules, Settings, Wire};
+use super::{Broker, Opening, Publication, Rule, Rules, Settings, Wire};
 use crate::history::{Bounds, MemoryStore};
 use crate::metrics::Metrics;
 use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
+use crate::protocol::WireFormat;
 
 /// A connection whose kernel takes `room` bytes.
 pub struct FakeWire {
@@ -120,6 +121,16 @@ pub fn topic(text: &str) -> TopicName {
 
 pub fn filter(text: &str) -> Filter {
     Filter::new(text).unwrap()
+}
+
+/// A session of nobody's.
+pub fn opening(id: u64, format: WireFormat) -> Opening {
+    Opening {
+        id: SessionId(id),
+        format,
+        address: None,
+        user: None,
+    }
 }
 
 pub fn member(session: SessionId) -> Member {

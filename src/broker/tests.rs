@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::testing::{FakeWire, broker, filter, member, metric, publication, topic};
-use super::{Broker, Reply, ReplyTo, Subscriber, Subscription, Worker};
+use super::testing::{FakeWire, broker, filter, member, metric, opening, publication, topic};
+use super::{Broker, Opening, Reply, ReplyTo, Subscriber, Subscription, Worker};
 use crate::model::{Member, SessionId};
 use crate::protocol::{Cursor, Refusal, SubscribeOk, WireFormat};
 
@@ -70,14 +70,22 @@ impl Client {
     }
 
     fn with_room(worker: &Rc<Worker>, id: u64, format: WireFormat, room: usize) -> Self {
+        Self::open(worker, opening(id, format), room)
+    }
+
+    fn open(worker: &Rc<Worker>, opening: Opening, room: usize) -> Self {
         let wire = FakeWire::with_room(room);
-        let subscriber = worker.attach(SessionId(id), format, Rc::<FakeWire>::clone(&wire));
+        let member = Member {
+            user: opening.user.clone(),
+            ..member(opening.id)
+        };
+        let subscriber = worker.attach(opening, Rc::<FakeWire>::clone(&wire));
         subscriber.open(Bytes::new());
         Self {
             worker: Rc::clone(worker),
             subscriber,
             wire,
-            member: member(SessionId(id)),
+            member,
         }
     }
 

@@ -194,6 +194,7 @@ impl Connection {
         if let Some(caller) = self.gateway.door.token(token) {
             self.session
                 .authenticated(caller.user.clone(), caller.access);
+            self.worker.identify(&self.subscriber, caller.user.clone());
             self.socket.authenticated();
             if let Some(id) = id {
                 let answer = Answer::Authenticated {
@@ -265,7 +266,6 @@ impl Drop for Connection {
         self.worker.detach(&self.subscriber, &self.member());
         // What it leaves uncounted is handed in at the end of a turn, which may be none otherwise.
         self.worker.turn().wake();
-        self.gateway.forget(self.subscriber.id());
     }
 }
 

@@ -9,7 +9,7 @@ use actix_web_actors::HttpContext;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::auth::Caller;
-use crate::broker::{Subscriber, Wire};
+use crate::broker::{Opening, Subscriber, Wire};
 use crate::metrics::{Held, Place, Refusal as Reason};
 use crate::model::{Epoch, Filter, Member, SessionId, Timestamp};
 use crate::protocol::{
@@ -80,8 +80,13 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let wire = BodyWire::new(Rc::clone(&gateway.watch), switch);
     let id = SessionId(random());
     let as_wire: Rc<dyn Wire> = Rc::clone(&wire) as _;
-    let subscriber = gateway.worker.attach(id, WireFormat::Sse, as_wire);
-    gateway.remember(&subscriber, peer);
+    let opening = Opening {
+        id,
+        format: WireFormat::Sse,
+        address: peer,
+        user: plan.caller.user.clone(),
+    };
+    let subscriber = gateway.worker.attach(opening, as_wire);
     let session = session(gateway, id, &plan.caller);
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
@@ -287,7 +292,6 @@ impl Drop for EventStream {
         self.subscriber.kill();
         self.gateway.worker.detach(&self.subscriber, &self.member);
         self.gateway.worker.turn().wake();
-        self.gateway.forget(self.subscriber.id());
         if self.counted.is_some() {
             let by_server = self.subscriber.closed_with().map(|(code, _)| code);
             self.gateway

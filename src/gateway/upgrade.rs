@@ -11,7 +11,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
-use crate::broker::{Reply, ReplyTo, Subscriber};
+use crate::broker::{Opening, Reply, ReplyTo, Subscriber};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
 use crate::protocol::{
@@ -57,8 +57,13 @@ pub async fn upgrade(
     let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
-    let subscriber = gateway.worker.attach(id, plan.format, wire);
-    gateway.remember(&subscriber, peer);
+    let opening = Opening {
+        id,
+        format: plan.format,
+        address: peer,
+        user: plan.caller.user.clone(),
+    };
+    let subscriber = gateway.worker.attach(opening, wire);
     let on_leave = plan
         .endpoint
         .as_ref()

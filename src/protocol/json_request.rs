@@ -62,6 +62,17 @@ pub fn parse_publish(text: &str) -> Result<Publish, Refusal> {
     read_publish(&object)
 }
 
+/// Reads a subscription, `{topic, last?, since?, echo?}`: the fields of a `subscribe` frame, as the
+/// HTTP API takes them.
+///
+/// # Errors
+/// `bad_request` or `invalid_topic`, as [`parse_json`].
+pub fn parse_subscribe(text: &str) -> Result<Subscribe, Refusal> {
+    let object = Fields::read("a subscription", text, &FRAME)?;
+    object.no_duplicate()?;
+    read_subscribe(&object)
+}
+
 fn read_id(frame: &Frame<'_>) -> Result<Option<u64>, Refusal> {
     if frame.duplicate() == Some("id") {
         frame.no_duplicate()?;

@@ -19,7 +19,7 @@ pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
 pub use event::{Event, Published};
 pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
-pub use json_request::{parse_json, parse_publish};
+pub use json_request::{parse_json, parse_publish, parse_subscribe};
 pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
 pub use problem::{PROBLEM_TYPE, Problem, title};
 pub use request::{

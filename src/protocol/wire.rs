@@ -60,7 +60,10 @@ pub fn message_bytes(format: WireFormat, message: &Message, replay: bool) -> Byt
             Bytes::from(out)
         }
         WireFormat::Sse => exactly(|out| {
-            put_event_id(out, message);
+            // What is of no topic is no place to go on from: the stream's last id stays.
+            if !message.topic.is_of_no_topic() {
+                put_event_id(out, message);
+            }
             put_event(out, "message", |out| put_message_json(out, message, replay));
         }),
     }
@@ -76,6 +79,7 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
             ServerFrame::Gap { .. }
             | ServerFrame::Join { .. }
             | ServerFrame::Leave { .. }
+            | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Closing { .. },
         ) => Some(exactly(|out| {
             put_event(out, frame.name(), |out| frame.put_json(out));

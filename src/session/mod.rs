@@ -14,7 +14,7 @@ use crate::auth::{Access, Secret};
 use crate::broker::{Publication, Subscription};
 use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
-    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal, Since,
+    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal,
     Subscribe, WireFormat, parse_json,
 };
 
@@ -151,20 +151,7 @@ impl Session {
                 ),
             ));
         }
-        let (since, since_filter) = match ask.since {
-            None => (None, None),
-            Some(Since::Position(cursor)) => (Some(cursor), None),
-            Some(Since::Positions { positions, from }) => (None, Some((Arc::new(positions), from))),
-        };
-        Ok(Subscription {
-            filter: ask.filter,
-            echo: ask.echo,
-            last: ask.last,
-            since,
-            since_filter,
-            from: None,
-            member: self.member(),
-        })
+        Ok(Subscription::new(ask, self.member()))
     }
 
     fn on_json(&mut self, message: &Incoming) -> Step {

@@ -1,0 +1,182 @@
+//! What many threads read of sessions: who they are, whose, and which worker has them.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use crate::model::{Member, SessionId, Timestamp};
+use crate::protocol::WireFormat;
+
+/// All sessions of the node.
+#[derive(Default)]
+pub struct SessionDirectory {
+    cards: DashMap<SessionId, SessionCard>,
+    /// The sessions of each user that has any.
+    users: DashMap<Arc<str>, BTreeSet<SessionId>>,
+}
+
+/// What is known of a session outside its worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCard {
+    /// The session.
+    pub session: SessionId,
+    /// Its user, where its credentials name one.
+    pub user: Option<Arc<str>>,
+    /// What it speaks.
+    pub format: WireFormat,
+    /// Where its connection comes from.
+    pub address: Option<IpAddr>,
+    /// When it opened.
+    pub since: Timestamp,
+    /// The worker that has it.
+    pub(super) worker: usize,
+}
+
+impl SessionCard {
+    /// What others are told of the session.
+    pub fn member(&self) -> Member {
+        Member {
+            session: self.session,
+            user: self.user.clone(),
+            info: None,
+            since: Timestamp::default(),
+        }
+    }
+}
+
+impl SessionDirectory {
+    /// How many sessions there are.
+    pub fn count(&self) -> usize {
+        self.cards.len()
+    }
+
+    /// Enters a session.
+    pub fn insert(&self, card: SessionCard) {
+        self.join(card.user.clone(), card.session);
+        self.cards.insert(card.session, card);
+    }
+
+    /// Strikes a session out.
+    pub fn remove(&self, session: SessionId) {
+        if let Some((_, card)) = self.cards.remove(&session) {
+            self.leave(card.user.as_deref(), session);
+        }
+    }
+
+    /// Says whose a session is, now that its credentials have come.
+    pub fn identify(&self, session: SessionId, user: Option<Arc<str>>) {
+        let known = self.cards.get_mut(&session);
+        let Some(before) = known.map(|mut card| std::mem::replace(&mut card.user, user.clone()))
+        else {
+            return;
+        };
+        if before != user {
+            self.leave(before.as_deref(), session);
+            self.join(user, session);
+        }
+    }
+
+    /// Whether any session is so.
+    pub fn any(&self, so: impl Fn(&SessionCard) -> bool) -> bool {
+        self.cards.iter().any(|card| so(&card))
+    }
+
+    /// One session.
+    pub fn get(&self, session: SessionId) -> Option<SessionCard> {
+        self.cards.get(&session).map(|card| card.clone())
+    }
+
+    /// The sessions of a user that come after `after`, in the order of their names.
+    pub fn of_user(&self, user: &str, after: Option<SessionId>) -> Vec<SessionId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.users.get(user).map_or_else(Vec::new, |sessions| {
+            sessions.range((from, Bound::Unbounded)).copied().collect()
+        })
+    }
+
+    fn join(&self, user: Option<Arc<str>>, session: SessionId) {
+        if let Some(user) = user {
+            self.users.entry(user).or_default().insert(session);
+        }
+    }
+
+    fn leave(&self, user: Option<&str>, session: SessionId) {
+        if let Some(user) = user {
+            self.users.remove_if_mut(user, |_, sessions| {
+                sessions.remove(&session);
+                sessions.is_empty()
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(session: u64, user: Option<&str>) -> SessionCard {
+        SessionCard {
+            session: SessionId(session),
+            user: user.map(Arc::from),
+            format: WireFormat::Json,
+            address: None,
+            since: Timestamp(0),
+            worker: 0,
+        }
+    }
+
+    fn of(directory: &SessionDirectory, user: &str) -> Vec<u64> {
+        let sessions = directory.of_user(user, None);
+        sessions.into_iter().map(|session| session.0).collect()
+    }
+
+    #[test]
+    fn a_users_sessions_are_known_until_the_last_of_them_goes() {
+        let directory = SessionDirectory::default();
+        for (session, user) in [
+            (3, Some("anna")),
+            (1, Some("anna")),
+            (2, Some("bert")),
+            (4, None),
+        ] {
+            directory.insert(card(session, user));
+        }
+        assert_eq!(of(&directory, "anna"), [1, 3]);
+        assert_eq!(
+            directory.of_user("anna", Some(SessionId(1))),
+            [SessionId(3)]
+        );
+        directory.remove(SessionId(1));
+        directory.remove(SessionId(1));
+        assert_eq!(of(&directory, "anna"), [3]);
+        directory.remove(SessionId(3));
+        assert_eq!(of(&directory, "anna"), [0; 0]);
+        directory.remove(SessionId(2));
+        directory.remove(SessionId(4));
+        assert!(directory.cards.is_empty() && directory.users.is_empty());
+    }
+
+    #[test]
+    fn a_session_changes_its_user_when_other_credentials_come() {
+        let directory = SessionDirectory::default();
+        directory.insert(card(1, None));
+        for (user, annas, berts) in [
+            (Some("anna"), &[1][..], &[][..]),
+            (Some("anna"), &[1], &[]),
+            (Some("bert"), &[], &[1]),
+            (None, &[], &[]),
+        ] {
+            directory.identify(SessionId(1), user.map(Arc::from));
+            assert_eq!(of(&directory, "anna"), annas, "{user:?}");
+            assert_eq!(of(&directory, "bert"), berts, "{user:?}");
+            assert_eq!(directory.get(SessionId(1)).unwrap().user.as_deref(), user);
+        }
+        // One that is gone does not come back by it.
+        directory.identify(SessionId(9), Some("anna".into()));
+        assert_eq!(of(&directory, "anna"), [0; 0]);
+        assert!(directory.users.is_empty());
+    }
+}
