@@ -12,6 +12,7 @@ mod promtool;
 mod ranks;
 mod support;
 
+mod admin;
 mod bad_input;
 mod closing;
 mod drain;
@@ -25,5 +26,6 @@ mod http_api;
 mod metrics;
 mod presence;
 mod raw;
+mod rules;
 mod slow;
 mod subscribing;

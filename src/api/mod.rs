@@ -33,7 +33,7 @@ use crate::shutdown::Shutdown;
 pub use guard::guarded;
 pub use page::Page;
 pub use problem::Problem;
-pub use route::Route;
+pub use route::{Address, Route};
 
 /// What the calls work with. Cheap to clone: each worker has its own.
 #[derive(Clone)]
@@ -46,6 +46,8 @@ pub struct ApiState {
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
     pub config: Arc<Config>,
+    /// At which address it answers.
+    pub address: Address,
     /// When the process started.
     pub started: Instant,
     /// The page with the demo.
@@ -53,13 +55,14 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// The state of a broker that starts now.
+    /// The state of a broker that starts now, and listens on one address.
     pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
         Self {
             broker,
             door,
             shutdown,
             config,
+            address: Address::Only,
             started: Instant::now(),
             page: Page::embedded(),
         }

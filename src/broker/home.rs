@@ -15,7 +15,7 @@ use crate::protocol::{Cursor, ErrorCode, Event, Published, Refusal};
 use super::directory::{TopicCard, TopicDirectory};
 use super::filters::FilterTrie;
 use super::message::{ExactAsk, Publication, Receipt, Span, Stand};
-use super::rules::{Rules, TopicRule};
+use super::rules::{LiveRules, TopicRule};
 
 mod expiry;
 mod interest;
@@ -29,7 +29,7 @@ use interest::matching_interest;
 /// What all homes of a node share.
 pub struct Common {
     /// What topics keep and tell.
-    pub rules: Rules,
+    pub rules: Arc<LiveRules>,
     /// Where histories are.
     pub store: Arc<dyn HistoryStore>,
     /// The node's topics.
@@ -89,8 +89,8 @@ impl Home {
     /// Numbers and keeps a message; says to whom it goes.
     ///
     /// # Errors
-    /// `unavailable` where the history cannot take it, `limit_exceeded` where there are too many
-    /// topics: nothing was published.
+    /// `too_large` where the topic bounds its messages further, `unavailable` where the history
+    /// cannot take it, `limit_exceeded` where there are too many topics: nothing was published.
     pub fn publish(
         &mut self,
         publication: Publication,
@@ -98,7 +98,10 @@ impl Home {
         accepted: Instant,
     ) -> Result<(Receipt, Delivery), Refusal> {
         let topic = publication.topic.clone();
-        if !self.topics.contains_key(&topic) && self.common.rules.of(&topic).history.is_some() {
+        let known = self.topics.get(&topic).map(|entry| entry.rule);
+        let rule = known.unwrap_or_else(|| self.common.rules.now().of(&topic));
+        rule.check_size(publication.payload.data.len())?;
+        if known.is_none() && rule.history.is_some() {
             self.create(&topic)?;
         }
         let mut message = Message {
@@ -106,7 +109,7 @@ impl Home {
             payload: publication.payload,
             time: now,
             position: None,
-            user: publication.user,
+            user: publication.user.filter(|_| rule.expose_user),
             key: publication.key,
             publisher: publication.publisher,
         };
@@ -279,7 +282,7 @@ impl Home {
     /// # Errors
     /// `presence_disabled` where the topic does not tell.
     pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Refusal> {
-        if !self.common.rules.of(topic).presence {
+        if !self.common.rules.now().of(topic).presence {
             return Err(Refusal::new(
                 ErrorCode::PresenceDisabled,
                 format!(
@@ -304,7 +307,7 @@ impl Home {
                 "there are as many topics as limits.topics allows; use one that exists, or raise the limit",
             ));
         }
-        let rule = self.common.rules.of(topic);
+        let rule = self.common.rules.now().of(topic);
         let history = match rule
             .history
             .map(|bounds| self.common.store.open(topic, bounds))

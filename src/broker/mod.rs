@@ -55,7 +55,7 @@ pub use message::{HistoryPage, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
 pub use roster::Opening;
-pub use rules::{Rule, Rules, TopicRule};
+pub use rules::{LiveRules, Rule, Rules, TopicRule};
 pub use session_directory::SessionCard;
 pub use session_query::{SessionPage, SessionQuery, SessionView};
 pub use subscriber::{Ending, SessionCounts, Subscriber, spoken};
@@ -88,7 +88,7 @@ impl WeakBroker {
 pub struct Settings {
     /// How many workers there will be.
     pub workers: usize,
-    /// What topics keep and tell.
+    /// What topics keep and tell, and who may use them, to begin with.
     pub rules: Rules,
     /// Where histories are.
     pub store: Arc<dyn HistoryStore>,
@@ -127,7 +127,7 @@ impl Broker {
     pub fn new(settings: Settings, metrics: Metrics) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let common = Common {
-            rules: settings.rules.clone(),
+            rules: Arc::new(LiveRules::new(settings.rules.clone())),
             store: Arc::clone(&settings.store),
             directory: TopicDirectory::default(),
             topics: AtomicUsize::new(0),
@@ -258,6 +258,11 @@ impl Broker {
     /// How many workers run, of how many.
     pub fn workers(&self) -> (usize, usize) {
         (self.node.shards.running(), self.node.shards.count())
+    }
+
+    /// What topics keep and tell, and who may use them.
+    pub fn rules(&self) -> &Arc<LiveRules> {
+        &self.node.common.rules
     }
 
     /// The metrics everything of this broker counts in.

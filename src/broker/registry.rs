@@ -20,6 +20,7 @@ use super::message::{HomeAnswer, PeerMessage, Piece, Publication, ReadAsk, ToHom
 use super::peers::Peers;
 use super::replay;
 use super::reply::{Reply, ReplyTo};
+use super::rules::LiveRules;
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
@@ -48,11 +49,12 @@ impl Registry {
         home: Home,
         turn: Rc<Turn>,
         settings: &Settings,
+        rules: Arc<LiveRules>,
     ) -> Self {
         Self {
             shard,
             home,
-            fanout: Fanout::new(shards.hasher()),
+            fanout: Fanout::new(shards.hasher(), rules),
             peers: Peers::new(shard, Arc::clone(&shards)),
             shards,
             turn,

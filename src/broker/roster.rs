@@ -7,6 +7,7 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::auth::Rights;
 use crate::model::{SessionId, Timestamp};
 use crate::protocol::WireFormat;
 
@@ -62,6 +63,8 @@ pub struct Opening {
     pub address: Option<IpAddr>,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
+    /// What it may.
+    pub rights: Rc<Rights>,
 }
 
 impl Worker {
@@ -73,9 +76,10 @@ impl Worker {
             format,
             address,
             user,
+            rights,
         } = opening;
         let queue = self.broker().node.settings.queue;
-        let subscriber = Subscriber::new(id, format, wire, queue, Rc::clone(&self.turn));
+        let subscriber = Subscriber::new(id, format, rights, wire, queue, Rc::clone(&self.turn));
         self.roster.insert(&subscriber);
         self.broker().node.sessions.insert(SessionCard {
             session: id,

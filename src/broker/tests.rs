@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::testing::{FakeWire, broker, filter, member, metric, opening, publication, topic};
+use super::testing::{
+    FakeWire, broker, filter, member, metric, opening, publication, topic,
+};
 use super::{Broker, Opening, Reply, ReplyTo, Subscriber, Subscription, Worker};
+use crate::auth::Rights;
 use crate::model::{Member, SessionId};
 use crate::protocol::{Cursor, Refusal, SubscribeOk, WireFormat};
 
 mod churn;
 mod delivery;
 mod machine;
+mod withheld;
 
 type Answer = oneshot::Receiver<Result<Reply, Refusal>>;
 
@@ -71,6 +75,20 @@ impl Client {
 
     fn with_room(worker: &Rc<Worker>, id: u64, format: WireFormat, room: usize) -> Self {
         Self::open(worker, opening(id, format), room)
+    }
+
+    fn that_may(
+        worker: &Rc<Worker>,
+        id: u64,
+        format: WireFormat,
+        room: usize,
+        rights: Rc<Rights>,
+    ) -> Self {
+        let opening = Opening {
+            rights,
+            ..opening(id, format)
+        };
+        Self::open(worker, opening, room)
     }
 
     fn open(worker: &Rc<Worker>, opening: Opening, room: usize) -> Self {

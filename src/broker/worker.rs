@@ -98,6 +98,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 home,
                 Rc::clone(&turn),
                 &node.settings,
+                Arc::clone(&node.common.rules),
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),

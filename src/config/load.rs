@@ -10,8 +10,8 @@ use super::paths::Paths;
 use super::reader::{Reader, Section};
 use super::topics::{read_endpoints, read_rules};
 use super::{
-    Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server, Session,
-    Store, TopicRule, WebSocket,
+    Admin, Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server,
+    Session, Store, TopicRule, WebSocket,
 };
 
 /// The built-in defaults: every key, its default, one comment.
@@ -151,6 +151,7 @@ pub(super) fn known_keys(layer: Layer) -> std::collections::BTreeSet<String> {
 fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config {
     let mut paths = Paths::default();
     let server = Server::read(root.section("server"));
+    let admin = Admin::read(root.section("admin"), &server);
     let websocket = WebSocket::read(root.section("websocket"), &mut paths);
     let metrics = Metrics::read(root.section("metrics"), &mut paths);
     let topics: Vec<TopicRule> = read_rules(&mut root);
@@ -159,6 +160,7 @@ fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config
     let api = Api::read(root.section("api"), environment);
     if root.is_clean(&["auth", "api"]) {
         say_who_may(&mut root, &server, auth.as_ref(), &api);
+        admin.say_who_may(&mut root, &api);
     }
     Config {
         heartbeat: Heartbeat::read(root.section("heartbeat")),
@@ -167,6 +169,7 @@ fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config
         store: Store::read(root.section("store")),
         log: Log::read(root.section("log")),
         server,
+        admin,
         websocket,
         auth,
         api,

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::auth::Access;
 use crate::broker::filters::FilterTrie;
 use crate::broker::message::{HomeOf, ReadAsk, WildAsk, WildSince};
 use crate::broker::shards::Shards;
@@ -16,7 +17,7 @@ const ALL: Limit = Limit {
 
 fn home() -> Home {
     let common = Common {
-        rules: rules(),
+        rules: Arc::new(LiveRules::new(rules())),
         store: store(),
         directory: TopicDirectory::default(),
         topics: AtomicUsize::new(0),
@@ -50,6 +51,7 @@ fn wild(text: &str, last: Option<u64>, since: Option<WildSince>) -> WildAsk {
         filter: filter(text),
         last,
         since,
+        access: Arc::new(Access::everything()),
         homes: HomeOf {
             shards: Arc::new(Shards::new(1)),
             shard: 0,
