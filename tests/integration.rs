@@ -25,6 +25,7 @@ mod history;
 mod http_api;
 mod metrics;
 mod presence;
+mod public;
 mod raw;
 mod rules;
 mod slow;

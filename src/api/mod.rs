@@ -11,6 +11,7 @@ mod message;
 mod node;
 mod page;
 mod problem;
+mod public;
 mod publish;
 mod query;
 mod route;
@@ -50,13 +51,17 @@ pub struct ApiState {
     pub address: Address,
     /// When the process started.
     pub started: Instant,
-    /// The page with the demo.
+    /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
 
 impl ApiState {
     /// The state of a broker that starts now, and listens on one address.
     pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
+        let page = match config.server.public {
+            None => Page::embedded(),
+            Some(_) => Page::default(),
+        };
         Self {
             broker,
             door,
@@ -64,7 +69,7 @@ impl ApiState {
             config,
             address: Address::Only,
             started: Instant::now(),
-            page: Page::embedded(),
+            page,
         }
     }
 }

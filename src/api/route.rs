@@ -1,5 +1,7 @@
 //! What a path means.
 
+use std::path::Path;
+
 use super::ApiState;
 use super::page::File;
 use super::query::decode;
@@ -30,6 +32,8 @@ pub enum Route<'a> {
     Ready,
     /// The demo.
     Page(&'a File),
+    /// A file of this directory, or nothing.
+    Public(&'a Path),
     /// A path that only speaks WebSocket.
     WebSocket,
     /// `/sse`, which the gateway answers where it is asked for as it should be.
@@ -56,7 +60,9 @@ impl Address {
     fn has(self, route: Route<'_>) -> bool {
         match route {
             Route::Health | Route::Ready | Route::Unknown => true,
-            Route::Page(_) | Route::WebSocket | Route::Events => self != Self::Admin,
+            Route::Page(_) | Route::Public(_) | Route::WebSocket | Route::Events => {
+                self != Self::Admin
+            }
             Route::Messages(_)
             | Route::Presence(_)
             | Route::Topic(_)
@@ -94,10 +100,11 @@ impl<'a> Route<'a> {
             _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
             _ => match path.strip_prefix("/v1/topics/") {
                 Some(rest) => Self::below_topics(rest),
-                None => match SessionRoute::of(path) {
-                    Some(route) => Self::Sessions(route),
-                    None => state.page.find(path).map_or(Self::Unknown, Self::Page),
-                },
+                None => SessionRoute::of(path)
+                    .map(Self::Sessions)
+                    .or(state.page.find(path).map(Self::Page))
+                    .or(config.server.public.as_deref().map(Self::Public))
+                    .unwrap_or(Self::Unknown),
             },
         }
     }
@@ -127,6 +134,7 @@ impl<'a> Route<'a> {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Page(_) => "page",
+            Self::Public(_) => "public",
             Self::WebSocket => "websocket",
             Self::Events => "/sse",
             Self::Unknown => "unknown",

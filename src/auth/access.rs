@@ -15,6 +15,8 @@ pub struct Access {
     pub subscribe: Grant,
     /// Publishing.
     pub publish: Grant,
+    /// Managing, with the scope `admin`: what it may subscribe other sessions to.
+    pub manage: Grant,
     /// How it became known, by which the rules of topics may let it do more or less than granted.
     pub standing: Standing,
 }
@@ -110,6 +112,7 @@ impl Access {
         Self {
             subscribe: Grant::All,
             publish: Grant::All,
+            manage: Grant::All,
             standing: Standing::Anonymous,
         }
     }
@@ -119,6 +122,7 @@ impl Access {
         Self {
             subscribe: Grant::None,
             publish: Grant::None,
+            manage: Grant::None,
             standing: Standing::Anonymous,
         }
     }
@@ -133,6 +137,7 @@ impl Access {
         Self {
             subscribe: grant(Scope::Read),
             publish: grant(Scope::Publish),
+            manage: grant(Scope::Admin),
             standing: Standing::Api,
         }
     }
@@ -142,6 +147,7 @@ impl Access {
         Self {
             subscribe: Grant::of(subscribe),
             publish: Grant::of(publish),
+            manage: Grant::None,
             standing: Standing::Anonymous,
         }
     }
@@ -149,6 +155,30 @@ impl Access {
     /// Whether a topic that is for those may be read: subscribed to, and asked what it keeps.
     pub fn may_read(&self, who: Who, topic: &TopicName) -> bool {
         self.subscribe.admits(self.standing, who, topic)
+    }
+
+    /// What it may read of what a filter matches that it was subscribed to by those who manage: as if
+    /// the filter were granted.
+    #[must_use]
+    pub fn lent(&self, filter: &Filter) -> Self {
+        Self {
+            subscribe: Grant::Filters(vec![filter.clone()]),
+            publish: Grant::None,
+            manage: Grant::None,
+            standing: self.standing,
+        }
+    }
+
+    /// Whether a topic that is for those may be read where it is granted.
+    pub fn may_read_granted(&self, who: Who) -> bool {
+        match (who, self.standing) {
+            (Who::Granted | Who::Anyone, _)
+            | (_, Standing::Api)
+            | (Who::Authenticated, Standing::User) => true,
+            (Who::Authenticated | Who::Api, Standing::Anonymous) | (Who::Api, Standing::User) => {
+                false
+            }
+        }
     }
 
     /// Whether a topic that is for those may be published to. The broker's own never may, whatever

@@ -26,6 +26,8 @@ pub struct Entry {
     pub filter: Filter,
     /// False: what this session publishes itself is not delivered to it.
     pub echo: bool,
+    /// Whether the server's side began it: it need not be granted to the session.
+    pub is_lent: bool,
     /// Where it stands.
     pub place: Place,
 }
@@ -98,12 +100,13 @@ impl Book {
     }
 
     /// Adds a subscription that opens.
-    pub fn add(&mut self, filter: Filter, echo: bool) {
+    pub fn add(&mut self, filter: Filter, echo: bool, is_lent: bool) {
         // Most sessions have one; a list that grows by doubling would start with room for four.
         self.entries.reserve_exact(1);
         self.entries.push(Entry {
             filter,
             echo,
+            is_lent,
             place: Place::Opening {
                 catching: None,
                 then: Vec::new(),
@@ -158,6 +161,13 @@ impl Book {
         self.entries
             .iter()
             .any(|e| matches!(e.place, Place::Standing(..)) && e.filter.matches(topic))
+    }
+
+    /// Whether the server's side subscribed to something that matches the topic.
+    pub fn is_lent(&self, topic: &TopicName) -> bool {
+        self.entries
+            .iter()
+            .any(|e| e.is_lent && e.filter.matches(topic))
     }
 
     /// Whether any filter with a wildcard stands.

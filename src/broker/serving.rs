@@ -32,7 +32,10 @@ impl Broker {
         let (sender, answer) = oneshot::channel();
         let asked = self.on(card.worker, move |worker| {
             if let Some(subscriber) = worker.roster.open(session) {
-                let ask = Subscription::new(ask, card.member());
+                let ask = Subscription {
+                    is_lent: true,
+                    ..Subscription::new(ask, card.member())
+                };
                 worker.subscribe(&subscriber, ask, ReplyTo::Caller(sender));
             }
         });

@@ -39,6 +39,8 @@ pub struct Subscription {
     pub since_filter: Option<SinceFilter>,
     /// Where a position is of no use, recover by time: everything published since then.
     pub from: Option<Timestamp>,
+    /// Whether the server's side asks: what is asked for need not be granted to the session.
+    pub is_lent: bool,
     /// What others are told of the session.
     pub member: Member,
 }
@@ -58,6 +60,7 @@ impl Subscription {
             since,
             since_filter,
             from: None,
+            is_lent: false,
             member,
         }
     }
@@ -103,7 +106,7 @@ impl Registry {
                 ),
             )));
         }
-        book.add(ask.filter.clone(), ask.echo);
+        book.add(ask.filter.clone(), ask.echo, ask.is_lent);
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::testing::{
-    FakeWire, broker, filter, member, metric, opening, publication, topic,
-};
+use super::testing::{FakeWire, broker, filter, member, metric, opening, publication, topic};
 use super::{Broker, Opening, Reply, ReplyTo, Subscriber, Subscription, Worker};
 use crate::auth::Rights;
 use crate::model::{Member, SessionId};
@@ -64,6 +62,7 @@ fn plain(text: &str, member: &Member) -> Subscription {
         since: None,
         since_filter: None,
         from: None,
+        is_lent: false,
         member: member.clone(),
     }
 }

@@ -69,6 +69,9 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("max_connections", config.server.max_connections);
     text.key("backlog", config.server.backlog);
     text.key("drain", duration(config.server.drain));
+    if let Some(public) = &config.server.public {
+        text.key("public", quote(&public.display().to_string()));
+    }
 
     if let Some(listen) = config.admin.listen {
         text.section("[admin]");

@@ -12,7 +12,7 @@ use super::{Call, Problem, filter, json};
 use crate::auth::Caller;
 use crate::broker::{Broker, Whom};
 use crate::model::{Filter, SessionId};
-use crate::protocol::{self, Refusal, Subscribe, SubscribeOk, parse_subscribe};
+use crate::protocol::{self, ErrorCode, Refusal, Subscribe, SubscribeOk, parse_subscribe};
 
 /// The longest body: the positions of a filter's topics may be many.
 const LONGEST: usize = 256 * 1024;
@@ -116,7 +116,16 @@ async fn read(call: &Call<'_>, caller: &Caller, payload: Payload) -> Result<Subs
     let data = body::read(call.request, payload, LONGEST).await?;
     let text = std::str::from_utf8(&data)
         .map_err(|_| Problem::bad_request("the body must be JSON, which is UTF-8"))?;
-    Ok(parse_subscribe(text)?)
+    let subscribe = parse_subscribe(text)?;
+    if !caller.access.manage.allows_filter(&subscribe.filter) {
+        let message = if subscribe.filter.as_str().starts_with('$') {
+            "topics whose names begin with '$' are the broker's own; use a key whose 'topics' has it"
+        } else {
+            "the key may not subscribe sessions to this; use one whose 'topics' has all of it"
+        };
+        return Err(Refusal::new(ErrorCode::Forbidden, message).into());
+    }
+    Ok(subscribe)
 }
 
 impl Change {

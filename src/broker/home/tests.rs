@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 
+use super::interest::matching_interest;
 use super::*;
 use crate::auth::Access;
 use crate::broker::filters::FilterTrie;
-use crate::broker::message::{HomeOf, ReadAsk, WildAsk, WildSince};
+use crate::broker::message::{ExactAsk, HomeOf, ReadAsk, Receipt, WildAsk, WildSince};
 use crate::broker::shards::Shards;
 use crate::broker::testing::{filter, member, publication, rules, store, topic};
 use crate::history::Limit;
-use crate::model::{Epoch, Filter};
+use crate::model::{Epoch, Filter, SessionId};
 use crate::protocol::Cursor;
 
 const ALL: Limit = Limit {

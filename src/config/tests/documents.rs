@@ -29,6 +29,7 @@ fn the_file_of_defaults_says_what_the_defaults_are() {
 fn the_file_of_defaults_has_every_key_each_right_and_with_a_comment() {
     let text = everything();
     let config = Place::local(&text)
+        .with_file("config/public/index.html", "")
         .with_env("FANFARE_OPERATOR_KEY", "k")
         .config();
     // The one key whose value is another's where it is not set.

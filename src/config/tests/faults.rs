@@ -52,7 +52,6 @@ fn what_is_not_known_is_refused() {
             "websocket.compression",
             "",
         ),
-        ("server.public = 'x'", "server.public", ""),
         ("limits.api_idempotency = 1", "limits.api_idempotency", ""),
         ("[admin]\nconsole = true", "admin.console", ""),
         ("watch = true", "watch", ""),

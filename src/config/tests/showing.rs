@@ -58,7 +58,9 @@ fn full() -> Config {
 fn what_is_shown_loads_back_to_the_same() {
     let mut none = Config::default();
     none.topics.clear();
-    for config in [Config::default(), none, full()] {
+    let mut public = Config::default();
+    public.server.public = Some(env!("CARGO_MANIFEST_DIR").into());
+    for config in [Config::default(), none, public, full()] {
         assert_eq!(shown_and_loaded(&config), config, "{}", show(&config));
     }
 }
