@@ -15,7 +15,9 @@ use crate::protocol::{Cursor, Refusal, SubscribeOk, WireFormat};
 
 mod churn;
 mod delivery;
+mod direct;
 mod machine;
+mod sessions;
 mod withheld;
 
 type Answer = oneshot::Receiver<Result<Reply, Refusal>>;
