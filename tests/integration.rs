@@ -28,5 +28,6 @@ mod presence;
 mod public;
 mod raw;
 mod rules;
+mod sessions;
 mod slow;
 mod subscribing;

@@ -66,24 +66,20 @@ pub(super) async fn answer(
     match route {
         SessionRoute::List => list(call).await,
         SessionRoute::Session(name) if deletes => disconnect(call, path::session(name)?).await,
-        SessionRoute::Session(name) => show(call, path::session(name)?).await,
+        SessionRoute::Session(name) => show(call, path::id(name)?).await,
         SessionRoute::User(name) => disconnect(call, path::user(name)?).await,
         SessionRoute::SessionMessages(name) => {
-            let to = Some(path::session(name)?);
-            messages::post(call, &caller, to, payload).await
+            messages::post(call, &caller, Some(path::session(name)?), payload).await
         }
         SessionRoute::UserMessages(name) => {
-            let to = Some(path::user(name)?);
-            messages::post(call, &caller, to, payload).await
+            messages::post(call, &caller, Some(path::user(name)?), payload).await
         }
         SessionRoute::Broadcast => messages::post(call, &caller, None, payload).await,
         SessionRoute::SessionSubscriptions(name) => {
-            let whom = path::session(name)?;
-            subscriptions::change(call, &caller, whom, payload).await
+            subscriptions::change(call, &caller, path::session(name)?, payload).await
         }
         SessionRoute::UserSubscriptions(name) => {
-            let whom = path::user(name)?;
-            subscriptions::change(call, &caller, whom, payload).await
+            subscriptions::change(call, &caller, path::user(name)?, payload).await
         }
     }
 }
@@ -112,12 +108,9 @@ async fn list(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     })
 }
 
-async fn show(call: &Call<'_>, whom: Whom) -> Result<HttpResponse, Problem> {
-    let found = match whom {
-        Whom::Session(session) => call.state.broker.session(session).await,
-        Whom::User(_) => None,
-    };
-    let view = found.ok_or_else(path::no_session)?;
+async fn show(call: &Call<'_>, session: SessionId) -> Result<HttpResponse, Problem> {
+    let view = call.state.broker.session(session).await;
+    let view = view.ok_or_else(|| Whom::Session(session).not_found())?;
     json(&Shown::new(&view, Timestamp::now()))
 }
 

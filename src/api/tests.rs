@@ -4,6 +4,7 @@ mod access;
 mod node;
 mod publishing;
 mod reading;
+mod sessions;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::shutdown::{self, Trigger};
 struct Api {
     state: web::Data<ApiState>,
     trigger: Trigger,
-    _worker: Rc<Worker>,
+    worker: Rc<Worker>,
 }
 
 /// What was answered.
@@ -183,7 +184,7 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         let mut api = Api {
             state: web::Data::new(state),
             trigger,
-            _worker: worker,
+            worker,
         };
         test(&mut api).await;
     });

@@ -149,7 +149,7 @@ impl Broker {
 
 impl Whom {
     /// Says that none of them is there.
-    pub(super) fn not_found(&self) -> Refusal {
+    pub fn not_found(&self) -> Refusal {
         let message = match self {
             Self::Session(_) => "there is no session of that name; it may have ended",
             Self::User(_) => "no session of that user is here at present",

@@ -28,7 +28,7 @@ mod subscriber;
 mod subscribing;
 mod subscribing_filter;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod turn;

@@ -70,15 +70,22 @@ impl<'a> SessionRoute<'a> {
     }
 }
 
-/// The session in a path.
+/// The name of the session in a path.
 ///
 /// # Errors
 /// 404 where the text is no session's name.
-pub(super) fn session(name: &str) -> Result<Whom, Problem> {
+pub(super) fn id(name: &str) -> Result<SessionId, Problem> {
     decode(name)
         .and_then(|name| SessionId::parse(&name))
-        .map(Whom::Session)
-        .ok_or_else(no_session)
+        .ok_or_else(|| Problem::not_found("there is no session of that name; it may have ended"))
+}
+
+/// The session in a path.
+///
+/// # Errors
+/// As [`id`].
+pub(super) fn session(name: &str) -> Result<Whom, Problem> {
+    id(name).map(Whom::Session)
 }
 
 /// The user in a path.
@@ -91,10 +98,6 @@ pub(super) fn user(name: &str) -> Result<Whom, Problem> {
         .ok_or_else(|| {
             Problem::bad_request("the user in the path must be UTF-8 that is percent-encoded")
         })
-}
-
-pub(super) fn no_session() -> Problem {
-    Problem::not_found("there is no session of that name; it may have ended")
 }
 
 #[cfg(test)]
@@ -147,7 +150,7 @@ mod tests {
             Whom::Session(SessionId(0x2a))
         );
         for none in ["", "2a", "000000000000002g", "%zz", "0000000000000002a"] {
-            assert_eq!(session(none).unwrap_err(), no_session(), "{none}");
+            assert_eq!(id(none).unwrap_err().status(), 404, "{none}");
         }
         assert_eq!(user("a%2Fb%20c").unwrap(), Whom::User("a/b c".into()));
         assert!(user("%ff").is_err());

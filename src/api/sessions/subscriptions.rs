@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Payload;
+use futures_util::future::ready;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
@@ -84,21 +85,22 @@ pub(super) async fn change(
         }
         Whom::User(user) => user,
     };
-    let sessions = broker.sessions_of(&user);
-    if sessions.is_empty() {
-        return Err(Problem::not_found(
-            "no session of that user is here at present",
-        ));
-    }
     // One that refuses does not lose the rest.
-    let each = sessions.into_iter().map(|session| {
+    let each = broker.sessions_of(&user).into_iter().map(|session| {
         let carried_out = change.carry_out(broker, session);
         async move {
-            let outcome = carried_out.await;
-            Outcome::new(session, outcome.unwrap_or_else(What::from))
+            match carried_out.await {
+                // It is still on its way in, or has ended.
+                Err(refusal) if refusal.code == ErrorCode::NotFound => None,
+                outcome => Some(Outcome::new(session, outcome.unwrap_or_else(What::from))),
+            }
         }
     });
-    let results = stream::iter(each).buffered(WINDOW).collect().await;
+    let outcomes = stream::iter(each).buffered(WINDOW);
+    let results: Vec<_> = outcomes.filter_map(ready).collect().await;
+    if results.is_empty() {
+        return Err(Whom::User(user).not_found().into());
+    }
     json(&Outcomes { results })
 }
 
