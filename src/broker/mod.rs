@@ -250,9 +250,7 @@ impl Broker {
 
     /// Whether there is any session that is no event stream.
     pub fn has_sockets(&self) -> bool {
-        self.node
-            .sessions
-            .any(|card| card.format != WireFormat::Sse)
+        self.node.sessions.any(|format| format != WireFormat::Sse)
     }
 
     /// How many workers run, of how many.

@@ -78,7 +78,8 @@ impl ReplyTo {
                         topic,
                         refusal: &Refusal::new(
                             ErrorCode::NotSubscribed,
-                            "the server's side ended this subscription",
+                            "an operator or the application ended this subscription; subscribe again \
+                             if it is still wanted",
                         ),
                     });
                 }

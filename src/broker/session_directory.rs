@@ -13,7 +13,7 @@ use crate::protocol::WireFormat;
 /// All sessions of the node.
 #[derive(Default)]
 pub struct SessionDirectory {
-    cards: DashMap<SessionId, SessionCard>,
+    kept: DashMap<SessionId, Kept>,
     /// The sessions of each user that has any.
     users: DashMap<Arc<str>, BTreeSet<SessionId>>,
 }
@@ -35,6 +35,15 @@ pub struct SessionCard {
     pub(super) worker: usize,
 }
 
+/// A card as it is kept: less its key, and small, since there are as many as sessions.
+struct Kept {
+    user: Option<Arc<str>>,
+    address: Option<IpAddr>,
+    since: Timestamp,
+    format: WireFormat,
+    worker: u16,
+}
+
 impl SessionCard {
     /// What others are told of the session.
     pub fn member(&self) -> Member {
@@ -50,26 +59,33 @@ impl SessionCard {
 impl SessionDirectory {
     /// How many sessions there are.
     pub fn count(&self) -> usize {
-        self.cards.len()
+        self.kept.len()
     }
 
     /// Enters a session.
     pub fn insert(&self, card: SessionCard) {
         self.join(card.user.clone(), card.session);
-        self.cards.insert(card.session, card);
+        let kept = Kept {
+            user: card.user,
+            address: card.address,
+            since: card.since,
+            format: card.format,
+            worker: u16::try_from(card.worker).unwrap_or(u16::MAX),
+        };
+        self.kept.insert(card.session, kept);
     }
 
     /// Strikes a session out.
     pub fn remove(&self, session: SessionId) {
-        if let Some((_, card)) = self.cards.remove(&session) {
-            self.leave(card.user.as_deref(), session);
+        if let Some((_, kept)) = self.kept.remove(&session) {
+            self.leave(kept.user.as_deref(), session);
         }
     }
 
     /// Says whose a session is, now that its credentials have come.
     pub fn identify(&self, session: SessionId, user: Option<Arc<str>>) {
-        let known = self.cards.get_mut(&session);
-        let Some(before) = known.map(|mut card| std::mem::replace(&mut card.user, user.clone()))
+        let known = self.kept.get_mut(&session);
+        let Some(before) = known.map(|mut kept| std::mem::replace(&mut kept.user, user.clone()))
         else {
             return;
         };
@@ -79,14 +95,21 @@ impl SessionDirectory {
         }
     }
 
-    /// Whether any session is so.
-    pub fn any(&self, so: impl Fn(&SessionCard) -> bool) -> bool {
-        self.cards.iter().any(|card| so(&card))
+    /// Whether any session speaks what is so.
+    pub fn any(&self, so: impl Fn(WireFormat) -> bool) -> bool {
+        self.kept.iter().any(|kept| so(kept.format))
     }
 
     /// One session.
     pub fn get(&self, session: SessionId) -> Option<SessionCard> {
-        self.cards.get(&session).map(|card| card.clone())
+        self.kept.get(&session).map(|kept| SessionCard {
+            session,
+            user: kept.user.clone(),
+            format: kept.format,
+            address: kept.address,
+            since: kept.since,
+            worker: kept.worker.into(),
+        })
     }
 
     /// The sessions of a user that come after `after`, in the order of their names.
@@ -156,7 +179,7 @@ mod tests {
         assert_eq!(of(&directory, "anna"), [0; 0]);
         directory.remove(SessionId(2));
         directory.remove(SessionId(4));
-        assert!(directory.cards.is_empty() && directory.users.is_empty());
+        assert!(directory.kept.is_empty() && directory.users.is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The upgrade service: from a request that asks for a WebSocket to a session that owns the socket.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,14 +61,9 @@ pub async fn upgrade(
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::new(Arc::clone(&plan.caller.access)));
-    let opening = Opening {
-        id,
-        format: plan.format,
-        address: peer,
-        user: plan.caller.user.clone(),
-        rights: Rc::clone(&rights),
-    };
-    let subscriber = gateway.worker.attach(opening, wire);
+    let subscriber = gateway
+        .worker
+        .attach(opening(id, &plan, peer, &rights), wire);
     let on_leave = plan
         .endpoint
         .as_ref()
@@ -148,6 +144,16 @@ pub async fn upgrade(
         connection
     });
     Ok(())
+}
+
+fn opening(id: SessionId, plan: &Plan, peer: Option<IpAddr>, rights: &Rc<Rights>) -> Opening {
+    Opening {
+        id,
+        format: plan.format,
+        address: peer,
+        user: plan.caller.user.clone(),
+        rights: Rc::clone(rights),
+    }
 }
 
 /// Checks the request against configuration and door.

@@ -345,7 +345,7 @@ fn the_servers_side_subscribes_whatever_is_granted_and_the_session_hears_of_the_
                 "live",
                 "open",
                 r#"unsubscribed "h/a" "not_subscribed""#,
-                r##"unsubscribed "h/+" "not_subscribed""##,
+                r#"unsubscribed "h/+" "not_subscribed""#,
                 r##"unsubscribed "#" "not_subscribed""##,
             ]
         );
