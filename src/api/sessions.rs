@@ -157,7 +157,7 @@ impl Shown {
             .map(|filter| filter.as_str().to_owned());
         Self {
             session: card.session.to_string(),
-            user: card.user.as_deref().map(str::to_owned),
+            user: view.user.as_deref().map(str::to_owned),
             address: card.address.map(|address| address.to_string()),
             transport: spoken(card.format).transport().as_str(),
             protocol: card.format.subprotocol(),

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::auth::Access;
+use crate::config::Who;
 use crate::model::{Epoch, Filter, Member, TopicName};
 
 use super::audience::Audience;
 use super::reply::ReplyTo;
+use super::retained::RetainedCursors;
 use super::subscribing::Subscription;
 
 type Caught = HashMap<TopicName, (Epoch, u64)>;
@@ -18,6 +21,8 @@ pub struct Book {
     replays: Option<Box<Replays>>,
     /// Topics that went on while a filter opened, each with the first position that passed.
     caught: Option<Box<Caught>>,
+    /// Retained messages that are still to come.
+    pub(super) retained: Option<Box<RetainedCursors>>,
 }
 
 /// One subscription.
@@ -145,6 +150,7 @@ impl Book {
     /// Takes a subscription out.
     pub fn remove(&mut self, filter: &Filter) -> Option<Entry> {
         let at = self.entries.iter().position(|e| e.filter == *filter)?;
+        self.disown_retained(filter);
         let entry = self.entries.remove(at);
         Some(entry)
     }
@@ -153,6 +159,7 @@ impl Book {
     pub fn drain(&mut self) -> Vec<Entry> {
         self.replays = None;
         self.caught = None;
+        self.retained = None;
         std::mem::take(&mut self.entries)
     }
 
@@ -163,11 +170,14 @@ impl Book {
             .any(|e| matches!(e.place, Place::Standing(..)) && e.filter.matches(topic))
     }
 
-    /// Whether the server's side subscribed to something that matches the topic.
-    pub fn is_lent(&self, topic: &TopicName) -> bool {
-        self.entries
-            .iter()
-            .any(|e| e.is_lent && e.filter.matches(topic))
+    /// Whether the server's side subscribed to something that lets a session of that access read a
+    /// topic that is for those: to its very name, or to a filter as if it were granted.
+    pub fn lends(&self, topic: &TopicName, access: &Access, who: Who) -> bool {
+        let mut lent = self.entries.iter().filter(|entry| entry.is_lent);
+        lent.any(|entry| {
+            entry.filter.matches(topic)
+                && (!entry.filter.has_wildcard() || access.may_read_granted(who))
+        })
     }
 
     /// Whether any filter with a wildcard stands.
@@ -192,7 +202,7 @@ impl Book {
     /// Whether the fan-out must look closer before it delivers.
     pub fn is_selective(&self) -> bool {
         let silent = self.entries.iter().any(|e| !e.echo);
-        self.replays.is_some() || (silent && self.entries.len() > 1)
+        self.replays.is_some() || self.retained.is_some() || (silent && self.entries.len() > 1)
     }
 
     /// The replay of that topic, if one runs.
@@ -253,8 +263,13 @@ impl Book {
 
     /// Ends the replays of topics that no subscription matches any more.
     pub fn end_orphaned_replays(&mut self) {
+        self.keep_replays(Self::stands_for);
+    }
+
+    /// Ends the replays of topics that are not to be kept.
+    pub fn keep_replays(&mut self, keep: impl Fn(&Self, &TopicName) -> bool) {
         if let Some(mut replays) = self.replays.take() {
-            replays.by_topic.retain(|topic, _| self.stands_for(topic));
+            replays.by_topic.retain(|topic, _| keep(self, topic));
             replays.asked = replays.by_topic.values().filter(|r| r.asked).count();
             if !replays.by_topic.is_empty() {
                 self.replays = Some(replays);

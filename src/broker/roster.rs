@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::auth::Rights;
 use crate::model::{SessionId, Timestamp};
@@ -61,9 +60,7 @@ pub struct Opening {
     pub format: WireFormat,
     /// Where its connection comes from.
     pub address: Option<IpAddr>,
-    /// Its user, where its credentials name one.
-    pub user: Option<Arc<str>>,
-    /// What it may.
+    /// Who it is, and what it may.
     pub rights: Rc<Rights>,
 }
 
@@ -75,26 +72,26 @@ impl Worker {
             id,
             format,
             address,
-            user,
             rights,
         } = opening;
-        let queue = self.broker().node.settings.queue;
+        let (queue, user) = (self.broker().node.settings.queue, rights.user());
         let subscriber = Subscriber::new(id, format, rights, wire, queue, Rc::clone(&self.turn));
         self.roster.insert(&subscriber);
-        self.broker().node.sessions.insert(SessionCard {
+        let card = SessionCard {
             session: id,
-            user,
             format,
             address,
             since: Timestamp::now(),
             worker: self.shard(),
-        });
+        };
+        self.broker().node.sessions.insert(card, user);
         subscriber
     }
 
-    /// Says whose a session is, now that its credentials have come.
-    pub fn identify(&self, subscriber: &Subscriber, user: Option<Arc<str>>) {
-        self.broker().node.sessions.identify(subscriber.id(), user);
+    /// Says whose a session is, which was `before`'s: its credentials have come.
+    pub fn identify(&self, subscriber: &Subscriber, before: Option<&str>) {
+        let directory = &self.broker().node.sessions;
+        directory.identify(subscriber.id(), before, subscriber.rights().user());
     }
 
     /// All sessions of this worker: those whose handshake is under way, and those that end, included.

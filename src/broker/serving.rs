@@ -9,7 +9,6 @@ use crate::protocol::{Refusal, Subscribe, SubscribeOk};
 
 use super::direct::Whom;
 use super::reply::{Reply, ReplyTo};
-use super::session_directory::SessionCard;
 use super::subscribing::Subscription;
 use super::{Broker, Worker, internal};
 
@@ -34,7 +33,7 @@ impl Broker {
             if let Some(subscriber) = worker.roster.open(session) {
                 let ask = Subscription {
                     is_lent: true,
-                    ..Subscription::new(ask, card.member())
+                    ..Subscription::new(ask, subscriber.member())
                 };
                 worker.subscribe(&subscriber, ask, ReplyTo::Caller(sender));
             }
@@ -61,7 +60,7 @@ impl Broker {
         let card = self.node.sessions.get(session).ok_or_else(gone)?;
         let is_one = filter.is_some();
         let asked = self.on(card.worker, move |worker| {
-            unsubscribe(worker, &card, filter)
+            unsubscribe(worker, session, filter)
         });
         let answers = asked.await.flatten().ok_or_else(gone)?;
         let mut ended = Vec::with_capacity(answers.len());
@@ -79,10 +78,10 @@ impl Broker {
 }
 
 /// Ends what was named; an answer will come for each. `None` where the session is not there.
-fn unsubscribe(worker: &Worker, card: &SessionCard, filter: Option<Filter>) -> Option<Vec<Answer>> {
-    let subscriber = worker.roster.open(card.session)?;
+fn unsubscribe(worker: &Worker, session: SessionId, filter: Option<Filter>) -> Option<Vec<Answer>> {
+    let subscriber = worker.roster.open(session)?;
     let filters = filter.map_or_else(|| subscriber.filters(), |filter| vec![filter]);
-    let member = card.member();
+    let member = subscriber.member();
     let each = filters.iter().map(|filter| {
         let (caller, answer) = oneshot::channel();
         let reply = ReplyTo::Ended {

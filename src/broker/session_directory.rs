@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use crate::model::{Member, SessionId, Timestamp};
+use crate::model::{SessionId, Timestamp};
 use crate::protocol::WireFormat;
 
 /// All sessions of the node.
@@ -19,12 +19,10 @@ pub struct SessionDirectory {
 }
 
 /// What is known of a session outside its worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionCard {
     /// The session.
     pub session: SessionId,
-    /// Its user, where its credentials name one.
-    pub user: Option<Arc<str>>,
     /// What it speaks.
     pub format: WireFormat,
     /// Where its connection comes from.
@@ -37,23 +35,10 @@ pub struct SessionCard {
 
 /// A card as it is kept: less its key, and small, since there are as many as sessions.
 struct Kept {
-    user: Option<Arc<str>>,
     address: Option<IpAddr>,
     since: Timestamp,
     format: WireFormat,
     worker: u16,
-}
-
-impl SessionCard {
-    /// What others are told of the session.
-    pub fn member(&self) -> Member {
-        Member {
-            session: self.session,
-            user: self.user.clone(),
-            info: None,
-            since: Timestamp::default(),
-        }
-    }
 }
 
 impl SessionDirectory {
@@ -62,11 +47,10 @@ impl SessionDirectory {
         self.kept.len()
     }
 
-    /// Enters a session.
-    pub fn insert(&self, card: SessionCard) {
-        self.join(card.user.clone(), card.session);
+    /// Enters a session, of that user where its credentials name one.
+    pub fn insert(&self, card: SessionCard, user: Option<Arc<str>>) {
+        self.join(user, card.session);
         let kept = Kept {
-            user: card.user,
             address: card.address,
             since: card.since,
             format: card.format,
@@ -75,22 +59,16 @@ impl SessionDirectory {
         self.kept.insert(card.session, kept);
     }
 
-    /// Strikes a session out.
-    pub fn remove(&self, session: SessionId) {
-        if let Some((_, kept)) = self.kept.remove(&session) {
-            self.leave(kept.user.as_deref(), session);
-        }
+    /// Strikes a session of that user out.
+    pub fn remove(&self, session: SessionId, user: Option<&str>) {
+        self.kept.remove(&session);
+        self.leave(user, session);
     }
 
-    /// Says whose a session is, now that its credentials have come.
-    pub fn identify(&self, session: SessionId, user: Option<Arc<str>>) {
-        let known = self.kept.get_mut(&session);
-        let Some(before) = known.map(|mut kept| std::mem::replace(&mut kept.user, user.clone()))
-        else {
-            return;
-        };
-        if before != user {
-            self.leave(before.as_deref(), session);
+    /// Says whose a session is that was `before`'s.
+    pub fn identify(&self, session: SessionId, before: Option<&str>, user: Option<Arc<str>>) {
+        if before != user.as_deref() {
+            self.leave(before, session);
             self.join(user, session);
         }
     }
@@ -104,7 +82,6 @@ impl SessionDirectory {
     pub fn get(&self, session: SessionId) -> Option<SessionCard> {
         self.kept.get(&session).map(|kept| SessionCard {
             session,
-            user: kept.user.clone(),
             format: kept.format,
             address: kept.address,
             since: kept.since,
@@ -140,10 +117,9 @@ impl SessionDirectory {
 mod tests {
     use super::*;
 
-    fn card(session: u64, user: Option<&str>) -> SessionCard {
+    fn card(session: u64) -> SessionCard {
         SessionCard {
             session: SessionId(session),
-            user: user.map(Arc::from),
             format: WireFormat::Json,
             address: None,
             since: Timestamp(0),
@@ -165,41 +141,39 @@ mod tests {
             (2, Some("bert")),
             (4, None),
         ] {
-            directory.insert(card(session, user));
+            directory.insert(card(session), user.map(Arc::from));
         }
         assert_eq!(of(&directory, "anna"), [1, 3]);
         assert_eq!(
             directory.of_user("anna", Some(SessionId(1))),
             [SessionId(3)]
         );
-        directory.remove(SessionId(1));
-        directory.remove(SessionId(1));
+        directory.remove(SessionId(1), Some("anna"));
+        directory.remove(SessionId(1), Some("anna"));
         assert_eq!(of(&directory, "anna"), [3]);
-        directory.remove(SessionId(3));
+        directory.remove(SessionId(3), Some("anna"));
         assert_eq!(of(&directory, "anna"), [0; 0]);
-        directory.remove(SessionId(2));
-        directory.remove(SessionId(4));
+        directory.remove(SessionId(2), Some("bert"));
+        directory.remove(SessionId(4), None);
         assert!(directory.kept.is_empty() && directory.users.is_empty());
     }
 
     #[test]
     fn a_session_changes_its_user_when_other_credentials_come() {
         let directory = SessionDirectory::default();
-        directory.insert(card(1, None));
+        directory.insert(card(1), None);
+        let mut before = None;
         for (user, annas, berts) in [
             (Some("anna"), &[1][..], &[][..]),
             (Some("anna"), &[1], &[]),
             (Some("bert"), &[], &[1]),
             (None, &[], &[]),
         ] {
-            directory.identify(SessionId(1), user.map(Arc::from));
+            directory.identify(SessionId(1), before, user.map(Arc::from));
             assert_eq!(of(&directory, "anna"), annas, "{user:?}");
             assert_eq!(of(&directory, "bert"), berts, "{user:?}");
-            assert_eq!(directory.get(SessionId(1)).unwrap().user.as_deref(), user);
+            before = user;
         }
-        // One that is gone does not come back by it.
-        directory.identify(SessionId(9), Some("anna".into()));
-        assert_eq!(of(&directory, "anna"), [0; 0]);
         assert!(directory.users.is_empty());
     }
 }

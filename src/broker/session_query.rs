@@ -45,6 +45,8 @@ pub struct SessionPage {
 pub struct SessionView {
     /// What does not change.
     pub card: SessionCard,
+    /// Its user, where its credentials name one.
+    pub user: Option<Arc<str>>,
     /// Its subscriptions that stand, the earliest first.
     pub subscriptions: Vec<Filter>,
     /// Bytes that wait to be written to it.
@@ -199,6 +201,7 @@ fn has(subscriber: &Subscriber, topic: &Filter, name: Option<&TopicName>) -> boo
 fn view(subscriber: &Subscriber, worker: &Worker) -> Option<SessionView> {
     Some(SessionView {
         card: worker.broker().node.sessions.get(subscriber.id())?,
+        user: subscriber.rights().user(),
         subscriptions: subscriber.filters(),
         queued_bytes: subscriber.queued_bytes(),
         round_trip: subscriber.round_trip(),

@@ -308,8 +308,7 @@ impl Subscriber {
     /// Whether it may read a topic that is for those.
     pub(super) fn may_read(&self, who: Who, topic: &TopicName) -> bool {
         let access = self.rights.access();
-        access.may_read(who, topic)
-            || (access.may_read_granted(who) && self.book.borrow().is_lent(topic))
+        access.may_read(who, topic) || self.book.borrow().lends(topic, &access, who)
     }
 
     /// Notes a visit by a delivery job; false if that job has been here already.

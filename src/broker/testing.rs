@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Broker, Opening, Publication, Rule, Rules, Settings, TopicRule, Wire};
-use crate::auth::{Access, Rights};
+use crate::auth::{Access, Caller, Rights};
 use crate::config::Who;
 use crate::history::{Bounds, MemoryStore};
 use crate::metrics::Metrics;
@@ -125,13 +125,20 @@ pub fn filter(text: &str) -> Filter {
     Filter::new(text).unwrap()
 }
 
+/// That user, who may do everything.
+pub fn caller_of(user: &str) -> Caller {
+    Caller {
+        user: Some(user.into()),
+        ..Caller::that_may(Access::everything())
+    }
+}
+
 /// A session of nobody's.
 pub fn opening(id: u64, format: WireFormat) -> Opening {
     Opening {
         id: SessionId(id),
         format,
         address: None,
-        user: None,
         rights: everything(),
     }
 }
@@ -150,6 +157,7 @@ pub fn publication(name: &TopicName, text: &str, publisher: Option<SessionId>) -
         topic: name.clone(),
         payload: Payload::text(text),
         key: None,
+        retain: false,
         user: None,
         publisher,
         origin: Origin::Internal,
@@ -167,7 +175,7 @@ pub fn store() -> Arc<MemoryStore> {
 
 /// Rights to everything.
 pub fn everything() -> Rc<Rights> {
-    Rc::new(Rights::new(Arc::new(Access::everything())))
+    Rights::to(Access::everything())
 }
 
 /// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`

@@ -95,7 +95,7 @@ impl Client {
     fn open(worker: &Rc<Worker>, opening: Opening, room: usize) -> Self {
         let wire = FakeWire::with_room(room);
         let member = Member {
-            user: opening.user.clone(),
+            user: opening.rights.user(),
             ..member(opening.id)
         };
         let subscriber = worker.attach(opening, Rc::<FakeWire>::clone(&wire));

@@ -98,7 +98,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 home,
                 Rc::clone(&turn),
                 &node.settings,
-                Arc::clone(&node.common.rules),
+                Arc::clone(&node.common),
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
@@ -129,11 +129,19 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
 }
 
 impl Worker {
+    /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
+    pub fn recheck(&self, subscriber: &Rc<Subscriber>) {
+        let now = Instant::now();
+        self.registry.borrow_mut().recheck(subscriber, now);
+    }
+
     /// Takes a session out of everything, whatever ended it.
     pub fn detach(&self, subscriber: &Rc<Subscriber>, member: &Member) {
         self.registry.borrow_mut().detach(subscriber, member);
         self.roster.remove(subscriber);
-        self.broker.node.sessions.remove(subscriber.id());
+        let user = subscriber.rights().user();
+        let directory = &self.broker.node.sessions;
+        directory.remove(subscriber.id(), user.as_deref());
     }
 
     /// Publishes a message.
@@ -173,6 +181,11 @@ impl Worker {
         self.registry
             .borrow_mut()
             .history(topic, since, last, limit, reply);
+    }
+
+    /// Removes what a topic keeps.
+    pub fn clear(&self, topic: TopicName, reply: ReplyTo) {
+        self.registry.borrow_mut().clear(topic, reply);
     }
 
     /// Asks who is in a topic.

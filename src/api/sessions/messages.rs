@@ -33,7 +33,7 @@ pub(super) async fn post(
             "'Idempotency-Key' goes with topics; leave it out of a message to sessions",
         ));
     }
-    let most = call.state.config.limits.message_bytes;
+    let most = call.state.config.now().limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
     let payload = message::read(call.request, data)?;
     let publisher = Publisher::new(call.state, caller);

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::*;
-use crate::broker::testing::{FakeWire, opening};
+use crate::auth::Rights;
+use crate::broker::testing::{FakeWire, caller_of, everything, opening};
 use crate::broker::{Opening, Subscriber};
 use crate::protocol::WireFormat;
 
@@ -17,7 +18,7 @@ struct Opened {
 impl Opened {
     fn new(api: &Api, id: u64, user: Option<&str>, format: WireFormat) -> Self {
         let opening = Opening {
-            user: user.map(Arc::from),
+            rights: user.map_or_else(everything, |user| Rc::new(Rights::of(&caller_of(user)))),
             address: Some("192.0.2.1".parse().unwrap()),
             ..opening(id, format)
         };

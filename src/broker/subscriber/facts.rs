@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::{Subscriber, flag};
-use crate::model::Filter;
+use crate::model::{Filter, Member, Timestamp};
 
 /// What a session is known by, beside its outbox and its subscriptions.
 #[derive(Default)]
@@ -28,6 +28,16 @@ impl Subscriber {
     /// Whether it has been welcomed and does not end.
     pub fn is_open(&self) -> bool {
         !self.has(flag::CORKED | flag::CLOSING | flag::GONE)
+    }
+
+    /// What others are told of it.
+    pub fn member(&self) -> Member {
+        Member {
+            session: self.id,
+            user: self.rights.user(),
+            info: None,
+            since: Timestamp::default(),
+        }
     }
 
     /// What went to and fro.

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use super::sessions::{ROOM, of, send, session, text, user};
 use super::*;
+use crate::broker::testing::caller_of;
 use crate::model::{Origin, Payload};
 use crate::protocol::{Close, CloseCode, ErrorCode};
 
@@ -54,7 +55,8 @@ fn whose_a_session_is_follows_its_credentials() {
             send(&broker, &user("anna"), "early").await,
             Err(ErrorCode::NotFound)
         );
-        worker.identify(&client.subscriber, Some("anna".into()));
+        client.subscriber.rights().prove(&caller_of("anna"));
+        worker.identify(&client.subscriber, None);
         assert_eq!(send(&broker, &user("anna"), "now").await, Ok(1));
         client.detach();
         assert_eq!(

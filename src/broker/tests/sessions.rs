@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::broker::testing::caller_of;
 use crate::broker::{SessionPage, SessionQuery, Whom};
 use crate::model::{Filter, Origin, Payload};
 use crate::protocol::{Close, CloseCode, ErrorCode, Subscribe};
@@ -11,7 +12,7 @@ pub const ROOM: usize = 1 << 20;
 
 pub fn of(user: &str, id: u64, format: WireFormat) -> Opening {
     Opening {
-        user: Some(user.into()),
+        rights: Rc::new(Rights::of(&caller_of(user))),
         ..opening(id, format)
     }
 }
@@ -153,7 +154,7 @@ fn what_is_shown_of_a_session_is_what_it_did() {
             .note_round_trip(Duration::from_micros(1500));
         settle().await;
         let view = broker.session(SessionId(1)).await.unwrap();
-        assert_eq!(view.card.user.as_deref(), Some("anna"));
+        assert_eq!(view.user.as_deref(), Some("anna"));
         assert_eq!(view.subscriptions, [filter("a"), filter("b/#")]);
         assert_eq!((view.counts.published, view.counts.delivered), (3, 2));
         assert_eq!(view.round_trip, Some(Duration::from_micros(1500)));
@@ -296,7 +297,7 @@ fn a_session_that_is_not_welcomed_yet_or_ends_is_not_there() {
 fn the_servers_side_subscribes_whatever_is_granted_and_the_session_hears_of_the_end() {
     let broker = broker(1, ROOM);
     on_worker(&broker, async |worker| {
-        let nothing = Rc::new(Rights::new(Arc::new(crate::auth::Access::nothing())));
+        let nothing = Rights::to(crate::auth::Access::nothing());
         let client = Client::that_may(&worker, 1, WireFormat::Json, ROOM, nothing);
         let name = SessionId(1);
         publish(&worker, "h/a", "kept", None);
@@ -318,6 +319,8 @@ fn the_servers_side_subscribes_whatever_is_granted_and_the_session_hears_of_the_
         publish(&worker, "h/b", "live", None);
         // A rule that is for keys alone withholds it from the filter all the same.
         broker.subscribe_session(name, ask("#")).await.unwrap();
+        // Nor do its rights matter when they are looked at again.
+        worker.recheck(&client.subscriber);
         publish(&worker, "keys/a", "secret", None);
         publish(&worker, "other", "open", None);
         settle().await;
