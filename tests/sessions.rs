@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::support::{Client, Edit, Events, Server, config, eventually};
+use crate::support::{Client, Edit, Events, Packed, Server, config, eventually};
 
 fn name(client: &Client) -> String {
     client.session().as_str().unwrap().to_owned()
@@ -158,6 +158,9 @@ fn a_message_to_one_session_comes_to_it_alone_and_stays_of_its_kind() {
 fn a_broadcast_comes_to_every_session_on_every_worker_in_what_it_speaks() {
     let server = Server::start(config());
     let mut clients: Vec<_> = (0..6).map(|_| server.connect()).collect();
+    let mut packed: Vec<_> = (0..2)
+        .map(|_| Packed::open(server.address, "/ws"))
+        .collect();
     let mut raw: Vec<_> = (0..4).map(|_| server.raw("/ws?topic=a")).collect();
     let mut streams: Vec<_> = (0..4)
         .map(|_| Events::open(server.address, "topic=kept/a", &[]))
@@ -178,9 +181,15 @@ fn a_broadcast_comes_to_every_session_on_every_worker_in_what_it_speaks() {
         ("image/png", vec![0, 255], Message::binary(vec![0, 255])),
     ] {
         let answer = post(&server, "/v1/broadcast", kind, body);
-        assert_eq!(answer, json!({"sessions": 14}));
+        assert_eq!(answer, json!({"sessions": 16}));
         for client in &mut clients {
             client.expect_message("$broadcast");
+        }
+        for client in &mut packed {
+            assert_eq!(
+                client.expect("message")["topic"].as_str(),
+                Some("$broadcast")
+            );
         }
         for session in &mut raw {
             assert_eq!(session.frame(), as_raw);
@@ -197,7 +206,7 @@ fn a_broadcast_comes_to_every_session_on_every_worker_in_what_it_speaks() {
         "{ids:?}"
     );
     server.await_metric(r#"fanfare_messages_published_total{protocol="http"}"#, 4);
-    server.await_metric("fanfare_messages_delivered_total", 3 * 14 + 4);
+    server.await_metric("fanfare_messages_delivered_total", 3 * 16 + 4);
 }
 
 #[test]
