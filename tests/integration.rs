@@ -28,6 +28,7 @@ mod msgpack;
 mod presence;
 mod public;
 mod raw;
+mod reload;
 mod rules;
 mod slow;
 mod subscribing;

@@ -23,7 +23,7 @@ mod wire;
 
 pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
-pub use event::{Event, Published};
+pub use event::{Event, Published, Removed};
 pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
 pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
 pub use problem::{PROBLEM_TYPE, Problem, title};
@@ -32,7 +32,7 @@ pub use request::{
 };
 pub use request_reader::{parse_json, parse_msgpack, parse_publish};
 pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
-pub use wire::{WireFormat, control_bytes, message_bytes, message_json};
+pub use wire::{Sent, WireFormat, control_bytes, message_bytes, message_json};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::out::{Object, Out};
-use super::wire::put_message;
+use super::wire::{Sent, put_message};
 use super::{Close, CloseCode, Published, Refusal};
 use crate::model::{Epoch, Filter, Member, Position, SessionId, Timestamp, TopicName};
 
@@ -293,7 +293,7 @@ impl Answer {
                 object.number("offset", *offset);
                 let messages = messages.iter().filter_map(|published| published.message());
                 object.array("messages", messages, |out, message| {
-                    put_message(out, message, false);
+                    put_message(out, message, Sent::Live);
                 });
             }
             Self::Presence(members) => {

@@ -59,6 +59,7 @@ fn a_frame_asks_for_the_same_in_either_encoding() {
                 assert_eq!(in_json.id, in_msgpack.id, "{}", vector.name);
                 assert_eq!(json.topic, msgpack.topic, "{}", vector.name);
                 assert_eq!(json.key, msgpack.key, "{}", vector.name);
+                assert_eq!(json.retain, msgpack.retain, "{}", vector.name);
                 assert_eq!(json.payload.kind, msgpack.payload.kind, "{}", vector.name);
                 assert_eq!(json.payload.data, msgpack.payload.data, "{}", vector.name);
                 let inside = msgpack.payload.bytes_at().len();
@@ -193,10 +194,10 @@ fn server_frames() -> BTreeMap<&'static str, [Bytes; 2]> {
     };
     put_answers(&mut put);
     put_notices(&mut put);
-    for (name, message, replay) in messages() {
+    for (name, message, sent) in messages() {
         written.insert(
             name,
-            formats.map(|format| message_bytes(format, &message, replay)),
+            formats.map(|format| message_bytes(format, &message, sent)),
         );
     }
     written
@@ -370,27 +371,36 @@ fn put_notices(put: &mut impl FnMut(&'static str, ServerFrame<'_>)) {
     put("closing", ServerFrame::closing(&close));
 }
 
-fn messages() -> [(&'static str, Message, bool); 5] {
+fn messages() -> [(&'static str, Message, Sent); 6] {
     let everything = Message {
         position: Some(at(7)),
         user: Some("zoë".into()),
         key: Some("k".into()),
         ..message(Payload::text("x"))
     };
+    let retained = Message {
+        position: Some(at(6)),
+        ..message(Payload::json_checked(r#""on""#))
+    };
     let json = Payload::json_checked(r#"{"text":"Hello","n":[1,-2,0.5,true,null]}"#);
     [
-        ("message", message(json), false),
-        ("message of text", message(Payload::text("a\n\"é\"")), false),
+        ("message", message(json), Sent::Live),
+        (
+            "message of text",
+            message(Payload::text("a\n\"é\"")),
+            Sent::Live,
+        ),
         (
             "message of bytes",
             message(published("publish bytes")),
-            false,
+            Sent::Live,
         ),
         (
             "message with bytes inside",
             message(published("publish bytes inside data")),
-            false,
+            Sent::Live,
         ),
-        ("message with everything", everything, true),
+        ("message with everything", everything, Sent::Replayed),
+        ("message that was retained", retained, Sent::Retained),
     ]
 }
