@@ -284,7 +284,7 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
                     async move { stopping.notified().await }
                 })
                 .on_connect_ext(|io: &Io, extensions| {
-                    extensions.insert(io.kill_switch());
+                    extensions.insert(io.take_over());
                 })
                 .upgrade(fn_factory(move || {
                     let gateway = gateway.clone();

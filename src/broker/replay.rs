@@ -63,7 +63,7 @@ pub fn take_piece(
     let (reason, to) = gap;
     if to > after {
         subscriber.send_frame(&ServerFrame::Gap {
-            topic,
+            topic: topic.as_str(),
             reason,
             count: to - after,
             epoch: Some(epoch),

@@ -5,6 +5,7 @@
 mod close;
 mod codes;
 mod event;
+mod event_id;
 mod fields;
 mod frame;
 mod json_out;
@@ -18,6 +19,7 @@ mod wire;
 pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
 pub use event::{Event, Published};
+pub use event_id::EventId;
 pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
 pub use json_request::{parse_json, parse_publish};
 pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};

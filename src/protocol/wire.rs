@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::event_id::EventId;
 use super::frame::{Opcode, header_len, put_frame, put_header};
 use super::json_out::{Object, Out, measure};
 use super::server_frame::{ServerFrame, put_position};
@@ -78,6 +79,7 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
             | ServerFrame::Leave { .. }
             | ServerFrame::Closing { .. },
         ) => Some(exactly(|out| {
+            put_farewell(out, frame);
             put_event(out, frame.name(), |out| frame.put_json(out));
         })),
         (WireFormat::Raw | WireFormat::Sse, _) => None,
@@ -139,6 +141,22 @@ fn put_event_id(out: &mut dyn Out, message: &Message) {
     out.raw(b":");
     out.number(message.time.0);
     out.raw(b"\n");
+}
+
+/// What a stock `EventSource` understands of a `closing`: when to come back, or the id by which it is
+/// known again where it should not.
+fn put_farewell(out: &mut dyn Out, frame: &ServerFrame<'_>) {
+    match *frame {
+        ServerFrame::Closing {
+            reconnect: false,
+            code,
+            ..
+        } => out.raw(format!("id: {}\n", EventId::Closed(code.0)).as_bytes()),
+        ServerFrame::Closing { after_ms, .. } if after_ms > 0 => {
+            out.raw(format!("retry: {after_ms}\n").as_bytes());
+        }
+        _ => {}
+    }
 }
 
 /// An event whose data is one line of JSON.
