@@ -26,4 +26,6 @@ mod metrics;
 mod presence;
 mod raw;
 mod slow;
+mod sse_recovery;
+mod sse_transport;
 mod subscribing;

@@ -139,3 +139,101 @@ impl AsyncWrite for Io {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// A connection, and the client's end of it.
+    fn connected() -> (Io, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        (Io::new(TcpStream::from_std(server).unwrap()), client)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        actix_rt::System::new().block_on(test);
+    }
+
+    #[test]
+    fn a_connection_is_given_away_once_all_is_written_and_then_has_ended() {
+        run(async {
+            let (mut io, mut client) = connected();
+            let taken = Rc::new(RefCell::new(None));
+            let into = Rc::clone(&taken);
+            poll_fn(|cx| {
+                let into = Rc::clone(&into);
+                io.take_over().once_written(cx, move |stream| {
+                    into.replace(Some(stream));
+                });
+                Poll::Ready(())
+            })
+            .await;
+            assert!(taken.borrow().is_none());
+            poll_fn(|cx| Pin::new(&mut io).poll_flush(cx))
+                .await
+                .unwrap();
+            let mut stream = taken.take().unwrap();
+            client.write_all(b"to the heir").unwrap();
+            let mut buf = [0; 32];
+            assert_eq!(io.read(&mut buf).await.unwrap(), 0);
+            assert_eq!(stream.read(&mut buf).await.unwrap(), 11);
+            assert!(
+                poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"x"))
+                    .await
+                    .is_err()
+            );
+            poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx))
+                .await
+                .unwrap();
+            drop(io);
+            client.write_all(b"still").unwrap();
+            assert_eq!(stream.read(&mut buf).await.unwrap(), 5);
+        });
+    }
+
+    #[test]
+    fn a_connection_that_is_ended_before_wakes_the_service_which_drops_the_heir() {
+        struct Heir(Rc<Cell<bool>>);
+        impl Drop for Heir {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+        run(async {
+            let (mut io, _client) = connected();
+            let is_gone = Rc::new(Cell::new(false));
+            let heir = Heir(Rc::clone(&is_gone));
+            let take_over = io.take_over();
+            let ending = take_over.clone();
+            // As the heir of a session does, which holds the handle that ends it.
+            let mut setting = Some(move |_| drop((heir, take_over)));
+            let service = async {
+                poll_fn(|cx| {
+                    if let Some(heir) = setting.take() {
+                        ending.once_written(cx, heir);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+                drop(io);
+            };
+            let ended = async {
+                tokio::task::yield_now().await;
+                ending.end();
+            };
+            tokio::join!(service, ended);
+            assert!(is_gone.get());
+        });
+    }
+}

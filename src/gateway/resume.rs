@@ -139,7 +139,7 @@ impl Resume {
                 put_gap(first, topic.as_str(), None);
             }
         } else if failed {
-            put_gap(first, stand.topic.as_str(), self.missing(stand));
+            put_gap(first, stand.topic.as_str(), self.missing(stand).as_ref());
         }
     }
 
@@ -173,8 +173,7 @@ struct Missing {
     to: u64,
 }
 
-fn put_gap(first: &mut BytesMut, topic: &str, missing: Option<Missing>) {
-    let known = missing.as_ref();
+fn put_gap(first: &mut BytesMut, topic: &str, known: Option<&Missing>) {
     let gap = ServerFrame::Gap {
         topic,
         reason: GapReason::Trimmed,

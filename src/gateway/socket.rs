@@ -79,10 +79,13 @@ impl Socket {
     }
 
     /// The connection is the session's from now on.
-    pub fn connect(&self, stream: TcpStream) {
+    pub fn connect(&self, stream: impl Into<Option<TcpStream>>) {
         self.before.take();
-        // Once only, so that nothing is there already.
-        let _none = self.stream.set(stream);
+        match stream.into() {
+            // Once only, so that nothing is there already.
+            Some(stream) => drop(self.stream.set(stream)),
+            None => self.kill(),
+        }
     }
 
     /// The connection is another's until [`Socket::connect`]; if the session is killed before, it

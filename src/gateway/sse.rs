@@ -8,7 +8,8 @@ use std::task::{Context as Task, Poll, ready};
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
 use actix_rt::net::TcpStream;
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::Stream;
@@ -91,7 +92,10 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     };
     let plan = ask.plan_stream(&gateway.door)?;
     let headers = request.headers().get_all("last-event-id");
-    let last = LastEvent::read(headers.map(|v| v.as_bytes()), plan.last_event.as_deref());
+    let last = LastEvent::read(
+        headers.map(HeaderValue::as_bytes),
+        plan.last_event.as_deref(),
+    );
     if last.is_closed() {
         // What makes a stock `EventSource` stop.
         return Ok(HttpResponse::NoContent().finish());

@@ -53,11 +53,8 @@ pub async fn upgrade(
     let peer = request.head().peer_addr.map(|address| address.ip());
     // The request pins the connection's read buffer: it goes before the session begins.
     drop(request);
-    let Some(stream) = parts.io.into_stream() else {
-        return Ok(());
-    };
     let socket = Socket::new(Signs::Asked, Rc::clone(&gateway.watch), random());
-    socket.connect(stream);
+    socket.connect(parts.io.into_stream());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let subscriber = gateway.worker.attach(id, plan.format, wire);

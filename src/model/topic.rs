@@ -169,9 +169,8 @@ fn meet(one: &str, other: &str) -> bool {
         match (one.next(), other.next()) {
             // "a/#" matches "a" itself.
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (None, Some(_)) | (Some(_), None) => return false,
             (Some(a), Some(b)) if a == "+" || b == "+" || a == b => {}
-            (Some(_), Some(_)) => return false,
+            _ => return false,
         }
     }
 }
