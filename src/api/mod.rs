@@ -11,6 +11,7 @@ mod message;
 mod node;
 mod page;
 mod problem;
+mod public;
 mod publish;
 mod query;
 mod route;
@@ -24,15 +25,15 @@ use std::time::Instant;
 
 use actix_web::web::{self, Data, ServiceConfig};
 
-use crate::auth::Door;
+use crate::auth::LiveDoor;
 use crate::broker::Broker;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
 pub use page::Page;
 pub use problem::Problem;
-pub use route::Route;
+pub use route::{Address, Route};
 
 /// What the calls work with. Cheap to clone: each worker has its own.
 #[derive(Clone)]
@@ -40,27 +41,42 @@ pub struct ApiState {
     /// Publishes, and knows what there is.
     pub broker: Broker,
     /// Says who may.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// Tells when no more is published.
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
+    /// The configuration at the start: paths and the like do not change.
+    pub fixed: Arc<Config>,
+    /// At which address it answers.
+    pub address: Address,
     /// When the process started.
     pub started: Instant,
-    /// The page with the demo.
+    /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
 
 impl ApiState {
-    /// The state of a broker that starts now.
-    pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
+    /// The state of a broker that starts now, and listens on one address.
+    pub fn new(
+        broker: Broker,
+        door: Arc<LiveDoor>,
+        shutdown: Shutdown,
+        config: LiveConfig,
+    ) -> Self {
+        let page = match config.now().server.public {
+            None => Page::embedded(),
+            Some(_) => Page::default(),
+        };
         Self {
             broker,
             door,
             shutdown,
+            fixed: config.now(),
             config,
+            address: Address::Only,
             started: Instant::now(),
-            page: Page::embedded(),
+            page,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
@@ -15,14 +16,14 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::oneshot;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Rights};
 use crate::broker::{ReplyTo, Subscriber, Wire};
 use crate::metrics::{Held, Place, Refusal as Reason};
 use crate::model::{Member, SessionId, Timestamp};
 use crate::protocol::{CloseCode, PROBLEM_TYPE, Problem, Subscribe, SubscribeOk, WireFormat};
 use crate::session::{Profile, Session};
 
-use super::handshake::{Ask, Refused, StreamPlan};
+use super::handshake::{Ask, Refused, StreamPlan, check_rights};
 use super::heartbeat::Signs;
 use super::io::TakeOver;
 use super::resume::{LastEvent, Resume};
@@ -90,7 +91,9 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
             .collect(),
         peer,
     };
-    let plan = ask.plan_stream(&gateway.door)?;
+    let plan = ask.plan_stream(&gateway.entrance.door.now())?;
+    let rules = gateway.entrance.broker.rules();
+    check_rights(&plan.filters, &plan.caller, &rules.now())?;
     let headers = request.headers().get_all("last-event-id");
     let last = LastEvent::read(
         headers.map(HeaderValue::as_bytes),
@@ -109,9 +112,12 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let socket = Socket::new(Signs::Given, Rc::clone(&gateway.watch), random());
     socket.await_connection(connection.clone());
     let as_wire: Rc<dyn Wire> = Rc::clone(&socket) as _;
-    let subscriber = gateway.worker.attach(id, WireFormat::Sse, as_wire);
+    let rights = Rc::new(Rights::of(&plan.caller));
+    let subscriber = gateway
+        .worker
+        .attach(id, WireFormat::Sse, Rc::clone(&rights), as_wire);
     gateway.remember(&subscriber, peer);
-    let session = session(gateway, id, &plan.caller);
+    let session = session(gateway, id, rights, &plan.caller);
     // From here on dropping it takes back whatever the session got.
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
@@ -131,7 +137,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         }
     };
     let opening = resume.opening(drain::retry_ms(), &stood, |filter| {
-        gateway.entrance.broker.settings().rules.keeps_all(filter)
+        rules.now().keeps_all(filter)
     });
     stream.counted = Some(gateway.count(WireFormat::Sse));
     socket.serve(&subscriber, false);
@@ -200,17 +206,18 @@ fn answer(request: &HttpRequest, body: impl MessageBody + 'static) -> HttpRespon
     response
 }
 
-fn session(gateway: &Gateway, id: SessionId, caller: &Caller) -> Session {
+fn session(gateway: &Gateway, id: SessionId, rights: Rc<Rights>, caller: &Caller) -> Session {
     let profile = Profile {
         format: WireFormat::Sse,
         id,
         user: caller.user.clone(),
-        access: caller.access.clone(),
+        rights,
+        rules: Arc::clone(gateway.entrance.broker.rules()),
         must_authenticate: false,
         publish_to: None,
         max_chars: None,
     };
-    Session::new(profile, Rc::clone(&gateway.limits))
+    Session::new(profile, gateway.limits())
 }
 
 fn refuse(refused: &Refused) -> HttpResponse {

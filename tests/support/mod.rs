@@ -13,7 +13,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, base};
-pub use config::{Edit, config, kept};
+pub use config::{Edit, config, kept, live};
 pub use deaf::{bulky, deaf, publish_until};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
