@@ -40,10 +40,11 @@ pub struct EventStream {
     counted: Option<Held>,
 }
 
-/// The body of an answer that is an event stream: it has nothing to give, but takes the connection
-/// over once the head is sent.
+/// The body of an answer that is an event stream: it gives what the stream opens with, which so leaves
+/// in one write with the head, and takes the connection over once that is sent.
 struct Body {
-    opening: Option<(EventStream, Bytes)>,
+    opening: Option<Bytes>,
+    stream: Option<EventStream>,
     connection: TakeOver,
 }
 
@@ -142,14 +143,12 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     stream.counted = Some(gateway.count(WireFormat::Sse));
     socket.serve(&subscriber, false);
     tracing::debug!(session = %id, "event stream opened");
-    let opening = Some((stream, opening));
-    Ok(answer(
-        request,
-        Body {
-            opening,
-            connection,
-        },
-    ))
+    let body = Body {
+        opening: Some(opening),
+        stream: Some(stream),
+        connection,
+    };
+    Ok(answer(request, body))
 }
 
 /// Subscribes to what the request names; returns once all of it stands.
@@ -241,9 +240,9 @@ fn refuse(refused: &Refused) -> HttpResponse {
 
 impl EventStream {
     /// The connection is the stream's own.
-    fn begin(self, connection: TcpStream, opening: Bytes) {
+    fn begin(self, connection: TcpStream) {
         self.socket.connect(connection);
-        self.subscriber.open(opening);
+        self.subscriber.open(Bytes::new());
         let inbound = Inbound {
             subscriber: Rc::clone(&self.subscriber),
             socket: Rc::clone(&self.socket),
@@ -282,9 +281,12 @@ impl MessageBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Task<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
-        if let Some((stream, opening)) = self.opening.take() {
+        if let Some(opening) = self.opening.take() {
+            return Poll::Ready(Some(Ok(opening)));
+        }
+        if let Some(stream) = self.stream.take() {
             self.connection
-                .once_written(cx, |connection| stream.begin(connection, opening));
+                .once_written(cx, |connection| stream.begin(connection));
         }
         Poll::Pending
     }
