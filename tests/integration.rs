@@ -14,6 +14,7 @@ mod support;
 
 mod bad_input;
 mod closing;
+mod commands;
 mod drain;
 mod events;
 mod exactness;

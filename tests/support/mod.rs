@@ -1,10 +1,12 @@
 //! What the tests speak in: a server, clients of every kind, and waiting with a bound.
 
 mod client;
+mod command;
 mod config;
 mod events;
 mod http;
 mod process;
+mod proxy;
 mod raw;
 mod server;
 mod wire;
@@ -12,10 +14,12 @@ mod wire;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, base};
+pub use command::{Running, command, ran, ran_in};
 pub use config::{Edit, config, kept};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use process::Process;
+pub use proxy::Proxy;
 pub use raw::Raw;
 pub use server::Server;
 pub use wire::{BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header};
