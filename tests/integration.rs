@@ -12,6 +12,7 @@ mod promtool;
 mod ranks;
 mod support;
 
+mod admin;
 mod bad_input;
 mod closing;
 mod commands;
@@ -27,5 +28,7 @@ mod metrics;
 mod presence;
 mod public;
 mod raw;
+mod reload;
+mod rules;
 mod slow;
 mod subscribing;

@@ -25,15 +25,15 @@ use std::time::Instant;
 
 use actix_web::web::{self, Data, ServiceConfig};
 
-use crate::auth::Door;
+use crate::auth::LiveDoor;
 use crate::broker::Broker;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
 pub use page::Page;
 pub use problem::Problem;
-pub use route::Route;
+pub use route::{Address, Route};
 
 /// What the calls work with. Cheap to clone: each worker has its own.
 #[derive(Clone)]
@@ -41,11 +41,15 @@ pub struct ApiState {
     /// Publishes, and knows what there is.
     pub broker: Broker,
     /// Says who may.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// Tells when no more is published.
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
+    /// The configuration at the start: paths and the like do not change.
+    pub fixed: Arc<Config>,
+    /// At which address it answers.
+    pub address: Address,
     /// When the process started.
     pub started: Instant,
     /// The page with the demo; nothing of it where other files are served.
@@ -53,9 +57,14 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// The state of a broker that starts now.
-    pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
-        let page = match config.server.public {
+    /// The state of a broker that starts now, and listens on one address.
+    pub fn new(
+        broker: Broker,
+        door: Arc<LiveDoor>,
+        shutdown: Shutdown,
+        config: LiveConfig,
+    ) -> Self {
+        let page = match config.now().server.public {
             None => Page::embedded(),
             Some(_) => Page::default(),
         };
@@ -63,7 +72,9 @@ impl ApiState {
             broker,
             door,
             shutdown,
+            fixed: config.now(),
             config,
+            address: Address::Only,
             started: Instant::now(),
             page,
         }

@@ -39,10 +39,51 @@ pub enum Route<'a> {
     Unknown,
 }
 
+/// The address that a request came to: operators and backend services may have one of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Address {
+    /// There is only one, for all.
+    #[default]
+    Only,
+    /// That of sessions and the page.
+    Server,
+    /// That of the HTTP API and the metrics.
+    Admin,
+}
+
+impl Address {
+    /// Whether there is such a path at that address. What is elsewhere is not told from what is
+    /// nowhere.
+    fn has(self, route: Route<'_>) -> bool {
+        match route {
+            Route::Health | Route::Ready | Route::Unknown => true,
+            Route::Page(_) | Route::Public(_) | Route::WebSocket | Route::Events => {
+                self != Self::Admin
+            }
+            Route::Messages(_)
+            | Route::Presence(_)
+            | Route::Topic(_)
+            | Route::Topics
+            | Route::Publish
+            | Route::Stats
+            | Route::Metrics => self != Self::Server,
+        }
+    }
+}
+
 impl<'a> Route<'a> {
-    /// What that path, as it stands in the request, means.
+    /// What that path, as it stands in the request, means at the address that it came to.
     pub fn of(path: &'a str, state: &'a ApiState) -> Self {
-        let config = &state.config;
+        let route = Self::anywhere(path, state);
+        if state.address.has(route) {
+            route
+        } else {
+            Self::Unknown
+        }
+    }
+
+    fn anywhere(path: &'a str, state: &'a ApiState) -> Self {
+        let config = &state.fixed;
         match path {
             "/v1/publish" => Self::Publish,
             "/v1/topics" => Self::Topics,
@@ -99,7 +140,7 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Self::Messages(_) => Some("GET, HEAD, POST"),
+            Self::Messages(_) => Some("GET, HEAD, POST, DELETE"),
             Self::Publish => Some("POST"),
             Self::Events => Some("GET"),
             Self::Unknown => None,

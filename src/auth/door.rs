@@ -5,23 +5,27 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, TopicRule, Who};
 use crate::metrics::{self, AuthFailure};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::{
-    Access, AllowedOrigin, ApiKeys, Circumstances, KeyEntry, Malformed, Scope, Secret,
-    find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
+    Access, AllowedOrigin, ApiKeys, Circumstances, Identity, KeyEntry, Malformed, Scope, Secret,
+    Standing, find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
 };
 
 /// Lets requests in, or says why not.
 #[derive(Clone, Debug)]
 pub struct Door {
     keys: ApiKeys,
-    anonymous: Option<Access>,
+    anonymous: Option<Arc<Access>>,
+    /// Of a session of this machine, where that is who is served.
+    local: Arc<Access>,
     has_auth: bool,
     origins: Vec<AllowedOrigin>,
     listener: IpAddr,
+    /// Whether the metrics are for whoever can reach the listener.
+    has_open_metrics: bool,
     timeout: Duration,
 }
 
@@ -48,7 +52,9 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The topics it may use.
-    pub access: Access,
+    pub access: Arc<Access>,
+    /// By what it was let in.
+    pub identity: Identity,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
     /// The name of the key it came with.
@@ -119,19 +125,38 @@ impl Door {
         let auth = config.auth.as_ref();
         let anonymous = auth
             .and_then(|auth| auth.anonymous.as_ref())
-            .filter(|anonymous| !anonymous.is_empty());
+            .filter(|anonymous| !anonymous.is_empty())
+            .map(|grant| Access::anonymous(grant.subscribe.clone(), grant.publish.clone()));
+        let is_for_anyone =
+            |rule: &TopicRule| [rule.subscribe, rule.publish].contains(&Who::Anyone);
+        // What is for anyone needs no credentials, though nothing else is granted without.
+        let anonymous = match anonymous {
+            None if config.topics.iter().any(is_for_anyone) => Some(Access::nothing()),
+            anonymous => anonymous,
+        };
         let origins = auth.map_or_else(
             || vec![AllowedOrigin::SameOrigin],
             |auth| auth.allowed_origins.iter().map(origin).collect(),
         );
         Self {
             keys: ApiKeys::new(config.api.keys.iter().map(key).collect()),
-            anonymous: anonymous
-                .map(|grant| Access::anonymous(grant.subscribe.clone(), grant.publish.clone())),
+            anonymous: anonymous.map(Arc::new),
+            local: Arc::new(Access::everything()),
             has_auth: auth.is_some(),
             origins,
             listener: config.server.listen.ip(),
+            has_open_metrics: false,
             timeout: auth.map_or_else(|| config::Auth::default().timeout, |auth| auth.timeout),
+        }
+    }
+
+    /// The same, for an address of its own that is listened on for operators.
+    #[must_use]
+    pub fn for_operators(&self, listener: IpAddr) -> Self {
+        Self {
+            listener,
+            has_open_metrics: true,
+            ..self.clone()
         }
     }
 
@@ -148,13 +173,14 @@ impl Door {
             return self.token(&secret).ok_or_else(Denied::unknown);
         }
         if !self.has_auth {
-            return self.local(facts, self.listener);
+            return self.local(facts, self.listener, &self.local);
         }
         Ok(match &self.anonymous {
-            Some(access) => Caller::anonymous(access.clone()),
+            Some(access) => Caller::anonymous(Arc::clone(access)),
             None => Caller {
                 must_authenticate: true,
-                ..Caller::anonymous(Access::nothing())
+                identity: Identity::Pending,
+                ..Caller::anonymous(Arc::new(Access::nothing()))
             },
         })
     }
@@ -167,26 +193,50 @@ impl Door {
     pub fn api(&self, facts: &Facts<'_>, needs: Scope) -> Result<Caller, Denied> {
         match self.presented(facts)? {
             Some(caller) => caller.having(needs),
-            None if self.keys.is_empty() => self.local(facts, self.listener),
+            None if self.keys.is_empty() => {
+                let access = Access {
+                    standing: Standing::Api,
+                    ..Access::everything()
+                };
+                self.local(facts, self.listener, &Arc::new(access))
+            }
             None => Err(Denied::missing()),
         }
     }
 
-    /// Who reads the metrics: whoever is on this machine, else as [`api`](Self::api) has it.
+    /// Who reads the metrics: whoever is on this machine or reaches the operators' address, else as
+    /// [`api`](Self::api) has it.
     ///
     /// # Errors
     /// As for [`api`](Self::api).
     pub fn metrics(&self, facts: &Facts<'_>) -> Result<Caller, Denied> {
         match self.presented(facts)? {
             Some(caller) => caller.having(Scope::Read),
+            None if self.has_open_metrics => Ok(Caller {
+                scopes: vec![Scope::Read],
+                ..Caller::anonymous(Arc::new(Access::nothing()))
+            }),
             // Where the broker listens does not matter, where the request comes from does.
-            None => self.local(facts, Ipv4Addr::LOCALHOST.into()),
+            None => self.local(facts, Ipv4Addr::LOCALHOST.into(), &self.local),
         }
     }
 
     /// Who has that token: for the `auth` frame.
     pub fn token(&self, secret: &Secret) -> Option<Caller> {
         self.keys.find(secret).map(Caller::with_key)
+    }
+
+    /// What those that came in by that may now; `None` where they would not be let in any more.
+    pub fn renewed(&self, identity: Identity) -> Option<Arc<Access>> {
+        match identity {
+            Identity::Key(sha256) => {
+                let key = self.keys.of_hash(&sha256)?;
+                Some(Arc::new(Access::for_key(key)))
+            }
+            Identity::Local if !self.has_auth => Some(Arc::clone(&self.local)),
+            Identity::Local | Identity::Anonymous => self.anonymous.clone(),
+            Identity::Pending => Some(Arc::new(Access::nothing())),
+        }
     }
 
     /// How long a session that must authenticate may take to do so.
@@ -202,7 +252,12 @@ impl Door {
             .transpose()
     }
 
-    fn local(&self, facts: &Facts<'_>, listener: IpAddr) -> Result<Caller, Denied> {
+    fn local(
+        &self,
+        facts: &Facts<'_>,
+        listener: IpAddr,
+        access: &Arc<Access>,
+    ) -> Result<Caller, Denied> {
         let circumstances = Circumstances {
             listener,
             peer: facts.peer,
@@ -212,8 +267,9 @@ impl Door {
         };
         match is_local(&circumstances) {
             Ok(()) => Ok(Caller {
+                identity: Identity::Local,
                 scopes: vec![Scope::Publish, Scope::Read, Scope::Admin],
-                ..Caller::anonymous(Access::everything())
+                ..Caller::anonymous(Arc::clone(access))
             }),
             // A key would have done.
             Err(_) if !self.keys.is_empty() => Err(Denied::missing()),
@@ -228,9 +284,16 @@ impl Caller {
         self.scopes.contains(&scope)
     }
 
-    fn anonymous(access: Access) -> Self {
+    /// Someone of whom no more is known than what it may.
+    #[cfg(test)]
+    pub fn that_may(access: Access) -> Self {
+        Self::anonymous(Arc::new(access))
+    }
+
+    fn anonymous(access: Arc<Access>) -> Self {
         Self {
             access,
+            identity: Identity::Anonymous,
             user: None,
             key: None,
             scopes: Vec::new(),
@@ -240,9 +303,10 @@ impl Caller {
 
     fn with_key(key: &KeyEntry) -> Self {
         Self {
+            identity: Identity::Key(key.sha256),
             key: Some(key.name.as_str().into()),
             scopes: key.scopes.clone(),
-            ..Self::anonymous(Access::for_key(key))
+            ..Self::anonymous(Arc::new(Access::for_key(key)))
         }
     }
 

@@ -14,6 +14,7 @@ mod interrupt;
 mod lines;
 mod lost;
 mod publish;
+mod reload;
 mod serve;
 mod subscribe;
 mod target;
@@ -30,11 +31,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{BrokerArgs, Cli, Command, ConfigCommand, ConfigOptions};
+use configuration::Source;
 use exit::{Exit, Failure};
 pub use serve::{Listening, StartResult};
 
 use crate::auth::Secret;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::shutdown::Shutdown;
 
 /// What a command has of the process.
@@ -90,7 +92,7 @@ impl Process<'_> {
 /// when it has stopped. It runs inside an actix system.
 pub fn main<Start, Running>(start: Start) -> ExitCode
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let mut stderr = std::io::stderr();
@@ -149,7 +151,7 @@ fn run<Start, Running>(
     start: Start,
 ) -> Exit
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let parsed = Cli::try_parse_from(arguments).and_then(|cli| {
@@ -185,7 +187,7 @@ fn dispatch<Start, Running>(
     start: Start,
 ) -> Result<Exit, Failure>
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let outer = cli.options;
@@ -194,8 +196,8 @@ where
         .unwrap_or_else(|| Command::Serve(ConfigOptions::default()));
     match command {
         Command::Serve(inner) => {
-            let loaded = configuration::load(process, outer.with(inner))?;
-            serve::run(loaded, start)
+            let source = Source::new(process, outer.with(inner));
+            serve::run(source, start)
         }
         Command::Config(ConfigCommand::Check(inner)) => {
             configuration::check(process, outer.with(inner))

@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::auth::{Access, Secret};
-use crate::broker::{Publication, Subscription};
+use crate::auth::{Caller, Rights, Secret};
+use crate::broker::{LiveRules, Publication, Subscription};
 use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
     Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal, Since,
@@ -23,14 +23,15 @@ pub struct Session {
     format: WireFormat,
     id: SessionId,
     user: Option<Arc<str>>,
-    access: Access,
+    rights: Rc<Rights>,
+    rules: Arc<LiveRules>,
     /// Nothing but `auth` and `ping` is carried out before credentials come.
     must_authenticate: bool,
     /// Where a raw session publishes.
     publish_to: Option<TopicName>,
     max_chars: Option<usize>,
     errors_in_a_row: usize,
-    limits: Rc<Limits>,
+    limits: Limits,
 }
 
 /// The bounds that one session is held to.
@@ -50,8 +51,10 @@ pub struct Profile {
     pub id: SessionId,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
-    /// What it may.
-    pub access: Access,
+    /// What it may, as it was granted.
+    pub rights: Rc<Rights>,
+    /// What topics let whom do.
+    pub rules: Arc<LiveRules>,
     /// Whether credentials are still to come.
     pub must_authenticate: bool,
     /// Where a raw session publishes.
@@ -88,12 +91,13 @@ pub enum Step {
 
 impl Session {
     /// A session that has said nothing yet.
-    pub fn new(profile: Profile, limits: Rc<Limits>) -> Self {
+    pub fn new(profile: Profile, limits: Limits) -> Self {
         Self {
             format: profile.format,
             id: profile.id,
             user: profile.user,
-            access: profile.access,
+            rights: profile.rights,
+            rules: profile.rules,
             must_authenticate: profile.must_authenticate,
             publish_to: profile.publish_to,
             max_chars: profile.max_chars,
@@ -123,9 +127,9 @@ impl Session {
     }
 
     /// Takes the rights that credentials give.
-    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Access) {
-        self.user = user;
-        self.access = access;
+    pub fn authenticated(&mut self, caller: &Caller) {
+        self.user.clone_from(&caller.user);
+        self.rights.prove(caller);
         self.must_authenticate = false;
     }
 
@@ -142,7 +146,11 @@ impl Session {
     /// # Errors
     /// `forbidden`, with what would do.
     pub fn subscription(&self, ask: Subscribe) -> Result<Subscription, Refusal> {
-        if !self.access.may_subscribe(&ask.filter) {
+        if !self
+            .rules
+            .now()
+            .may_subscribe(&self.rights.access(), &ask.filter)
+        {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -208,11 +216,7 @@ impl Session {
         Ok(match action {
             Action::Subscribe(ask) => Step::Subscribe(id, Box::new(self.subscription(ask)?)),
             Action::Unsubscribe(filter) => Step::Unsubscribe(id, filter),
-            Action::Publish(Publish {
-                topic,
-                payload,
-                key,
-            }) => self.publish(id, topic, payload, key, Origin::Json),
+            Action::Publish(publish) => self.publish(id, publish, Origin::Json),
             Action::History(query) => {
                 self.check_read(&query.topic)?;
                 Step::History(id, query)
@@ -246,31 +250,30 @@ impl Session {
             let reason = "this session has no topic to publish to; name one with ?publish=TOPIC";
             return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
         };
-        self.publish(None, topic, payload, None, Origin::Raw)
+        let publish = Publish {
+            topic,
+            payload,
+            key: None,
+            retain: false,
+        };
+        self.publish(None, publish, Origin::Raw)
     }
 
-    fn publish(
-        &self,
-        id: Option<u64>,
-        topic: TopicName,
-        payload: Payload,
-        key: Option<Arc<str>>,
-        origin: Origin,
-    ) -> Step {
-        match self.publication(topic, payload, key, origin) {
+    fn publish(&self, id: Option<u64>, publish: Publish, origin: Origin) -> Step {
+        match self.publication(publish, origin) {
             Ok(publication) => Step::Publish(id, publication),
             Err(refusal) => Step::RefusePublish(id, refusal),
         }
     }
 
-    fn publication(
-        &self,
-        topic: TopicName,
-        payload: Payload,
-        key: Option<Arc<str>>,
-        origin: Origin,
-    ) -> Result<Publication, Refusal> {
-        if !self.access.may_publish(&topic) {
+    fn publication(&self, publish: Publish, origin: Origin) -> Result<Publication, Refusal> {
+        let Publish {
+            topic,
+            payload,
+            key,
+            retain,
+        } = publish;
+        if !self.rules.now().may_publish(&self.rights.access(), &topic) {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -291,14 +294,15 @@ impl Session {
             topic,
             payload,
             key,
-            user: None,
+            retain,
+            user: self.user.clone(),
             publisher: Some(self.id),
             origin,
         })
     }
 
     fn check_read(&self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.access.may_read(topic) {
+        if self.rules.now().may_read(&self.rights.access(), topic) {
             return Ok(());
         }
         Err(Refusal::new(

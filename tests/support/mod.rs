@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, base};
 pub use command::{Running, command, ran, ran_in};
-pub use config::{Edit, config, kept};
+pub use config::{Edit, config, kept, live};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use process::Process;

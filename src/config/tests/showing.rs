@@ -12,6 +12,7 @@ fn full() -> Config {
     let [live] = filters(&["live/+"]).try_into().unwrap();
     let mut config = Config::default();
     config.server.listen = "0.0.0.0:80".parse().unwrap();
+    config.admin.listen = Some("127.0.0.1:8081".parse().unwrap());
     config.server.drain = Duration::from_millis(1500);
     config.websocket.max_frame = 1025;
     config.heartbeat.interval = Duration::ZERO;
