@@ -17,6 +17,7 @@ mod bad_input;
 mod closing;
 mod commands;
 mod drain;
+mod embedding;
 mod events;
 mod exactness;
 mod faults;

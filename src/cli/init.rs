@@ -1,5 +1,6 @@
 //! `init`: a configuration, a page and a backend to begin with.
 
+use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -103,7 +104,11 @@ fn make_key() -> Result<String, Failure> {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn write(dir: &Path, path: &Path, text: &str, mode: u32) -> Result<(), Failure> {

@@ -173,7 +173,7 @@ impl Publisher<'_, '_> {
                     connection.feed(frame).await?;
                 }
             }
-            let is_idle = self.pieces.as_ref().is_none_or(|pieces| pieces.is_empty());
+            let is_idle = self.pieces.as_ref().is_none_or(Pieces::is_empty);
             let may_send = self.paused.is_none() && self.window.has_room();
             if is_idle || !may_send || self.args.interval.is_some() {
                 connection.flush().await?;

@@ -11,14 +11,22 @@ use super::source::Place;
 /// So many refused messages are told one by one.
 const TOLD: u64 = 10;
 
+/// The line that tells how far it is, written over and over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Live {
+    /// Nobody watches.
+    Never,
+    Hidden,
+    Shown,
+}
+
+/// What became of the messages.
 pub(super) struct Report<'p, 'a> {
     process: &'p mut Process<'a>,
     quiet: bool,
     /// There is one message only: what becomes of it is the command's own end.
     is_single: bool,
-    /// Whether it is told how far it is, on a line that is written over.
-    is_live: bool,
-    has_line: bool,
+    live: Live,
     begun: Instant,
     published: u64,
     refused: u64,
@@ -26,7 +34,8 @@ pub(super) struct Report<'p, 'a> {
     offset: Option<u64>,
     /// Why the only message was refused.
     why: Option<String>,
-    said_more: bool,
+    /// How many others were told one by one.
+    told: u64,
 }
 
 impl<'p, 'a> Report<'p, 'a> {
@@ -37,15 +46,18 @@ impl<'p, 'a> Report<'p, 'a> {
                 && args.repeat == 1
                 && args.file.len() < 2
                 && args.more_topics.is_empty(),
-            is_live: process.terminal.stderr && !args.broker.quiet,
+            live: if process.terminal.stderr && !args.broker.quiet {
+                Live::Hidden
+            } else {
+                Live::Never
+            },
             process,
-            has_line: false,
             begun: Instant::now(),
             published: 0,
             refused: 0,
             offset: None,
             why: None,
-            said_more: false,
+            told: 0,
         }
     }
 
@@ -59,11 +71,15 @@ impl<'p, 'a> Report<'p, 'a> {
     pub(super) fn refused(&mut self, place: &Place, why: &dyn Display, count: usize) {
         if self.is_single {
             self.why = Some(format!("{place}: {why}"));
-        } else if self.refused < TOLD {
-            self.note(&format!("{place}: {why}"));
-        } else if !self.said_more {
-            self.said_more = true;
-            self.note("further messages that are not published are only counted");
+        } else {
+            self.told += 1;
+            match self.told {
+                ..=TOLD => self.note(&format!("{place}: {why}")),
+                told if told == TOLD + 1 => {
+                    self.note("further messages that are not published are only counted");
+                }
+                _ => {}
+            }
         }
         self.refused += count as u64;
     }
@@ -83,19 +99,20 @@ impl<'p, 'a> Report<'p, 'a> {
 
     /// Tells how far it is, where somebody watches.
     pub(super) fn progress(&mut self) {
-        if self.is_live && self.published > 1 {
+        if self.live != Live::Never && self.published > 1 {
             let (published, rate) = (self.published, self.rate());
             let _ = write!(
                 self.process.stderr,
                 "\r\x1b[K{published} messages published, {rate} a second"
             );
             let _ = self.process.stderr.flush();
-            self.has_line = true;
+            self.live = Live::Shown;
         }
     }
 
     fn note(&mut self, note: &str) {
-        if std::mem::take(&mut self.has_line) {
+        if self.live == Live::Shown {
+            self.live = Live::Hidden;
             let _ = write!(self.process.stderr, "\r\x1b[K");
         }
         let _ = writeln!(self.process.stderr, "fanfare: {note}");

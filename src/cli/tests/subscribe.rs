@@ -94,7 +94,7 @@ fn each_message_is_a_line_until_the_count_is_reached() {
         // The clock of this machine shows another time than that of the next.
         let printed = if form.is_empty() {
             let lines = printed.lines().map(|line| line.split_once(' ').unwrap().1);
-            lines.map(|line| format!("TIME {line}\n")).collect()
+            format!("TIME {}\n", lines.collect::<Vec<_>>().join("\nTIME "))
         } else {
             printed
         };
