@@ -11,7 +11,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
-const BINARY = process.env.FANFARE_BIN ?? path.resolve(import.meta.dirname, "../../target/debug/fanfare");
+export const BINARY = process.env.FANFARE_BIN ?? path.resolve(import.meta.dirname, "../../target/debug/fanfare");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 export { sleep };
