@@ -98,6 +98,7 @@ impl App {
             queue: config.session.queue,
         };
         let broker = Broker::new(settings, metrics.clone());
+        metrics.set_history_limit(config.store.memory);
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
         metrics.on_scrape(Box::new(move |metrics| {
@@ -184,6 +185,7 @@ impl Bound {
         let Self { app, listener, .. } = self;
         let broker = app.broker.clone();
         let drain = app.config.server.drain;
+        api::show_readiness(&broker, &shutdown);
         let server = serve(app, listener, &shutdown)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();

@@ -14,6 +14,7 @@ use super::registrar::Registrar;
 
 /// The handles of all series of one broker.
 pub(super) struct Series {
+    pub ready: IntGauge,
     pub connections: Each<Protocol, IntGauge>,
     pub connections_total: Each<Transport, IntCounter>,
     pub handshakes_refused: Each<Refusal, IntCounter>,
@@ -37,6 +38,7 @@ pub(super) struct Series {
     pub turn: HistogramVec,
     pub history_messages: IntGauge,
     pub history_bytes: IntGauge,
+    pub history_max_bytes: IntGauge,
     pub recoveries: Each<Recovery, IntCounter>,
     pub auth_failures: Each<AuthFailure, IntCounter>,
     pub http_requests: IntCounterVec,
@@ -66,6 +68,10 @@ impl Series {
     pub(super) fn register(registry: &Registry) -> Result<Self, MetricsError> {
         let r = Registrar::new(registry);
         let series = Self {
+            ready: r.gauge(
+                "ready",
+                "1 while the broker takes sessions, 0 while it starts or drains.",
+            )?,
             connections: {
                 let family = r.gauge_vec(
                     "connections",
@@ -170,6 +176,10 @@ impl Series {
             )?,
             history_messages: r.gauge("history_messages", "Messages held in histories.")?,
             history_bytes: r.gauge("history_bytes", "Bytes held in histories.")?,
+            history_max_bytes: r.gauge(
+                "history_max_bytes",
+                "Bytes that all histories together may hold.",
+            )?,
             recoveries: r.counters(
                 "recoveries_total",
                 "Requests for what was missed, by whether all of it was there.",

@@ -133,6 +133,8 @@ fn what_has_a_bounded_label_is_shown_before_it_happens() {
         "fanfare_sessions_slow",
         "fanfare_history_messages",
         "fanfare_history_bytes",
+        "fanfare_history_max_bytes",
+        "fanfare_ready",
         r#"fanfare_recoveries_total{result="gap"}"#,
         r#"fanfare_auth_failures_total{reason="unknown"}"#,
         r#"fanfare_panics_total{place="flush"}"#,
