@@ -1,41 +1,29 @@
 //! The broker as a program: built from a configuration, run until it is told to stop.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod listen;
+mod serve;
+mod wind_up;
 
-use actix_http::{HttpService, Protocol};
-use actix_rt::net::TcpStream;
-use actix_server::{Server, ServerHandle};
-use actix_service::{Service, ServiceFactoryExt, fn_factory, fn_service, map_config};
-use actix_web::dev::AppConfig;
-use actix_web::web::{self, ServiceConfig};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::ServiceConfig;
 use thiserror::Error;
 
-use crate::api::{self, ApiState};
-use crate::auth::Door;
+use crate::api;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::Config;
-use crate::gateway::{Entrance, Gateway, Io, drain_lead, event_stream, random, upgrade};
+use crate::gateway::random;
 use crate::history::MemoryStore;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
-use crate::shutdown::{Phase, Shutdown};
+use crate::shutdown::Shutdown;
 
-/// A request's head is to arrive within this.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// An answer that is sent while input is unread is given so long to be read, before a reset may
-/// destroy it.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Descriptors that are not for sessions: listeners, files, plain HTTP.
-const RESERVED_DESCRIPTORS: usize = 512;
-
-/// How often the drain looks whether all sessions are gone.
-const DRAIN_CHECK: Duration = Duration::from_millis(20);
+use listen::{Listener, explain};
+use serve::serve;
+use wind_up::wind_up;
 
 type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
@@ -52,7 +40,7 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {}", explain(.source))]
     Listen {
-        /// The address of `server.listen`.
+        /// The address of `server.listen` or `admin.listen`.
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
@@ -68,8 +56,8 @@ pub enum StartError {
 /// A broker that listens: its address is known, nothing is answered yet.
 pub struct Bound {
     app: App,
-    listener: TcpListener,
-    address: SocketAddr,
+    server: Listener,
+    admin: Option<Listener>,
 }
 
 impl App {
@@ -140,19 +128,19 @@ impl App {
         self.broker.clone()
     }
 
-    /// Listens on the configured address; port 0 takes any that is free.
+    /// Listens on the configured addresses; port 0 takes any that is free.
     ///
     /// # Errors
     /// [`StartError::Listen`].
     pub fn bind(self) -> Result<Bound, StartError> {
-        let address = self.config.server.listen;
-        let bound = listen(address, self.config.server.backlog)
-            .and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|source| StartError::Listen { address, source })?;
+        let backlog = self.config.server.backlog;
+        let bind = |address| {
+            Listener::on(address, backlog).map_err(|source| StartError::Listen { address, source })
+        };
         Ok(Bound {
+            server: bind(self.config.server.listen)?,
+            admin: self.config.admin.listen.map(bind).transpose()?,
             app: self,
-            listener,
-            address,
         })
     }
 
@@ -168,7 +156,12 @@ impl App {
 impl Bound {
     /// The address that is listened on.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address
+    }
+
+    /// The address of the HTTP API, where it has one of its own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// The handle by which the embedding program publishes and asks.
@@ -182,11 +175,11 @@ impl Bound {
     /// # Errors
     /// See [`StartError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
-        let Self { app, listener, .. } = self;
+        let Self { app, server, admin } = self;
         let broker = app.broker.clone();
         let drain = app.config.server.drain;
         api::show_readiness(&broker, &shutdown);
-        let server = serve(app, listener, &shutdown)?;
+        let server = serve(app, server, admin, &shutdown)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
         let sampling = actix_rt::spawn(async move {
@@ -201,167 +194,5 @@ impl Bound {
         winding_up.abort();
         sampling.abort();
         Ok(served?)
-    }
-}
-
-/// Waits for the wish to stop, then for the sessions to go, then stops the server.
-async fn wind_up(server: ServerHandle, broker: Broker, drain: Duration, shutdown: Shutdown) {
-    shutdown.reached(Phase::Draining).await;
-    let started = Instant::now();
-    let drained = async {
-        // The listener stays open: readiness probes and publishers get an answer.
-        let lead = drain_lead(drain);
-        while started.elapsed() < lead || (broker.session_count() > 0 && started.elapsed() < drain)
-        {
-            actix_rt::time::sleep(DRAIN_CHECK).await;
-        }
-    };
-    tokio::select! {
-        () = drained => {
-            let left = broker.session_count();
-            tracing::info!(took = ?started.elapsed(), left, "drained");
-            server.stop(true).await;
-        }
-        () = shutdown.reached(Phase::Stopping) => {
-            tracing::warn!("asked to stop at once");
-            server.stop(false).await;
-        }
-    }
-}
-
-fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server, StartError> {
-    let door = Arc::new(Door::from_config(&app.config));
-    let entrance = Entrance {
-        broker: app.broker.clone(),
-        door: Arc::clone(&door),
-        config: Arc::clone(&app.config),
-        shutdown: shutdown.clone(),
-        max_connections: max_connections(app.config.server.max_connections),
-    };
-    let state = web::Data::new(ApiState::new(
-        app.broker.clone(),
-        door,
-        shutdown.clone(),
-        Arc::clone(&app.config),
-    ));
-    let routes = app.routes;
-    let builder = Server::build()
-        .workers(app.broker.settings().workers)
-        .backlog(app.config.server.backlog)
-        .max_concurrent_connections(usize::MAX >> 1)
-        .shutdown_timeout(app.config.server.drain.as_secs().max(1))
-        .disable_signals();
-    let stopping = builder.graceful_shutdown_signal();
-    let server = builder
-        .listen("fanfare", listener, move || {
-            let entrance = entrance.clone();
-            let state = state.clone();
-            let routes = routes.clone();
-            let stopping = stopping.clone();
-            // Runs on the worker's own thread, once per worker and again if one is started anew.
-            let gateway = Gateway::start(entrance)
-                .map_err(|error| tracing::error!(%error, "a worker does not start"));
-            let streams = gateway.clone();
-            let metrics = state.broker.metrics().clone();
-            let web_app = actix_web::App::new()
-                .wrap_fn(move |request, service| {
-                    api::guarded(metrics.clone(), service.call(request))
-                })
-                .configure(move |cfg| {
-                    for route in &routes {
-                        route(cfg);
-                    }
-                    if let Ok(gateway) = streams {
-                        cfg.app_data(gateway).route("/sse", web::to(event_stream));
-                    }
-                    api::configure(cfg, state);
-                });
-            let http = HttpService::build()
-                .keep_alive(Duration::from_secs(75))
-                .client_request_timeout(REQUEST_TIMEOUT)
-                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-                .h1_allow_half_closed(false)
-                .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
-                })
-                .on_connect_ext(|io: &Io, extensions| {
-                    extensions.insert(io.kill_switch());
-                })
-                .upgrade(fn_factory(move || {
-                    let gateway = gateway.clone();
-                    async move {
-                        let gateway = gateway?;
-                        Ok::<_, ()>(fn_service(move |(request, framed)| {
-                            upgrade(Rc::clone(&gateway), request, framed)
-                        }))
-                    }
-                }))
-                .finish(map_config(web_app, |()| AppConfig::default()));
-            fn_service(move |stream: TcpStream| async move {
-                // Small frames must not wait for acknowledgements of earlier ones.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection went before it was served");
-                }
-                let peer = stream.peer_addr().ok();
-                Ok((Io::new(stream), Protocol::Http1, peer))
-            })
-            .and_then(http)
-        })?
-        .run();
-    Ok(server)
-}
-
-fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    // A restart finds its own old connections in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-/// How many sessions there may be: as configured, else as the descriptors allow. The soft limit on
-/// descriptors is raised to the hard one first: it is low for the sake of programs that use select.
-fn max_connections(configured: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the limit on descriptors stays as it is");
-    }
-    if configured > 0 {
-        return configured;
-    }
-    let descriptors = getrlimit(Resource::Nofile)
-        .current
-        .map_or(usize::MAX, |limit| {
-            usize::try_from(limit).unwrap_or(usize::MAX)
-        });
-    descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another process listens there; stop it, or set server.listen to another port".into()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "this user may not; choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
-                .into()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine does not have that address; check server.listen".into()
-        }
-        _ => error.to_string(),
     }
 }

@@ -12,6 +12,7 @@ mod promtool;
 mod ranks;
 mod support;
 
+mod admin;
 mod bad_input;
 mod closing;
 mod drain;
@@ -24,6 +25,8 @@ mod history;
 mod http_api;
 mod metrics;
 mod presence;
+mod public;
 mod raw;
+mod rules;
 mod slow;
 mod subscribing;

@@ -11,6 +11,7 @@ mod message;
 mod node;
 mod page;
 mod problem;
+mod public;
 mod publish;
 mod query;
 mod route;
@@ -33,7 +34,7 @@ pub use guard::guarded;
 pub use node::show_readiness;
 pub use page::Page;
 pub use problem::Problem;
-pub use route::Route;
+pub use route::{Address, Route};
 
 /// What the calls work with. Cheap to clone: each worker has its own.
 #[derive(Clone)]
@@ -46,22 +47,29 @@ pub struct ApiState {
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
     pub config: Arc<Config>,
+    /// At which address it answers.
+    pub address: Address,
     /// When the process started.
     pub started: Instant,
-    /// The page with the demo.
+    /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
 
 impl ApiState {
-    /// The state of a broker that starts now.
+    /// The state of a broker that starts now, and listens on one address.
     pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
+        let page = match config.server.public {
+            None => Page::embedded(),
+            Some(_) => Page::default(),
+        };
         Self {
             broker,
             door,
             shutdown,
             config,
+            address: Address::Only,
             started: Instant::now(),
-            page: Page::embedded(),
+            page,
         }
     }
 }

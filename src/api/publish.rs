@@ -126,7 +126,13 @@ impl<'a> Publisher<'a> {
     /// # Errors
     /// `forbidden`.
     pub(super) fn check_topic(&self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.caller.access.may_publish(topic) {
+        if self
+            .state
+            .broker
+            .rules()
+            .now()
+            .may_publish(&self.caller.access, topic)
+        {
             return Ok(());
         }
         let message = if topic.is_reserved() {

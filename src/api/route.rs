@@ -1,5 +1,7 @@
 //! What a path means.
 
+use std::path::Path;
+
 use super::ApiState;
 use super::page::File;
 use super::query::decode;
@@ -27,6 +29,8 @@ pub enum Route<'a> {
     Ready,
     /// The demo.
     Page(&'a File),
+    /// A file of this directory, or nothing.
+    Public(&'a Path),
     /// A path that only speaks WebSocket.
     WebSocket,
     /// `/sse`, which the gateway answers where it is asked for as it should be.
@@ -35,9 +39,50 @@ pub enum Route<'a> {
     Unknown,
 }
 
+/// The address that a request came to: operators and backend services may have one of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Address {
+    /// There is only one, for all.
+    #[default]
+    Only,
+    /// That of sessions and the page.
+    Server,
+    /// That of the HTTP API and the metrics.
+    Admin,
+}
+
+impl Address {
+    /// Whether there is such a path at that address. What is elsewhere is not told from what is
+    /// nowhere.
+    fn has(self, route: Route<'_>) -> bool {
+        match route {
+            Route::Health | Route::Ready | Route::Unknown => true,
+            Route::Page(_) | Route::Public(_) | Route::WebSocket | Route::Events => {
+                self != Self::Admin
+            }
+            Route::Messages(_)
+            | Route::Presence(_)
+            | Route::Topic(_)
+            | Route::Topics
+            | Route::Publish
+            | Route::Stats
+            | Route::Metrics => self != Self::Server,
+        }
+    }
+}
+
 impl<'a> Route<'a> {
-    /// What that path, as it stands in the request, means.
+    /// What that path, as it stands in the request, means at the address that it came to.
     pub fn of(path: &'a str, state: &'a ApiState) -> Self {
+        let route = Self::anywhere(path, state);
+        if state.address.has(route) {
+            route
+        } else {
+            Self::Unknown
+        }
+    }
+
+    fn anywhere(path: &'a str, state: &'a ApiState) -> Self {
         let config = &state.config;
         match path {
             "/v1/publish" => Self::Publish,
@@ -51,7 +96,12 @@ impl<'a> Route<'a> {
             _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
             _ => match path.strip_prefix("/v1/topics/") {
                 Some(rest) => Self::below_topics(rest),
-                None => state.page.find(path).map_or(Self::Unknown, Self::Page),
+                None => state
+                    .page
+                    .find(path)
+                    .map(Self::Page)
+                    .or(config.server.public.as_deref().map(Self::Public))
+                    .unwrap_or(Self::Unknown),
             },
         }
     }
@@ -80,6 +130,7 @@ impl<'a> Route<'a> {
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Page(_) => "page",
+            Self::Public(_) => "public",
             Self::WebSocket => "websocket",
             Self::Events => "/sse",
             Self::Unknown => "unknown",

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::guard::caught;
 use super::query::Query;
-use super::{ApiState, Problem, Route, history, listing, message, node, publish, topic};
+use super::{ApiState, Problem, Route, history, listing, message, node, public, publish, topic};
 use crate::auth::{Caller, Denied, Facts, Scope};
 use crate::protocol::{ErrorCode, Refusal};
 
@@ -134,6 +134,7 @@ async fn answer(
         Route::Health => node::health(),
         Route::Ready => node::ready(call),
         Route::Page(file) => Ok(file.response(call.request)),
+        Route::Public(directory) => public::get(call.request, directory).await,
         Route::WebSocket => Err(Problem::upgrade_required()),
         Route::Events => Err(Problem::from(Refusal::new(
             ErrorCode::Unavailable,

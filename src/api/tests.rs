@@ -138,10 +138,9 @@ fn key(name: &str, scopes: &[Scope], topics: Option<&[&str]>) -> ApiKey {
 /// `chat/#` keeps three messages and tells who is there; nothing else keeps anything.
 fn usual() -> Config {
     let rule = TopicRule {
-        filter: filter("chat/#"),
         history: Some(HistoryRule::last(3)),
         presence: true,
-        join_leave: false,
+        ..TopicRule::live(filter("chat/#"))
     };
     let limits = Limits {
         message_bytes: 100,

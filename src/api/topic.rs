@@ -77,7 +77,13 @@ pub(super) async fn presence(call: &Call<'_>, topic: &str) -> Result<HttpRespons
 pub(super) fn readable(call: &Call<'_>, topic: &str) -> Result<TopicName, Problem> {
     let caller = call.admit(Scope::Read)?;
     let topic = name(topic)?;
-    if !caller.access.may_read(&topic) {
+    if !call
+        .state
+        .broker
+        .rules()
+        .now()
+        .may_read(&caller.access, &topic)
+    {
         let message = "the key may not read this topic; use one whose 'topics' has it";
         return Err(Refusal::new(ErrorCode::Forbidden, message).into());
     }

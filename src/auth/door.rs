@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, TopicRule, Who};
 use crate::metrics::{self, AuthFailure};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::{
-    Access, AllowedOrigin, ApiKeys, Circumstances, KeyEntry, Malformed, Scope, Secret,
+    Access, AllowedOrigin, ApiKeys, Circumstances, KeyEntry, Malformed, Scope, Secret, Standing,
     find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
 };
 
@@ -18,10 +18,14 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Door {
     keys: ApiKeys,
-    anonymous: Option<Access>,
+    anonymous: Option<Arc<Access>>,
+    /// Of a session of this machine, where that is who is served.
+    local: Arc<Access>,
     has_auth: bool,
     origins: Vec<AllowedOrigin>,
     listener: IpAddr,
+    /// Whether the metrics are for whoever can reach the listener.
+    has_open_metrics: bool,
     timeout: Duration,
 }
 
@@ -48,7 +52,7 @@ pub struct Facts<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The topics it may use.
-    pub access: Access,
+    pub access: Arc<Access>,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
     /// The name of the key it came with.
@@ -119,19 +123,38 @@ impl Door {
         let auth = config.auth.as_ref();
         let anonymous = auth
             .and_then(|auth| auth.anonymous.as_ref())
-            .filter(|anonymous| !anonymous.is_empty());
+            .filter(|anonymous| !anonymous.is_empty())
+            .map(|grant| Access::anonymous(grant.subscribe.clone(), grant.publish.clone()));
+        let is_for_anyone =
+            |rule: &TopicRule| [rule.subscribe, rule.publish].contains(&Who::Anyone);
+        // What is for anyone needs no credentials, though nothing else is granted without.
+        let anonymous = match anonymous {
+            None if config.topics.iter().any(is_for_anyone) => Some(Access::nothing()),
+            anonymous => anonymous,
+        };
         let origins = auth.map_or_else(
             || vec![AllowedOrigin::SameOrigin],
             |auth| auth.allowed_origins.iter().map(origin).collect(),
         );
         Self {
             keys: ApiKeys::new(config.api.keys.iter().map(key).collect()),
-            anonymous: anonymous
-                .map(|grant| Access::anonymous(grant.subscribe.clone(), grant.publish.clone())),
+            anonymous: anonymous.map(Arc::new),
+            local: Arc::new(Access::everything()),
             has_auth: auth.is_some(),
             origins,
             listener: config.server.listen.ip(),
+            has_open_metrics: false,
             timeout: auth.map_or_else(|| config::Auth::default().timeout, |auth| auth.timeout),
+        }
+    }
+
+    /// The same, for an address of its own that is listened on for operators.
+    #[must_use]
+    pub fn for_operators(&self, listener: IpAddr) -> Self {
+        Self {
+            listener,
+            has_open_metrics: true,
+            ..self.clone()
         }
     }
 
@@ -148,13 +171,13 @@ impl Door {
             return self.token(&secret).ok_or_else(Denied::unknown);
         }
         if !self.has_auth {
-            return self.local(facts, self.listener);
+            return self.local(facts, self.listener, &self.local);
         }
         Ok(match &self.anonymous {
-            Some(access) => Caller::anonymous(access.clone()),
+            Some(access) => Caller::anonymous(Arc::clone(access)),
             None => Caller {
                 must_authenticate: true,
-                ..Caller::anonymous(Access::nothing())
+                ..Caller::anonymous(Arc::new(Access::nothing()))
             },
         })
     }
@@ -167,20 +190,31 @@ impl Door {
     pub fn api(&self, facts: &Facts<'_>, needs: Scope) -> Result<Caller, Denied> {
         match self.presented(facts)? {
             Some(caller) => caller.having(needs),
-            None if self.keys.is_empty() => self.local(facts, self.listener),
+            None if self.keys.is_empty() => {
+                let access = Access {
+                    standing: Standing::Api,
+                    ..Access::everything()
+                };
+                self.local(facts, self.listener, &Arc::new(access))
+            }
             None => Err(Denied::missing()),
         }
     }
 
-    /// Who reads the metrics: whoever is on this machine, else as [`api`](Self::api) has it.
+    /// Who reads the metrics: whoever is on this machine or reaches the operators' address, else as
+    /// [`api`](Self::api) has it.
     ///
     /// # Errors
     /// As for [`api`](Self::api).
     pub fn metrics(&self, facts: &Facts<'_>) -> Result<Caller, Denied> {
         match self.presented(facts)? {
             Some(caller) => caller.having(Scope::Read),
+            None if self.has_open_metrics => Ok(Caller {
+                scopes: vec![Scope::Read],
+                ..Caller::anonymous(Arc::new(Access::nothing()))
+            }),
             // Where the broker listens does not matter, where the request comes from does.
-            None => self.local(facts, Ipv4Addr::LOCALHOST.into()),
+            None => self.local(facts, Ipv4Addr::LOCALHOST.into(), &self.local),
         }
     }
 
@@ -202,7 +236,12 @@ impl Door {
             .transpose()
     }
 
-    fn local(&self, facts: &Facts<'_>, listener: IpAddr) -> Result<Caller, Denied> {
+    fn local(
+        &self,
+        facts: &Facts<'_>,
+        listener: IpAddr,
+        access: &Arc<Access>,
+    ) -> Result<Caller, Denied> {
         let circumstances = Circumstances {
             listener,
             peer: facts.peer,
@@ -213,7 +252,7 @@ impl Door {
         match is_local(&circumstances) {
             Ok(()) => Ok(Caller {
                 scopes: vec![Scope::Publish, Scope::Read, Scope::Admin],
-                ..Caller::anonymous(Access::everything())
+                ..Caller::anonymous(Arc::clone(access))
             }),
             // A key would have done.
             Err(_) if !self.keys.is_empty() => Err(Denied::missing()),
@@ -228,7 +267,7 @@ impl Caller {
         self.scopes.contains(&scope)
     }
 
-    fn anonymous(access: Access) -> Self {
+    fn anonymous(access: Arc<Access>) -> Self {
         Self {
             access,
             user: None,
@@ -242,7 +281,7 @@ impl Caller {
         Self {
             key: Some(key.name.as_str().into()),
             scopes: key.scopes.clone(),
-            ..Self::anonymous(Access::for_key(key))
+            ..Self::anonymous(Arc::new(Access::for_key(key)))
         }
     }
 

@@ -12,7 +12,7 @@ mod loopback;
 mod origin;
 mod secret;
 
-pub use access::{Access, Grant};
+pub use access::{Access, Grant, Rights, Standing};
 pub use credentials::{Malformed, find_credential, is_credential_offer};
 pub use door::{Caller, Denied, Door, Facts};
 pub use keys::{ApiKeys, KeyEntry, Scope, sha256};

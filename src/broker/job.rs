@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use crate::config::Who;
 use crate::model::TopicName;
 use crate::protocol::WireFormat;
 
@@ -20,6 +21,8 @@ const MAX_PIECES: usize = 16;
 pub struct Job {
     number: u64,
     audiences: SmallVec<[Rc<Audience>; 2]>,
+    /// Who may read the topic: those of a filter that may not are passed over.
+    reader: Who,
     batch: Sealed,
     audience: usize,
     member: usize,
@@ -34,6 +37,7 @@ impl Job {
         Self {
             number,
             audiences,
+            reader: audience.reader(),
             batch,
             audience: 0,
             member: 0,
@@ -85,6 +89,10 @@ impl Job {
                 }
                 *budget -= 1;
                 let subscriber = &member.subscriber;
+                let is_cleared = exact || (member.is_granted && self.reader == Who::Granted);
+                if !is_cleared && !subscriber.may_read(self.reader, &self.batch.topic) {
+                    continue;
+                }
                 if member.role == Role::Catching {
                     self.batch.note_for(subscriber);
                     continue;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::auth::Access;
 use crate::history::Limit;
 use crate::model::{
     Epoch, Filter, Member, Message, Origin, Payload, Position, SessionId, Timestamp, TopicName,
@@ -21,7 +22,7 @@ pub struct Publication {
     pub payload: Payload,
     /// The conflation key.
     pub key: Option<Arc<str>>,
-    /// Who published it, where that is to be told.
+    /// Who published it; told where the topic's rule says so.
     pub user: Option<Arc<str>>,
     /// The session that published it.
     pub publisher: Option<SessionId>,
@@ -60,6 +61,8 @@ pub struct WildAsk {
     pub last: Option<u64>,
     /// Recover from here.
     pub since: Option<WildSince>,
+    /// What the session may: topics that it may not read are left out.
+    pub access: Arc<Access>,
     /// Tells a home which topics are its own.
     pub homes: HomeOf,
 }

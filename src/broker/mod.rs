@@ -48,7 +48,7 @@ pub use directory::{SessionCard, TopicView};
 pub use message::{HistoryPage, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
-pub use rules::{Rule, Rules, TopicRule};
+pub use rules::{LiveRules, Rule, Rules, TopicRule};
 pub use subscriber::{Ending, Subscriber, spoken};
 pub use subscribing::Subscription;
 pub use wire::Wire;
@@ -78,7 +78,7 @@ impl WeakBroker {
 pub struct Settings {
     /// How many workers there will be.
     pub workers: usize,
-    /// What topics keep and tell.
+    /// What topics keep and tell, and who may use them, to begin with.
     pub rules: Rules,
     /// Where histories are.
     pub store: Arc<dyn HistoryStore>,
@@ -115,7 +115,7 @@ impl Broker {
     pub fn new(settings: Settings, metrics: Metrics) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let common = Common {
-            rules: settings.rules.clone(),
+            rules: Arc::new(LiveRules::new(settings.rules.clone())),
             store: Arc::clone(&settings.store),
             directory: TopicDirectory::default(),
             topics: AtomicUsize::new(0),
@@ -260,6 +260,11 @@ impl Broker {
     /// How many workers run, of how many.
     pub fn workers(&self) -> (usize, usize) {
         (self.node.shards.running(), self.node.shards.count())
+    }
+
+    /// What topics keep and tell, and who may use them.
+    pub fn rules(&self) -> &Arc<LiveRules> {
+        &self.node.common.rules
     }
 
     /// The metrics everything of this broker counts in.

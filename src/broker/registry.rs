@@ -16,10 +16,10 @@ use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal};
 use super::Settings;
 use super::fanout::Fanout;
 use super::home::{Delivery, Home};
-use super::message::{HomeAnswer, PeerMessage, Piece, Publication, ReadAsk, ToHome, Token};
+use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
-use super::replay;
 use super::reply::{Reply, ReplyTo};
+use super::rules::LiveRules;
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
@@ -48,11 +48,12 @@ impl Registry {
         home: Home,
         turn: Rc<Turn>,
         settings: &Settings,
+        rules: Arc<LiveRules>,
     ) -> Self {
         Self {
             shard,
             home,
-            fanout: Fanout::new(shards.hasher()),
+            fanout: Fanout::new(shards.hasher(), rules),
             peers: Peers::new(shard, Arc::clone(&shards)),
             shards,
             turn,
@@ -296,62 +297,6 @@ impl Registry {
             // Of a home that is gone: the session is closed.
             (Some(Waiting::Replay { .. }), Err(_)) => {}
             _ => tracing::error!("an answer came that nobody waits for"),
-        }
-    }
-
-    /// Asks for the next pieces of a session's replays, where its outbox has room.
-    pub(super) fn go_on_replaying(&mut self, subscriber: &Rc<Subscriber>) {
-        let (bytes, room) = subscriber.replay_room();
-        if room == 0 {
-            return;
-        }
-        let limit = Limit {
-            bytes,
-            ..replay::PIECE
-        };
-        let asks = subscriber.book.borrow_mut().ask_pieces(room);
-        for (topic, after) in asks {
-            let home = self.shards.home(&topic);
-            let token = self.waiting.add(
-                home,
-                Waiting::Replay {
-                    subscriber: Rc::clone(subscriber),
-                    topic: topic.clone(),
-                    after,
-                },
-            );
-            let ask = ReadAsk {
-                topic,
-                after,
-                limit,
-            };
-            self.ask_home(home, ToHome::Read(ask, token));
-        }
-    }
-
-    fn replayed(
-        &mut self,
-        subscriber: &Rc<Subscriber>,
-        topic: &TopicName,
-        after: u64,
-        piece: &Piece,
-    ) {
-        if subscriber.is_ending() {
-            return;
-        }
-        let is_done = replay::take_piece(subscriber, topic, after, piece);
-        if is_done {
-            if self.fanout.is_due(topic) {
-                // Due messages were in the piece already: they pass while the replay still hides them.
-                self.flush_all(Instant::now());
-            }
-            let mut book = subscriber.book.borrow_mut();
-            book.end_replay(topic);
-            subscriber.settle_book(&book);
-        }
-        if subscriber.is_selective() {
-            self.replaying.push(Rc::clone(subscriber));
-            self.turn.wake();
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 
@@ -11,9 +12,11 @@ use crate::model::{Message, TopicName};
 use crate::protocol::{GapReason, ServerFrame, message_bytes};
 
 use super::book::Replay;
-use super::message::Piece;
+use super::message::{Piece, ReadAsk, ToHome};
 use super::outbox::{FrameEnd, Segment};
+use super::registry::Registry;
 use super::subscriber::Subscriber;
+use super::waiting::Waiting;
 
 /// How much is read at once: enough to fill a write, little enough to leave the home to others.
 pub const PIECE: Limit = Limit {
@@ -24,14 +27,64 @@ pub const PIECE: Limit = Limit {
 /// Replays of one session that read at once; the others wait for their turn.
 pub const AT_ONCE: usize = 16;
 
+impl Registry {
+    /// Asks for the next pieces of a session's replays, where its outbox has room.
+    pub(super) fn go_on_replaying(&mut self, subscriber: &Rc<Subscriber>) {
+        let (bytes, room) = subscriber.replay_room();
+        if room == 0 {
+            return;
+        }
+        let limit = Limit { bytes, ..PIECE };
+        let asks = subscriber.book.borrow_mut().ask_pieces(room);
+        for (topic, after) in asks {
+            let home = self.shards.home(&topic);
+            let token = self.waiting.add(
+                home,
+                Waiting::Replay {
+                    subscriber: Rc::clone(subscriber),
+                    topic: topic.clone(),
+                    after,
+                },
+            );
+            let ask = ReadAsk {
+                topic,
+                after,
+                limit,
+            };
+            self.ask_home(home, ToHome::Read(ask, token));
+        }
+    }
+
+    pub(super) fn replayed(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        topic: &TopicName,
+        after: u64,
+        piece: &Piece,
+    ) {
+        if subscriber.is_ending() {
+            return;
+        }
+        let is_done = take_piece(subscriber, topic, after, piece);
+        if is_done {
+            if self.fanout.is_due(topic) {
+                // Due messages were in the piece already: they pass while the replay still hides them.
+                self.flush_all(Instant::now());
+            }
+            let mut book = subscriber.book.borrow_mut();
+            book.end_replay(topic);
+            subscriber.settle_book(&book);
+        }
+        if subscriber.is_selective() {
+            self.replaying.push(Rc::clone(subscriber));
+            self.turn.wake();
+        }
+    }
+}
+
 /// Queues the piece after `after` for its session, and says whether the replay is done: the topic is
 /// live.
-pub fn take_piece(
-    subscriber: &Rc<Subscriber>,
-    topic: &TopicName,
-    after: u64,
-    piece: &Piece,
-) -> bool {
+fn take_piece(subscriber: &Rc<Subscriber>, topic: &TopicName, after: u64, piece: &Piece) -> bool {
     let mut book = subscriber.book.borrow_mut();
     if !book.take_asked(topic, after) {
         // Unsubscribed meanwhile, or begun anew.

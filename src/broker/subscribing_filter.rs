@@ -71,6 +71,7 @@ impl Registry {
                 filter: ask.filter.clone(),
                 last: ask.last,
                 since,
+                access: subscriber.rights().access(),
                 homes: HomeOf {
                     shards: Arc::clone(&self.shards),
                     shard,

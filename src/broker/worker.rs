@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Handler, Message};
 
+use crate::auth::Rights;
 use crate::history::Limit;
 use crate::metrics::Place;
 use crate::model::{Filter, Member, SessionId, Timestamp, TopicName};
@@ -93,6 +94,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 home,
                 Rc::clone(&turn),
                 &node.settings,
+                Arc::clone(&node.common.rules),
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
@@ -123,10 +125,17 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
 impl Worker {
     /// A new session of this worker: it counts as connected and can subscribe; nothing is written
     /// before [`Subscriber::open`].
-    pub fn attach(&self, id: SessionId, format: WireFormat, wire: Rc<dyn Wire>) -> Rc<Subscriber> {
+    pub fn attach(
+        &self,
+        id: SessionId,
+        format: WireFormat,
+        rights: Rc<Rights>,
+        wire: Rc<dyn Wire>,
+    ) -> Rc<Subscriber> {
         Subscriber::new(
             id,
             format,
+            rights,
             wire,
             self.broker.node.settings.queue,
             Rc::clone(&self.turn),

@@ -10,8 +10,8 @@ use super::paths::Paths;
 use super::reader::{Reader, Section};
 use super::topics::{read_endpoints, read_rules};
 use super::{
-    Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server, Session,
-    Store, TopicRule, WebSocket,
+    Admin, Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server,
+    Session, Store, TopicRule, WebSocket,
 };
 
 /// The built-in defaults: every key, its default, one comment.
@@ -108,7 +108,7 @@ where
     ] {
         layers.extend(text.map(|text| Layer::option(option, key, &text)));
     }
-    let config = read_layers(layers, &environment)?;
+    let config = read_layers(layers, &environment, input.working_dir)?;
     notes.extend(shadowed(&config.topics));
     notes.extend(unguarded(&config));
     Ok(Loaded { config, notes })
@@ -130,9 +130,12 @@ fn read_file(dir: &Path, name: &Path, needed: bool) -> Result<Option<String>, Co
 fn read_layers(
     layers: Vec<Layer>,
     environment: &BTreeMap<String, String>,
+    working_dir: &Path,
 ) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(layers);
-    let config = reader.root().map(|root| read(root, environment));
+    let config = reader
+        .root()
+        .map(|root| read(root, environment, working_dir));
     let faults = reader.finish();
     match config {
         Some(config) if faults.is_empty() => Ok(config),
@@ -144,13 +147,20 @@ fn read_layers(
 #[cfg(test)]
 pub(super) fn known_keys(layer: Layer) -> std::collections::BTreeSet<String> {
     let mut reader = Reader::new(vec![layer]);
-    let _ = reader.root().map(|root| read(root, &BTreeMap::new()));
+    let _ = reader
+        .root()
+        .map(|root| read(root, &BTreeMap::new(), Path::new("")));
     reader.known().clone()
 }
 
-fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config {
+fn read(
+    mut root: Section<'_>,
+    environment: &BTreeMap<String, String>,
+    working_dir: &Path,
+) -> Config {
     let mut paths = Paths::default();
-    let server = Server::read(root.section("server"));
+    let server = Server::read(root.section("server"), working_dir);
+    let admin = Admin::read(root.section("admin"), &server);
     let websocket = WebSocket::read(root.section("websocket"), &mut paths);
     let metrics = Metrics::read(root.section("metrics"), &mut paths);
     let topics: Vec<TopicRule> = read_rules(&mut root);
@@ -159,6 +169,7 @@ fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config
     let api = Api::read(root.section("api"), environment);
     if root.is_clean(&["auth", "api"]) {
         say_who_may(&mut root, &server, auth.as_ref(), &api);
+        admin.say_who_may(&mut root, &api);
     }
     Config {
         heartbeat: Heartbeat::read(root.section("heartbeat")),
@@ -167,6 +178,7 @@ fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config
         store: Store::read(root.section("store")),
         log: Log::read(root.section("log")),
         server,
+        admin,
         websocket,
         auth,
         api,

@@ -3,6 +3,7 @@
 //! Nothing here reads the process's environment or its arguments: [`load`] is given both.
 
 mod access;
+mod admin;
 mod fault;
 mod kinds;
 mod layer;
@@ -18,13 +19,14 @@ mod topics;
 pub mod units;
 
 pub use access::{AllowedOrigin, Anonymous, Api, ApiKey, Auth, KeySecret, KeySource, Scope};
+pub use admin::Admin;
 pub use fault::{ConfigError, Fault};
 pub use load::{DEFAULTS, Input, Loaded, Overrides, load};
 pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
 };
 pub use show::show;
-pub use topics::{Endpoint, HistoryRule, TopicRule};
+pub use topics::{Endpoint, HistoryRule, TopicRule, Who};
 
 use crate::model::TopicName;
 
@@ -36,6 +38,8 @@ use crate::model::TopicName;
 pub struct Config {
     /// `[server]`: the listener and the process.
     pub server: Server,
+    /// `[admin]`: an address of its own for the HTTP API.
+    pub admin: Admin,
     /// `[websocket]`: where a WebSocket is taken, and how big its frames may be.
     pub websocket: WebSocket,
     /// `[heartbeat]`: how soon a silent session is asked, and given up.
@@ -64,6 +68,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: Server::default(),
+            admin: Admin::default(),
             websocket: WebSocket::default(),
             heartbeat: Heartbeat::default(),
             session: Session::default(),

@@ -1,6 +1,7 @@
 //! The sections that are plain numbers and names, each with its defaults.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::kinds;
@@ -30,6 +31,8 @@ pub struct Server {
     pub backlog: u32,
     /// How long a stop waits for sessions to leave; they are told to go spread over it.
     pub drain: Duration,
+    /// A directory whose files are served to browsers, in place of the demo; none by default.
+    pub public: Option<PathBuf>,
 }
 
 impl Default for Server {
@@ -40,12 +43,13 @@ impl Default for Server {
             max_connections: 0,
             backlog: 4096,
             drain: Duration::from_secs(10),
+            public: None,
         }
     }
 }
 
 impl Server {
-    pub(super) fn read(mut table: Table<'_>) -> Self {
+    pub(super) fn read(mut table: Table<'_>, working_dir: &Path) -> Self {
         let default = Self::default();
         Self {
             listen: table
@@ -63,6 +67,7 @@ impl Server {
             drain: table
                 .read("drain", kinds::duration(Duration::ZERO..=HOUR))
                 .unwrap_or(default.drain),
+            public: table.read("public", kinds::directory(working_dir)),
         }
     }
 }

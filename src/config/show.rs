@@ -69,6 +69,14 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("max_connections", config.server.max_connections);
     text.key("backlog", config.server.backlog);
     text.key("drain", duration(config.server.drain));
+    if let Some(public) = &config.server.public {
+        text.key("public", quote(&public.display().to_string()));
+    }
+
+    if let Some(listen) = config.admin.listen {
+        text.section("[admin]");
+        text.key("listen", quote(&listen.to_string()));
+    }
 
     text.section("[websocket]");
     text.key("path", quote(&config.websocket.path));
@@ -160,6 +168,12 @@ fn show_rule(rule: &TopicRule, text: &mut Text) {
     }
     text.key("presence", rule.presence);
     text.key("join_leave", rule.join_leave);
+    text.key("subscribe", quote(rule.subscribe.as_str()));
+    text.key("publish", quote(rule.publish.as_str()));
+    text.key("expose_user", rule.expose_user);
+    if let Some(max) = rule.max_message {
+        text.key("max_message", quote(&format_size(max)));
+    }
 }
 
 fn show_endpoint(endpoint: &Endpoint, text: &mut Text) {

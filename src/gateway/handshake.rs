@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::auth::{Caller, Door, Facts, is_credential_offer};
+use crate::broker::Rules;
 use crate::config::{Config, Endpoint};
 use crate::metrics::{AuthFailure, Refusal as Reason};
 use crate::model::{Filter, TopicName};
@@ -158,7 +159,6 @@ impl Ask<'_> {
                 endpoint: None,
             }
         };
-        check_rights(&plan.filters, &plan.caller)?;
         Ok(plan)
     }
 
@@ -181,7 +181,6 @@ impl Ask<'_> {
                 "name what to subscribe to, as in /sse?topic=news",
             ));
         }
-        check_rights(&wanted.filters, &caller)?;
         Ok(StreamPlan {
             filters: wanted.filters,
             last: wanted.last,
@@ -264,10 +263,14 @@ fn admit(door: &Door, facts: &Facts<'_>) -> Result<Caller, Refused> {
     })
 }
 
-fn check_rights(filters: &[Filter], caller: &Caller) -> Result<(), Refused> {
+/// Refuses filters that the caller may not subscribe to.
+///
+/// # Errors
+/// 401 where credentials may help, else 403.
+pub fn check_rights(filters: &[Filter], caller: &Caller, rules: &Rules) -> Result<(), Refused> {
     let denied = filters
         .iter()
-        .find(|filter| !caller.access.may_subscribe(filter));
+        .find(|filter| !rules.may_subscribe(&caller.access, filter));
     let Some(filter) = denied else { return Ok(()) };
     let (reason, code, message) = if caller.must_authenticate {
         let message =

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, AsyncContext};
@@ -11,6 +12,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
+use crate::auth::Rights;
 use crate::broker::{Reply, ReplyTo, Subscriber};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
@@ -20,7 +22,7 @@ use crate::protocol::{
 use crate::session::{Profile, Session};
 
 use super::connection::{Connection, endpoint_text};
-use super::handshake::{Ask, Plan, Refused};
+use super::handshake::{Ask, Plan, Refused, check_rights};
 use super::inbound::Frames;
 use super::io::Io;
 use super::socket::Socket;
@@ -57,7 +59,10 @@ pub async fn upgrade(
     let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
-    let subscriber = gateway.worker.attach(id, plan.format, wire);
+    let rights = Rc::new(Rights::new(Arc::clone(&plan.caller.access)));
+    let subscriber = gateway
+        .worker
+        .attach(id, plan.format, Rc::clone(&rights), wire);
     gateway.remember(&subscriber, peer);
     let on_leave = plan
         .endpoint
@@ -73,7 +78,8 @@ pub async fn upgrade(
             format: plan.format,
             id,
             user: plan.caller.user.clone(),
-            access: plan.caller.access.clone(),
+            rights,
+            rules: Arc::clone(gateway.entrance.broker.rules()),
             must_authenticate,
             publish_to: plan.publish_to.clone(),
             max_chars: plan.endpoint.as_ref().and_then(|e| e.max_chars),
@@ -156,6 +162,11 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refuse
         peer: head.peer_addr.map(|address| address.ip()),
     };
     let plan = ask.plan(&gateway.entrance.config, &gateway.door)?;
+    check_rights(
+        &plan.filters,
+        &plan.caller,
+        &gateway.entrance.broker.rules().now(),
+    )?;
     gateway.admit()?;
     let accept = ws::hash_key(ask.key().unwrap_or_default());
     Ok((plan, accept))

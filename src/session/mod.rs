@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::auth::{Access, Secret};
-use crate::broker::{Publication, Subscription};
+use crate::auth::{Access, Rights, Secret};
+use crate::broker::{LiveRules, Publication, Subscription};
 use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
     Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal, Since,
@@ -23,7 +23,8 @@ pub struct Session {
     format: WireFormat,
     id: SessionId,
     user: Option<Arc<str>>,
-    access: Access,
+    rights: Rc<Rights>,
+    rules: Arc<LiveRules>,
     /// Nothing but `auth` and `ping` is carried out before credentials come.
     must_authenticate: bool,
     /// Where a raw session publishes.
@@ -50,8 +51,10 @@ pub struct Profile {
     pub id: SessionId,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
-    /// What it may.
-    pub access: Access,
+    /// What it may, as it was granted.
+    pub rights: Rc<Rights>,
+    /// What topics let whom do.
+    pub rules: Arc<LiveRules>,
     /// Whether credentials are still to come.
     pub must_authenticate: bool,
     /// Where a raw session publishes.
@@ -93,7 +96,8 @@ impl Session {
             format: profile.format,
             id: profile.id,
             user: profile.user,
-            access: profile.access,
+            rights: profile.rights,
+            rules: profile.rules,
             must_authenticate: profile.must_authenticate,
             publish_to: profile.publish_to,
             max_chars: profile.max_chars,
@@ -123,9 +127,9 @@ impl Session {
     }
 
     /// Takes the rights that credentials give.
-    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Access) {
+    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Arc<Access>) {
         self.user = user;
-        self.access = access;
+        self.rights.replace(access);
         self.must_authenticate = false;
     }
 
@@ -142,7 +146,11 @@ impl Session {
     /// # Errors
     /// `forbidden`, with what would do.
     pub fn subscription(&self, ask: Subscribe) -> Result<Subscription, Refusal> {
-        if !self.access.may_subscribe(&ask.filter) {
+        if !self
+            .rules
+            .now()
+            .may_subscribe(&self.rights.access(), &ask.filter)
+        {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -270,7 +278,7 @@ impl Session {
         key: Option<Arc<str>>,
         origin: Origin,
     ) -> Result<Publication, Refusal> {
-        if !self.access.may_publish(&topic) {
+        if !self.rules.now().may_publish(&self.rights.access(), &topic) {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -291,14 +299,14 @@ impl Session {
             topic,
             payload,
             key,
-            user: None,
+            user: self.user.clone(),
             publisher: Some(self.id),
             origin,
         })
     }
 
     fn check_read(&self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.access.may_read(topic) {
+        if self.rules.now().may_read(&self.rights.access(), topic) {
             return Ok(());
         }
         Err(Refusal::new(

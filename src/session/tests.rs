@@ -1,5 +1,7 @@
 use bytes::Bytes;
 
+use crate::broker::Rules;
+
 use super::*;
 
 fn session(format: WireFormat) -> Session {
@@ -11,7 +13,8 @@ fn opened(format: WireFormat, access: Access, publish_to: Option<&str>) -> Sessi
         format,
         id: SessionId(7),
         user: None,
-        access,
+        rights: Rc::new(Rights::new(Arc::new(access))),
+        rules: Arc::new(LiveRules::new(Rules::default())),
         must_authenticate: false,
         publish_to: publish_to.map(|topic| TopicName::new(topic).unwrap()),
         max_chars: Some(5),
@@ -137,7 +140,7 @@ fn nothing_is_done_before_credentials_come_where_they_must() {
         outcome(&session.on_message(text(r#"{"type":"auth","token":"t"}"#))),
         "authenticate None"
     );
-    session.authenticated(None, Access::everything());
+    session.authenticated(None, Arc::new(Access::everything()));
     assert_eq!(
         outcome(&session.on_message(text(ask))),
         "subscribe Some(1) a"

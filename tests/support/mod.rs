@@ -12,7 +12,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, base};
-pub use config::{Edit, config, kept};
+pub use config::{Edit, config, kept, live};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use process::Process;

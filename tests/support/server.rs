@@ -14,6 +14,8 @@ use super::{Answer, Client, Http, Raw, Wire, eventually};
 /// A broker on a free port, in a thread of its own. Dropped, it is stopped.
 pub struct Server {
     pub address: SocketAddr,
+    /// Where the HTTP API is, where it has an address of its own.
+    pub admin: Option<SocketAddr>,
     pub broker: Broker,
     trigger: Trigger,
     thread: Option<JoinHandle<()>>,
@@ -31,13 +33,15 @@ impl Server {
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
                 let bound = change(App::build(config).unwrap()).bind().unwrap();
-                sender.send((bound.address(), bound.broker())).unwrap();
+                let told = (bound.address(), bound.admin_address(), bound.broker());
+                sender.send(told).unwrap();
                 bound.run(shutdown).await.unwrap();
             });
         });
-        let (address, broker) = bound.recv().unwrap();
+        let (address, admin, broker) = bound.recv().unwrap();
         let server = Self {
             address,
+            admin,
             broker,
             trigger,
             thread: Some(thread),

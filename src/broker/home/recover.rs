@@ -29,6 +29,7 @@ impl Home {
             for (topic, known) in since.positions.iter() {
                 let lost = ask.filter.matches(topic)
                     && ask.homes.is_home(topic)
+                    && self.common.rules.now().may_read(&ask.access, topic)
                     && known.offset > 0
                     && self.topics.get(topic).is_none_or(|t| t.history.is_none());
                 if lost {
@@ -45,7 +46,7 @@ impl Home {
         let since = ask.since.as_ref().map(Known::new);
         let mut left = self.common.max_replay;
         for (topic, entry) in &mut self.topics {
-            if !ask.filter.matches(topic) {
+            if !ask.filter.matches(topic) || !ask.access.may_read(entry.rule.subscribe, topic) {
                 continue;
             }
             let Some(history) = &mut entry.history else {
@@ -138,7 +139,7 @@ impl Home {
         limit: Limit,
         now: Timestamp,
     ) -> Result<HistoryPage, Refusal> {
-        if self.common.rules.of(topic).history.is_none() {
+        if self.common.rules.now().of(topic).history.is_none() {
             return Err(history_disabled(topic));
         }
         let is_new = !self.topics.contains_key(topic);

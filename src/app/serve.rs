@@ -1,0 +1,168 @@
+//! The workers and what each of them answers with.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::body::BoxBody;
+use actix_http::{HttpServiceBuilder, Protocol, Request, Response};
+use actix_rt::net::TcpStream;
+use actix_server::{GracefulShutdownSignal, Server};
+use actix_service::{
+    Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
+};
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
+use actix_web::web;
+
+use super::listen::{Listener, max_connections};
+use super::{App, StartError};
+use crate::api::{self, Address, ApiState};
+use crate::auth::Door;
+use crate::gateway::{Entrance, Gateway, Io, event_stream, upgrade};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+
+/// A request's head is to arrive within this.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An answer that is sent while input is unread is given so long to be read, before a reset may
+/// destroy it.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A server that takes connections from here on: on one address all of it, or the HTTP API on an
+/// address of its own.
+pub fn serve(
+    app: App,
+    server: Listener,
+    admin: Option<Listener>,
+    shutdown: &Shutdown,
+) -> Result<Server, StartError> {
+    let config = app.config;
+    let door = Arc::new(Door::from_config(&config));
+    let entrance = Entrance {
+        broker: app.broker.clone(),
+        door: Arc::clone(&door),
+        config: Arc::clone(&config),
+        shutdown: shutdown.clone(),
+        max_connections: max_connections(config.server.max_connections),
+    };
+    let mut state = ApiState::new(
+        app.broker.clone(),
+        door,
+        shutdown.clone(),
+        Arc::clone(&config),
+    );
+    let builder = Server::build()
+        .workers(app.broker.settings().workers)
+        .backlog(config.server.backlog)
+        .max_concurrent_connections(usize::MAX >> 1)
+        .shutdown_timeout(config.server.drain.as_secs().max(1))
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let builder = match admin {
+        None => builder,
+        Some(admin) => {
+            let of_operators = ApiState {
+                door: Arc::new(state.door.for_operators(admin.address.ip())),
+                address: Address::Admin,
+                ..state.clone()
+            };
+            state.address = Address::Server;
+            let state = web::Data::new(of_operators);
+            let stopping = stopping.clone();
+            builder.listen("admin", admin.socket, move || {
+                let state = state.clone();
+                let web_app = guarded(state.broker.metrics().clone())
+                    .configure(move |services| api::configure(services, state));
+                let http =
+                    http(stopping.clone()).finish(map_config(web_app, |()| AppConfig::default()));
+                fn_service(accepted).and_then(http)
+            })?
+        }
+    };
+    let state = web::Data::new(state);
+    let routes = app.routes;
+    let builder = builder.listen("fanfare", server.socket, move || {
+        let entrance = entrance.clone();
+        let state = state.clone();
+        let routes = routes.clone();
+        // Runs on the worker's own thread, once per worker and again if one is started anew.
+        let gateway = Gateway::start(entrance)
+            .map_err(|error| tracing::error!(%error, "a worker does not start"));
+        let streams = gateway.clone();
+        let web_app = guarded(state.broker.metrics().clone()).configure(move |services| {
+            for route in &routes {
+                route(services);
+            }
+            if let Ok(gateway) = streams {
+                services
+                    .app_data(gateway)
+                    .route("/sse", web::to(event_stream));
+            }
+            api::configure(services, state);
+        });
+        let http = http(stopping.clone())
+            .upgrade(fn_factory(move || {
+                let gateway = gateway.clone();
+                async move {
+                    let gateway = gateway?;
+                    Ok::<_, ()>(fn_service(move |(request, framed)| {
+                        upgrade(Rc::clone(&gateway), request, framed)
+                    }))
+                }
+            }))
+            .finish(map_config(web_app, |()| AppConfig::default()));
+        fn_service(accepted).and_then(http)
+    })?;
+    Ok(builder.run())
+}
+
+/// An application in which a panic ends one request.
+fn guarded(
+    metrics: Metrics,
+) -> actix_web::App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    actix_web::App::new()
+        .wrap_fn(move |request, service| api::guarded(metrics.clone(), service.call(request)))
+}
+
+/// How HTTP is spoken at every address.
+fn http<S>(stopping: GracefulShutdownSignal) -> HttpServiceBuilder<Io, S>
+where
+    S: ServiceFactory<Request, Config = ()>,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: fmt::Debug,
+    <S::Service as Service<Request>>::Future: 'static,
+{
+    HttpServiceBuilder::default()
+        .keep_alive(Duration::from_secs(75))
+        .client_request_timeout(REQUEST_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .h1_allow_half_closed(false)
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .on_connect_ext(|io: &Io, extensions| {
+            extensions.insert(io.kill_switch());
+        })
+}
+
+/// A connection that was just accepted.
+async fn accepted<E>(stream: TcpStream) -> Result<(Io, Protocol, Option<SocketAddr>), E> {
+    // Small frames must not wait for acknowledgements of earlier ones.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection went before it was served");
+    }
+    let peer = stream.peer_addr().ok();
+    Ok((Io::new(stream), Protocol::Http1, peer))
+}
