@@ -1,6 +1,7 @@
 //! The broker as a program: built from a configuration, run until it is told to stop.
 
 mod listen;
+mod reload;
 mod serve;
 mod wind_up;
 
@@ -14,7 +15,7 @@ use thiserror::Error;
 
 use crate::api;
 use crate::broker::{Broker, Rules, Settings};
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::gateway::random;
 use crate::history::MemoryStore;
 use crate::metrics::{Metrics, MetricsError};
@@ -22,6 +23,7 @@ use crate::model::Timestamp;
 use crate::shutdown::Shutdown;
 
 use listen::{Listener, explain};
+use reload::{Doors, follow};
 use serve::serve;
 use wind_up::wind_up;
 
@@ -29,7 +31,7 @@ type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// A broker that is built and does not listen yet.
 pub struct App {
-    config: Arc<Config>,
+    config: LiveConfig,
     broker: Broker,
     routes: Vec<Routes>,
 }
@@ -65,7 +67,9 @@ impl App {
     ///
     /// # Errors
     /// [`StartError::Metrics`].
-    pub fn build(config: Config) -> Result<Self, StartError> {
+    pub fn build(config: impl Into<LiveConfig>) -> Result<Self, StartError> {
+        let live = config.into();
+        let config = live.now();
         let metrics = Metrics::new(
             env!("CARGO_PKG_VERSION"),
             option_env!("FANFARE_REVISION").unwrap_or("unknown"),
@@ -86,13 +90,16 @@ impl App {
             queue: config.session.queue,
         };
         let broker = Broker::new(settings, metrics.clone());
-        metrics.set_history_limit(config.store.memory);
+        metrics.set_store_limit(config.store.memory);
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
+        let reloads = live.clone();
         metrics.on_scrape(Box::new(move |metrics| {
             let Some(broker) = seen.upgrade() else { return };
+            metrics.set_reloaded(reloads.is_up_to_date());
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
+            metrics.set_retained(usage.retained, usage.retained_bytes);
             let topics = per_topic
                 .iter()
                 .flat_map(|filter| broker.topics(Some(filter), None, usize::MAX));
@@ -110,7 +117,7 @@ impl App {
             }
         }));
         Ok(Self {
-            config: Arc::new(config),
+            config: live,
             broker,
             routes: Vec::new(),
         })
@@ -133,13 +140,14 @@ impl App {
     /// # Errors
     /// [`StartError::Listen`].
     pub fn bind(self) -> Result<Bound, StartError> {
-        let backlog = self.config.server.backlog;
+        let config = self.config.now();
+        let backlog = config.server.backlog;
         let bind = |address| {
             Listener::on(address, backlog).map_err(|source| StartError::Listen { address, source })
         };
         Ok(Bound {
-            server: bind(self.config.server.listen)?,
-            admin: self.config.admin.listen.map(bind).transpose()?,
+            server: bind(config.server.listen)?,
+            admin: config.admin.listen.map(bind).transpose()?,
             app: self,
         })
     }
@@ -177,9 +185,11 @@ impl Bound {
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
         let Self { app, server, admin } = self;
         let broker = app.broker.clone();
-        let drain = app.config.server.drain;
+        let drain = app.config.now().server.drain;
+        let doors = Doors::new(&app.config.now(), admin.as_ref().map(|a| a.address.ip()));
+        let following = actix_rt::spawn(follow(app.config.clone(), broker.clone(), doors.clone()));
         api::show_readiness(&broker, &shutdown);
-        let server = serve(app, server, admin, &shutdown)?;
+        let server = serve(app, server, admin, &doors, &shutdown)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
         let sampling = actix_rt::spawn(async move {
@@ -193,6 +203,7 @@ impl Bound {
         let served = server.await;
         winding_up.abort();
         sampling.abort();
+        following.abort();
         Ok(served?)
     }
 }

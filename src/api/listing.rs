@@ -27,6 +27,9 @@ pub(super) struct Listed {
     epoch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// Whether it has a retained message; left out where it has none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    retained: bool,
 }
 
 #[derive(Serialize)]
@@ -144,6 +147,7 @@ impl From<TopicView> for Listed {
             messages: view.messages,
             epoch: view.position.map(|(epoch, _)| epoch.to_string()),
             offset: view.position.map(|(_, offset)| offset),
+            retained: view.retained,
         }
     }
 }

@@ -19,22 +19,19 @@ pub(super) async fn post(
     refuse_idempotency(call.request)?;
     let topic = topic::name(topic)?;
     let query = call.query()?;
-    if query.boolean("retain")? {
-        return Err(Problem::bad_request(
-            "'retain' as given is not carried out by this broker yet; leave it out or give false",
-        ));
-    }
+    let retain = query.boolean("retain")?;
     let key = query.get("key")?.map(Into::into);
     let publisher = Publisher::new(call.state, &caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
-    let most = call.state.config.limits.message_bytes;
+    let most = call.state.config.now().limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
     let receipt = publisher
         .publish(Publish {
             topic,
             payload: read(call.request, data)?,
             key,
+            retain,
         })
         .await?;
     json(&receipt)

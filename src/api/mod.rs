@@ -25,9 +25,9 @@ use std::time::Instant;
 
 use actix_web::web::{self, Data, ServiceConfig};
 
-use crate::auth::Door;
+use crate::auth::LiveDoor;
 use crate::broker::Broker;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
@@ -42,11 +42,13 @@ pub struct ApiState {
     /// Publishes, and knows what there is.
     pub broker: Broker,
     /// Says who may.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// Tells when no more is published.
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
+    /// The configuration at the start: paths and the like do not change.
+    pub fixed: Arc<Config>,
     /// At which address it answers.
     pub address: Address,
     /// When the process started.
@@ -57,8 +59,13 @@ pub struct ApiState {
 
 impl ApiState {
     /// The state of a broker that starts now, and listens on one address.
-    pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
-        let page = match config.server.public {
+    pub fn new(
+        broker: Broker,
+        door: Arc<LiveDoor>,
+        shutdown: Shutdown,
+        config: LiveConfig,
+    ) -> Self {
+        let page = match config.now().server.public {
             None => Page::embedded(),
             Some(_) => Page::default(),
         };
@@ -66,6 +73,7 @@ impl ApiState {
             broker,
             door,
             shutdown,
+            fixed: config.now(),
             config,
             address: Address::Only,
             started: Instant::now(),

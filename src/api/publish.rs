@@ -69,7 +69,7 @@ pub(super) async fn post(call: &Call<'_>, payload: Payload) -> Result<HttpRespon
             ));
         }
     }
-    let limits = &call.state.config.limits;
+    let limits = &call.state.config.now().limits;
     let whole = limits.batch.saturating_mul(limits.message_bytes);
     // One message always has room, whatever its base64 and its fields take.
     let one = limits.message_bytes.saturating_mul(2).saturating_add(4096);
@@ -206,7 +206,7 @@ impl<'a> Publisher<'a> {
 
     async fn hand_in(&self, publish: Publish) -> Result<Published, Refusal> {
         self.check_topic(&publish.topic)?;
-        let most = self.state.config.limits.message_bytes;
+        let most = self.state.config.now().limits.message_bytes;
         let length = publish.payload.data.len();
         if length > most {
             let message = format!("the message has {length} bytes; it may have {most}");
@@ -217,6 +217,7 @@ impl<'a> Publisher<'a> {
             topic: publish.topic,
             payload: publish.payload,
             key: publish.key,
+            retain: publish.retain,
             user: None,
             publisher: None,
             origin: Origin::Http,

@@ -83,7 +83,7 @@ impl<'a> Route<'a> {
     }
 
     fn anywhere(path: &'a str, state: &'a ApiState) -> Self {
-        let config = &state.config;
+        let config = &state.fixed;
         match path {
             "/v1/publish" => Self::Publish,
             "/v1/topics" => Self::Topics,
@@ -140,7 +140,7 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Self::Messages(_) => Some("GET, HEAD, POST"),
+            Self::Messages(_) => Some("GET, HEAD, POST, DELETE"),
             Self::Publish => Some("POST"),
             Self::Events => Some("GET"),
             Self::Unknown => None,

@@ -25,7 +25,7 @@ impl Call<'_> {
     /// # Errors
     /// 401 or 403.
     pub(super) fn admit(&self, needs: Scope) -> Result<Caller, Problem> {
-        self.count(self.state.door.api(&self.facts(), needs))
+        self.count(self.state.door.now().api(&self.facts(), needs))
     }
 
     /// Lets in who may read the metrics.
@@ -33,7 +33,7 @@ impl Call<'_> {
     /// # Errors
     /// 401 or 403.
     pub(super) fn admit_to_metrics(&self) -> Result<Caller, Problem> {
-        self.count(self.state.door.metrics(&self.facts()))
+        self.count(self.state.door.now().metrics(&self.facts()))
     }
 
     /// The request's query.
@@ -124,6 +124,7 @@ async fn answer(
         Route::Messages(topic) if method == Method::POST => {
             message::post(call, topic, payload).await
         }
+        Route::Messages(topic) if method == Method::DELETE => history::delete(call, topic).await,
         Route::Messages(topic) => history::get(call, topic).await,
         Route::Presence(topic) => topic::presence(call, topic).await,
         Route::Topic(topic) => topic::get(call, topic),

@@ -7,6 +7,7 @@ mod reading;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
@@ -14,7 +15,7 @@ use actix_web::{App, web};
 use serde_json::Value;
 
 use super::{ApiState, configure};
-use crate::auth::Door;
+use crate::auth::{Door, LiveDoor};
 use crate::broker::{Broker, Rules, Settings, Worker};
 use crate::config::{
     ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Limits, Scope, TopicRule,
@@ -165,10 +166,13 @@ fn with_keys(keys: &[ApiKey]) -> Config {
 
 /// Runs a test with a broker of that configuration.
 fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
+    // Another epoch each time.
+    let lives = AtomicU64::new(1);
+    let random = move || lives.fetch_add(1, Ordering::Relaxed);
     let settings = Settings {
         workers: 1,
         rules: Rules::from_config(&config.topics),
-        store: Arc::new(MemoryStore::new(usize::MAX, || 1, Timestamp(0))),
+        store: Arc::new(MemoryStore::new(usize::MAX, random, Timestamp(0))),
         max_topics: 20,
         max_replay: 100,
         max_subscriptions: 10,
@@ -176,8 +180,8 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
     };
     let (trigger, shutdown) = shutdown::pair();
     let broker = Broker::new(settings, Metrics::new("0", "test").unwrap());
-    let door = Arc::new(Door::from_config(&config));
-    let state = ApiState::new(broker, door, shutdown, Arc::new(config));
+    let door = LiveDoor::new(Door::from_config(&config));
+    let state = ApiState::new(broker, door, shutdown, config.into());
     actix_rt::System::new().block_on(async {
         let worker = state.broker.enter().unwrap();
         let mut api = Api {

@@ -27,6 +27,7 @@ struct Rule<'a> {
     history: Option<HistoryRule>,
     presence: bool,
     join_leave: bool,
+    retain: bool,
 }
 
 #[derive(Serialize)]
@@ -53,11 +54,14 @@ struct Entry<'a> {
 pub(super) fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Problem> {
     let topic = readable(call, topic)?;
     let view = call.state.broker.topic(&topic).ok_or_else(|| {
-        Problem::not_found("the topic has neither sessions nor history at present")
+        Problem::not_found(
+            "the topic has neither sessions nor history nor a retained message at present",
+        )
     })?;
+    let config = call.state.config.now();
     json(&Described {
         topic: view.into(),
-        rule: call.state.config.rule_for(&topic).map(Rule::from),
+        rule: config.rule_for(&topic).map(Rule::from),
     })
 }
 
@@ -115,6 +119,7 @@ impl<'a> From<&'a TopicRule> for Rule<'a> {
             }),
             presence: rule.presence,
             join_leave: rule.join_leave,
+            retain: rule.retain,
         }
     }
 }

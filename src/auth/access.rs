@@ -1,8 +1,5 @@
 //! What one session or request may do.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
 use crate::config::Who;
 use crate::model::{Filter, TopicName};
 
@@ -15,6 +12,8 @@ pub struct Access {
     pub subscribe: Grant,
     /// Publishing.
     pub publish: Grant,
+    /// Managing, with the scope `admin`: what it may subscribe other sessions to.
+    pub manage: Grant,
     /// How it became known, by which the rules of topics may let it do more or less than granted.
     pub standing: Standing,
 }
@@ -29,27 +28,6 @@ pub enum Standing {
     /// By an API key, or as the machine that the HTTP API is open to. A key is for its topics and no
     /// others, so the rule of a topic never lets it do more than granted.
     Api,
-}
-
-/// The access of one session, which may change while it runs: shared by those that decide by it.
-#[derive(Debug)]
-pub struct Rights(RefCell<Arc<Access>>);
-
-impl Rights {
-    /// Rights that are that access until it is replaced.
-    pub fn new(access: Arc<Access>) -> Self {
-        Self(RefCell::new(access))
-    }
-
-    /// What may be done now.
-    pub fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.0.borrow())
-    }
-
-    /// Gives other rights.
-    pub fn replace(&self, access: Arc<Access>) {
-        self.0.replace(access);
-    }
 }
 
 /// A set of topics.
@@ -110,6 +88,7 @@ impl Access {
         Self {
             subscribe: Grant::All,
             publish: Grant::All,
+            manage: Grant::All,
             standing: Standing::Anonymous,
         }
     }
@@ -119,6 +98,7 @@ impl Access {
         Self {
             subscribe: Grant::None,
             publish: Grant::None,
+            manage: Grant::None,
             standing: Standing::Anonymous,
         }
     }
@@ -133,6 +113,7 @@ impl Access {
         Self {
             subscribe: grant(Scope::Read),
             publish: grant(Scope::Publish),
+            manage: grant(Scope::Admin),
             standing: Standing::Api,
         }
     }
@@ -142,6 +123,7 @@ impl Access {
         Self {
             subscribe: Grant::of(subscribe),
             publish: Grant::of(publish),
+            manage: Grant::None,
             standing: Standing::Anonymous,
         }
     }

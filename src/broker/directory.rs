@@ -6,7 +6,7 @@
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
@@ -29,6 +29,7 @@ pub struct TopicCard {
     subscribers: AtomicU64,
     messages: AtomicU64,
     offset: AtomicU64,
+    retained: AtomicBool,
 }
 
 /// A topic at one moment.
@@ -42,6 +43,8 @@ pub struct TopicView {
     pub messages: u64,
     /// The life of its history and the newest offset, where it keeps one.
     pub position: Option<(Epoch, u64)>,
+    /// Whether it has a retained message.
+    pub retained: bool,
 }
 
 impl TopicCard {
@@ -53,6 +56,7 @@ impl TopicCard {
             subscribers: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
+            retained: AtomicBool::new(false),
         })
     }
 
@@ -67,6 +71,11 @@ impl TopicCard {
         self.offset.store(offset, Ordering::Relaxed);
     }
 
+    /// Says whether there is a retained message.
+    pub fn set_retained(&self, has_one: bool) {
+        self.retained.store(has_one, Ordering::Relaxed);
+    }
+
     /// The topic now.
     pub fn view(&self) -> TopicView {
         TopicView {
@@ -76,6 +85,7 @@ impl TopicCard {
             position: self
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
+            retained: self.retained.load(Ordering::Relaxed),
         }
     }
 }

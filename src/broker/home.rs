@@ -2,10 +2,10 @@
 //! which workers have subscribers.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::history::HistoryStore;
@@ -16,14 +16,18 @@ use super::directory::{TopicCard, TopicDirectory};
 use super::filters::FilterTrie;
 use super::rules::LiveRules;
 
+mod clear;
 mod expiry;
 mod interest;
+mod kept;
 mod publish;
 mod recover;
+mod retained;
 mod subscribe;
 mod topic;
 
 pub use interest::Interest;
+use kept::Kept;
 use topic::Topic;
 
 /// What all homes of a node share.
@@ -37,9 +41,9 @@ pub struct Common {
     /// Topics there are, over all homes.
     pub topics: AtomicUsize,
     /// How many there may be.
-    pub max_topics: usize,
+    pub max_topics: AtomicUsize,
     /// The most messages that one subscribe replays.
-    pub max_replay: u64,
+    pub max_replay: AtomicU64,
 }
 
 /// The topics whose hash falls to one worker.
@@ -47,6 +51,8 @@ pub struct Home {
     common: Arc<Common>,
     topics: HashMap<TopicName, Topic, RandomState>,
     filters: FilterTrie<Interest>,
+    /// The topics that have a retained message, in the order in which a filter's are read.
+    retained: BTreeSet<TopicName>,
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
 }
@@ -62,6 +68,13 @@ pub struct Delivery {
     pub to: Interest,
 }
 
+impl Common {
+    /// The most messages that one subscribe replays.
+    pub fn max_replay(&self) -> u64 {
+        self.max_replay.load(Ordering::Relaxed)
+    }
+}
+
 impl Home {
     /// A home without topics.
     pub fn new(common: Arc<Common>, hasher: RandomState) -> Self {
@@ -69,6 +82,7 @@ impl Home {
             common,
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
+            retained: BTreeSet::new(),
             expiries: BinaryHeap::new(),
         }
     }
@@ -96,7 +110,8 @@ impl Home {
     }
 
     fn create(&mut self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.common.topics.fetch_add(1, Ordering::Relaxed) >= self.common.max_topics {
+        let max_topics = self.common.max_topics.load(Ordering::Relaxed);
+        if self.common.topics.fetch_add(1, Ordering::Relaxed) >= max_topics {
             self.common.topics.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::new(
                 ErrorCode::LimitExceeded,
@@ -104,25 +119,21 @@ impl Home {
             ));
         }
         let rule = self.common.rules.now().of(topic);
-        let history = match rule
-            .history
-            .map(|bounds| self.common.store.open(topic, bounds))
-        {
-            None => None,
-            Some(Ok(history)) => Some(history),
-            Some(Err(error)) => {
+        let kept = match Kept::open(&*self.common.store, topic, rule) {
+            Ok(kept) => kept,
+            Err(error) => {
                 self.common.topics.fetch_sub(1, Ordering::Relaxed);
                 return Err(unavailable(&error));
             }
         };
-        let card = TopicCard::new(topic.clone(), history.as_ref().map(|h| h.epoch()));
+        let card = TopicCard::new(topic.clone(), kept.history().map(|h| h.epoch()));
         self.common.directory.insert(Arc::clone(&card));
         self.topics.insert(
             topic.clone(),
             Topic {
                 card,
                 rule,
-                history,
+                kept,
                 interest: Interest::default(),
                 members: HashMap::new(),
                 last_time: Timestamp::default(),
@@ -137,11 +148,10 @@ impl Home {
         let Some(entry) = self.topics.get_mut(topic) else {
             return;
         };
-        if let Some(history) = &mut entry.history {
+        if let Some(history) = entry.kept.history_mut() {
             history.trim(now);
         }
-        let is_kept = entry.history.as_ref().is_some_and(|h| !h.is_empty());
-        if entry.interest.is_empty() && !is_kept {
+        if entry.interest.is_empty() && entry.kept.is_empty() {
             self.topics.remove(topic);
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);

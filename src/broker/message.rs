@@ -22,6 +22,8 @@ pub struct Publication {
     pub payload: Payload,
     /// The conflation key.
     pub key: Option<Arc<str>>,
+    /// Whether the topic is to retain it.
+    pub retain: bool,
     /// Who published it; told where the topic's rule says so.
     pub user: Option<Arc<str>>,
     /// The session that published it.
@@ -125,6 +127,8 @@ pub struct Stand {
     pub span: Option<Span>,
     /// Whether the client can be brought up to date, if it asked.
     pub recovered: Option<bool>,
+    /// Whether it is to get the topic's retained message.
+    pub has_retained: bool,
 }
 
 /// A subscription by filter stands at one home.
@@ -136,6 +140,8 @@ pub struct WildStand {
     pub recovered: bool,
     /// Those that cannot.
     pub gaps: Vec<TopicName>,
+    /// Whether any of this home's topics may have a retained message.
+    pub may_retain: bool,
 }
 
 /// Asks for a piece of a replay.
@@ -159,6 +165,47 @@ pub struct Piece {
     pub newest: u64,
     /// Whether there is nothing after it: what comes later is delivered live.
     pub is_head: bool,
+    /// The topic's retained message, where it is one of those that are missing before the first.
+    pub skipped: Option<Arc<Message>>,
+}
+
+/// Asks for a piece of the retained messages at one home.
+pub struct RetainedAsk {
+    /// The topics: a name or a filter.
+    pub filter: Filter,
+    /// The last name that was looked at.
+    pub after: Option<TopicName>,
+    /// What whoever asks may read.
+    pub access: Arc<Access>,
+    /// How much.
+    pub limit: Limit,
+}
+
+/// A piece of the retained messages at one home, in the order of the topics' names.
+#[derive(Debug, Default)]
+pub struct RetainedPiece {
+    /// The messages; none does not mean that no more come.
+    pub messages: Vec<Retained>,
+    /// The last name that was looked at; `None` where there are no more.
+    pub reached: Option<TopicName>,
+}
+
+/// A retained message as its home has it.
+#[derive(Debug)]
+pub struct Retained {
+    /// The message.
+    pub message: Arc<Message>,
+    /// This life of the topic's history, where it keeps one.
+    pub epoch: Option<Epoch>,
+}
+
+/// What was removed from a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cleared {
+    /// Messages of its history.
+    pub messages: u64,
+    /// Whether there was a retained message.
+    pub retained: bool,
 }
 
 /// What a topic remembers.
@@ -203,8 +250,12 @@ pub enum ToHome {
     UnsubscribeFilter(Filter),
     /// Read a piece of a replay.
     Read(ReadAsk, Token),
+    /// Read a piece of the retained messages.
+    ReadRetained(RetainedAsk, Token),
     /// Read history.
     History(TopicName, Option<Cursor>, Option<u64>, Limit, Token),
+    /// Remove what is kept.
+    Clear(TopicName, Token),
     /// Who is there.
     Presence(TopicName, Token),
 }
@@ -219,6 +270,10 @@ pub enum HomeAnswer {
     SubscribedFilter(WildStand),
     /// A piece of a replay.
     Piece(Piece),
+    /// A piece of the retained messages.
+    Retained(RetainedPiece),
+    /// Removed.
+    Cleared(Cleared),
     /// History.
     History(HistoryPage),
     /// Who is there.
@@ -236,7 +291,11 @@ impl PeerMessage {
                     published.message().map_or(0, |m| m.payload.data.len())
                 }
                 Self::Answer(_, Ok(HomeAnswer::Piece(piece))) => {
-                    piece.messages.iter().map(|m| m.weight()).sum()
+                    let messages = piece.messages.iter().chain(&piece.skipped);
+                    messages.map(|m| m.weight()).sum()
+                }
+                Self::Answer(_, Ok(HomeAnswer::Retained(piece))) => {
+                    piece.messages.iter().map(|r| r.message.weight()).sum()
                 }
                 _ => 0,
             }

@@ -13,9 +13,11 @@ mod job;
 mod message;
 mod outbox;
 mod peers;
+mod recheck;
 mod registry;
 mod replay;
 mod reply;
+mod retained;
 mod rules;
 mod shards;
 mod subscriber;
@@ -45,7 +47,7 @@ use crate::model::{Filter, Member, SessionId, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use directory::{SessionCard, TopicView};
-pub use message::{HistoryPage, Publication, Receipt};
+pub use message::{Cleared, HistoryPage, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
 pub use rules::{LiveRules, Rule, Rules, TopicRule};
@@ -119,8 +121,8 @@ impl Broker {
             store: Arc::clone(&settings.store),
             directory: TopicDirectory::default(),
             topics: AtomicUsize::new(0),
-            max_topics: settings.max_topics,
-            max_replay: settings.max_replay,
+            max_topics: AtomicUsize::new(settings.max_topics),
+            max_replay: AtomicU64::new(settings.max_replay),
         };
         let common = Arc::new(common);
         let shards = Arc::new(Shards::new(settings.workers));
@@ -149,6 +151,15 @@ impl Broker {
     /// A handle that does not keep the broker alive.
     pub fn downgrade(&self) -> WeakBroker {
         WeakBroker(Arc::downgrade(&self.node))
+    }
+
+    /// Puts other rules and bounds in the place of those that hold: for what is published and asked
+    /// from now on, and for the topics there are. Sessions are looked at by [`Worker::recheck`].
+    pub fn reconfigure(&self, rules: Rules, max_topics: usize, max_replay: u64) {
+        let common = &self.node.common;
+        common.max_topics.store(max_topics, Ordering::Relaxed);
+        common.max_replay.store(max_replay, Ordering::Relaxed);
+        common.rules.replace(rules);
     }
 
     /// Makes the current thread, which must run an actix system, one of the broker's workers. A
@@ -197,6 +208,20 @@ impl Broker {
         }
     }
 
+    /// Removes a topic's history and its retained message. The history begins anew, in another epoch;
+    /// subscribers are told by a `gap` in order with the messages.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such topic, `unavailable` where its history cannot be removed.
+    pub async fn clear(&self, topic: TopicName) -> Result<Cleared, Refusal> {
+        let home = self.node.shards.home(&topic);
+        let answer = self.ask(home, move |worker, reply| worker.clear(topic, reply));
+        match answer.await? {
+            Reply::Cleared(cleared) => Ok(cleared),
+            _ => Err(internal()),
+        }
+    }
+
     /// Who is in a topic.
     ///
     /// # Errors
@@ -210,7 +235,7 @@ impl Broker {
         }
     }
 
-    /// One topic, if it has sessions or history.
+    /// One topic, if it has sessions, history or a retained message.
     pub fn topic(&self, topic: &TopicName) -> Option<TopicView> {
         self.node.common.directory.get(topic)
     }

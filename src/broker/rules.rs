@@ -33,6 +33,8 @@ pub struct TopicRule {
     pub presence: bool,
     /// Whether comings and goings are told.
     pub join_leave: bool,
+    /// Whether it retains a message for those who subscribe later.
+    pub retain: bool,
     /// Who may subscribe, and ask what it keeps.
     pub subscribe: Who,
     /// Who may publish.
@@ -68,6 +70,7 @@ impl Rules {
                 }),
                 presence: rule.presence,
                 join_leave: rule.join_leave,
+                retain: rule.retain,
                 subscribe: rule.subscribe,
                 publish: rule.publish,
                 expose_user: rule.expose_user,
@@ -84,6 +87,11 @@ impl Rules {
             .iter()
             .find(matches)
             .map_or_else(TopicRule::default, |rule| rule.topic)
+    }
+
+    /// Whether any topic may retain a message.
+    pub fn any_retains(&self) -> bool {
+        self.0.iter().any(|rule| rule.topic.retain)
     }
 
     /// Whether that access lets one subscribe to the filter. Topics below it may still be withheld:

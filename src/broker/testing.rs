@@ -138,6 +138,7 @@ pub fn publication(name: &TopicName, text: &str, publisher: Option<SessionId>) -
         topic: name.clone(),
         payload: Payload::text(text),
         key: None,
+        retain: false,
         user: None,
         publisher,
         origin: Origin::Internal,
@@ -155,7 +156,7 @@ pub fn store() -> Arc<MemoryStore> {
 
 /// Rights to everything.
 pub fn everything() -> Rc<Rights> {
-    Rc::new(Rights::new(Arc::new(Access::everything())))
+    Rights::to(Access::everything())
 }
 
 /// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`

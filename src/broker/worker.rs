@@ -94,7 +94,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 home,
                 Rc::clone(&turn),
                 &node.settings,
-                Arc::clone(&node.common.rules),
+                Arc::clone(&node.common),
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
@@ -142,6 +142,12 @@ impl Worker {
         )
     }
 
+    /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
+    pub fn recheck(&self, subscriber: &Rc<Subscriber>) {
+        let now = Instant::now();
+        self.registry.borrow_mut().recheck(subscriber, now);
+    }
+
     /// Takes a session out of everything, whatever ended it.
     pub fn detach(&self, subscriber: &Rc<Subscriber>, member: &Member) {
         self.registry.borrow_mut().detach(subscriber, member);
@@ -184,6 +190,11 @@ impl Worker {
         self.registry
             .borrow_mut()
             .history(topic, since, last, limit, reply);
+    }
+
+    /// Removes what a topic keeps.
+    pub fn clear(&self, topic: TopicName, reply: ReplyTo) {
+        self.registry.borrow_mut().clear(topic, reply);
     }
 
     /// Asks who is in a topic.

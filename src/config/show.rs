@@ -18,6 +18,7 @@ pub fn show(config: &Config) -> String {
     if config.topics.is_empty() {
         text.key("topic", "[]");
     }
+    text.key("watch", config.watch);
     if config.endpoints.is_empty() {
         text.key("endpoint", "[]");
     }
@@ -168,6 +169,7 @@ fn show_rule(rule: &TopicRule, text: &mut Text) {
     }
     text.key("presence", rule.presence);
     text.key("join_leave", rule.join_leave);
+    text.key("retain", rule.retain);
     text.key("subscribe", quote(rule.subscribe.as_str()));
     text.key("publish", quote(rule.publish.as_str()));
     text.key("expose_user", rule.expose_user);

@@ -25,6 +25,8 @@ pub struct TopicRule {
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
     pub join_leave: bool,
+    /// Whether one message may be retained for those who subscribe later.
+    pub retain: bool,
     /// Who may subscribe, and ask for what is kept.
     pub subscribe: Who,
     /// Who may publish.
@@ -77,6 +79,7 @@ impl TopicRule {
             history: None,
             presence: false,
             join_leave: false,
+            retain: false,
             subscribe: Who::Granted,
             publish: Who::Granted,
             expose_user: false,
@@ -90,6 +93,7 @@ impl TopicRule {
         let history = history.map(HistoryRule::read);
         let presence = section.read("presence", kinds::boolean);
         let join_leave = section.read("join_leave", kinds::boolean);
+        let retain = section.read("retain", kinds::boolean);
         let subscribe = section.read("subscribe", kinds::choice(Who::NAMES));
         let publish = section.read("publish", kinds::choice(Who::NAMES));
         let expose_user = section.read("expose_user", kinds::boolean);
@@ -103,6 +107,7 @@ impl TopicRule {
             },
             presence: presence.unwrap_or_default(),
             join_leave: join_leave.unwrap_or_default(),
+            retain: retain.unwrap_or_default(),
             subscribe: subscribe.unwrap_or_default(),
             publish: publish.unwrap_or_default(),
             expose_user: expose_user.unwrap_or_default(),

@@ -191,9 +191,9 @@ impl Connection {
     }
 
     fn authenticate(&mut self, id: Option<u64>, token: &Secret) {
-        if let Some(caller) = self.gateway.door.token(token) {
-            self.session
-                .authenticated(caller.user.clone(), caller.access);
+        if let Some(caller) = self.gateway.entrance.door.now().token(token) {
+            self.session.authenticated(&caller);
+            self.worker.recheck(&self.subscriber);
             self.socket.authenticated();
             if let Some(id) = id {
                 let answer = Answer::Authenticated {
@@ -275,6 +275,7 @@ pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
         topic,
         payload: Payload::text(text),
         key: None,
+        retain: false,
         user: None,
         publisher: None,
         origin: Origin::Internal,

@@ -7,6 +7,7 @@ mod handshake;
 mod inbound;
 mod io;
 mod refusal;
+mod renewal;
 mod socket;
 mod sse;
 mod upgrade;
@@ -21,9 +22,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Door;
+use crate::auth::LiveDoor;
 use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError, spoken};
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::metrics::{Held, Metrics, Refusal as Reason};
 use crate::model::{SessionId, Timestamp};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
@@ -44,9 +45,9 @@ pub struct Entrance {
     /// The broker.
     pub broker: Broker,
     /// Who may come in.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// The configuration.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
     /// Says when to wind up.
     pub shutdown: Shutdown,
     /// Sessions there may be.
@@ -56,11 +57,9 @@ pub struct Entrance {
 /// One worker's gateway.
 pub struct Gateway {
     entrance: Entrance,
-    door: Arc<Door>,
     worker: Rc<Worker>,
     metrics: Metrics,
     watch: Rc<Watch>,
-    limits: Rc<Limits>,
     sessions: RefCell<HashMap<SessionId, Rc<Subscriber>>>,
 }
 
@@ -71,7 +70,7 @@ impl Gateway {
     /// See [`Broker::enter`].
     pub fn start(entrance: Entrance) -> Result<Rc<Self>, WorkerError> {
         let worker = entrance.broker.enter()?;
-        let config = &entrance.config;
+        let config = entrance.config.now();
         let metrics = entrance.broker.metrics().clone();
         let watch = Watch {
             wheel: wheel::start(),
@@ -79,26 +78,30 @@ impl Gateway {
                 heartbeat: config.heartbeat.interval,
                 timeout: config.heartbeat.timeout,
                 write: config.session.write_timeout,
-                auth: entrance.door.auth_timeout(),
+                auth: entrance.door.now().auth_timeout(),
             },
             worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };
-        let limits = Limits {
-            message_bytes: config.limits.message_bytes,
-            protocol_errors: config.limits.protocol_errors,
-        };
         let gateway = Rc::new(Self {
-            door: Arc::clone(&entrance.door),
             worker,
             metrics,
             watch: Rc::new(watch),
-            limits: Rc::new(limits),
             sessions: RefCell::default(),
             entrance,
         });
         actix_rt::spawn(drain::run(Rc::downgrade(&gateway)));
+        actix_rt::spawn(renewal::run(Rc::downgrade(&gateway)));
         Ok(gateway)
+    }
+
+    /// What a session that opens now is held to, until it ends: it is told so in its welcome.
+    fn limits(&self) -> Limits {
+        let limits = &self.entrance.config.now().limits;
+        Limits {
+            message_bytes: limits.message_bytes,
+            protocol_errors: limits.protocol_errors,
+        }
     }
 
     /// Whether a new session may come in at all.
@@ -107,6 +110,7 @@ impl Gateway {
             let wait = self
                 .entrance
                 .config
+                .now()
                 .server
                 .drain
                 .max(Duration::from_secs(1));

@@ -74,7 +74,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
             .collect(),
         peer,
     };
-    let plan = ask.plan_stream(&gateway.door)?;
+    let plan = ask.plan_stream(&gateway.entrance.door.now())?;
     let rules = gateway.entrance.broker.rules();
     check_rights(&plan.filters, &plan.caller, &rules.now())?;
     gateway.admit()?;
@@ -83,7 +83,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let wire = BodyWire::new(Rc::clone(&gateway.watch), switch);
     let id = SessionId(random());
     let as_wire: Rc<dyn Wire> = Rc::clone(&wire) as _;
-    let rights = Rc::new(Rights::new(Arc::clone(&plan.caller.access)));
+    let rights = Rc::new(Rights::of(&plan.caller));
     let subscriber = gateway
         .worker
         .attach(id, WireFormat::Sse, Rc::clone(&rights), as_wire);
@@ -158,7 +158,7 @@ fn session(gateway: &Gateway, id: SessionId, rights: Rc<Rights>, caller: &Caller
         publish_to: None,
         max_chars: None,
     };
-    Session::new(profile, Rc::clone(&gateway.limits))
+    Session::new(profile, gateway.limits())
 }
 
 /// Tells a stream that could not be brought up to date that it must reload what it shows.

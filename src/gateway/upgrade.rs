@@ -59,7 +59,7 @@ pub async fn upgrade(
     let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
-    let rights = Rc::new(Rights::new(Arc::clone(&plan.caller.access)));
+    let rights = Rc::new(Rights::of(&plan.caller));
     let subscriber = gateway
         .worker
         .attach(id, plan.format, Rc::clone(&rights), wire);
@@ -84,7 +84,7 @@ pub async fn upgrade(
             publish_to: plan.publish_to.clone(),
             max_chars: plan.endpoint.as_ref().and_then(|e| e.max_chars),
         },
-        Rc::clone(&gateway.limits),
+        gateway.limits(),
     );
     // From here on dropping it takes back whatever the session got.
     let mut connection = Connection {
@@ -93,7 +93,7 @@ pub async fn upgrade(
         subscriber: Rc::clone(&subscriber),
         worker: Rc::clone(&gateway.worker),
         gateway: Rc::clone(&gateway),
-        reader: MessageReader::new(gateway.entrance.config.websocket.max_message),
+        reader: MessageReader::new(gateway.entrance.config.now().websocket.max_message),
         on_leave: None,
         peer_code: None,
         counted: None,
@@ -126,12 +126,8 @@ pub async fn upgrade(
             socket.serve(&subscriber, false);
         }
     }
-    let max_frame = gateway
-        .entrance
-        .config
-        .websocket
-        .max_frame
-        .min(gateway.entrance.config.websocket.max_message);
+    let websocket = &gateway.entrance.config.now().websocket;
+    let max_frame = websocket.max_frame.min(websocket.max_message);
     let frames = Frames::new(
         socket,
         subscriber,
@@ -161,7 +157,7 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refuse
             .collect(),
         peer: head.peer_addr.map(|address| address.ip()),
     };
-    let plan = ask.plan(&gateway.entrance.config, &gateway.door)?;
+    let plan = ask.plan(&gateway.entrance.config.now(), &gateway.entrance.door.now())?;
     check_rights(
         &plan.filters,
         &plan.caller,
@@ -227,7 +223,7 @@ fn welcome<'a>(
     subscriber: &Subscriber,
     subscriptions: &'a [SubscribeOk],
 ) -> ServerFrame<'a> {
-    let config = &gateway.entrance.config;
+    let config = gateway.entrance.config.now();
     ServerFrame::Welcome {
         session: subscriber.id(),
         user: session.user(),

@@ -60,6 +60,11 @@ impl Metrics {
         }
     }
 
+    /// Whether the configuration that was read last holds.
+    pub fn set_reloaded(&self, holds: bool) {
+        self.series().reloaded.set(i64::from(holds));
+    }
+
     /// There are so many topics.
     pub fn set_topics(&self, topics: usize) {
         set(&self.series().topics, topics);
@@ -71,9 +76,15 @@ impl Metrics {
         set(&self.series().history_bytes, bytes);
     }
 
-    /// Histories may hold so much, all together.
-    pub fn set_history_limit(&self, bytes: usize) {
-        set(&self.series().history_max_bytes, bytes);
+    /// Topics retain so much, beside their histories.
+    pub fn set_retained(&self, messages: usize, bytes: usize) {
+        set(&self.series().retained_messages, messages);
+        set(&self.series().retained_bytes, bytes);
+    }
+
+    /// All that is stored in memory may take so much.
+    pub fn set_store_limit(&self, bytes: usize) {
+        set(&self.series().store_max_bytes, bytes);
     }
 
     /// So many messages wait for the registry of that shard.

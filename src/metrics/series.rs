@@ -19,6 +19,7 @@ pub(super) struct Series {
     pub connections_total: Each<Transport, IntCounter>,
     pub handshakes_refused: Each<Refusal, IntCounter>,
     pub disconnects: IntCounterVec,
+    pub reloaded: IntGauge,
     pub topics: IntGauge,
     pub subscriptions: Each<SubscriptionKind, IntGauge>,
     pub topic_subscribers: IntGaugeVec,
@@ -38,7 +39,9 @@ pub(super) struct Series {
     pub turn: HistogramVec,
     pub history_messages: IntGauge,
     pub history_bytes: IntGauge,
-    pub history_max_bytes: IntGauge,
+    pub retained_messages: IntGauge,
+    pub retained_bytes: IntGauge,
+    pub store_max_bytes: IntGauge,
     pub recoveries: Each<Recovery, IntCounter>,
     pub auth_failures: Each<AuthFailure, IntCounter>,
     pub http_requests: IntCounterVec,
@@ -97,6 +100,10 @@ impl Series {
                 "disconnects_total",
                 "Sessions that ended, by close code; app: a code of the application's own.",
                 &["code"],
+            )?,
+            reloaded: r.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration that was read last holds: 1, or 0 where it has faults.",
             )?,
             topics: r.gauge("topics", "Topics that the broker holds anything of.")?,
             subscriptions: r.gauges("subscriptions", "Subscriptions that stand now.", "kind")?,
@@ -176,9 +183,14 @@ impl Series {
             )?,
             history_messages: r.gauge("history_messages", "Messages held in histories.")?,
             history_bytes: r.gauge("history_bytes", "Bytes held in histories.")?,
-            history_max_bytes: r.gauge(
-                "history_max_bytes",
-                "Bytes that all histories together may hold.",
+            retained_messages: r.gauge("retained_messages", "Messages that topics retain.")?,
+            retained_bytes: r.gauge(
+                "retained_bytes",
+                "Bytes of the messages that topics retain.",
+            )?,
+            store_max_bytes: r.gauge(
+                "store_max_bytes",
+                "Bytes that histories and retained messages may take together.",
             )?,
             recoveries: r.counters(
                 "recoveries_total",

@@ -83,6 +83,15 @@ impl Payload {
         }
     }
 
+    /// Whether it is null or empty: as a retained message, nothing. Of JSON that is `null` and `""`;
+    /// an empty array or object is a value like others.
+    pub fn is_nothing(&self) -> bool {
+        match self.kind {
+            Kind::Json => matches!(&*self.data, b"null" | b"\"\""),
+            Kind::Text | Kind::Binary => self.data.is_empty(),
+        }
+    }
+
     /// The text of a `Json` or `Text` payload.
     pub fn as_str(&self) -> Option<&str> {
         match self.kind {
@@ -142,6 +151,25 @@ mod tests {
             assert!(Payload::json(bad.as_bytes()).is_err(), "{bad:?}");
         }
         assert!(Payload::json(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn null_and_the_empty_are_nothing() {
+        for (payload, is_nothing) in [
+            (Payload::json(b" null ").unwrap(), true),
+            (Payload::json(b"\"\"").unwrap(), true),
+            (Payload::json(b"[]").unwrap(), false),
+            (Payload::json(b"{}").unwrap(), false),
+            (Payload::json(b"0").unwrap(), false),
+            (Payload::json(b"false").unwrap(), false),
+            (Payload::text(""), true),
+            (Payload::text("null"), false),
+            (Payload::text(" "), false),
+            (Payload::binary(Bytes::new()), true),
+            (Payload::binary(Bytes::from_static(b"\0")), false),
+        ] {
+            assert_eq!(payload.is_nothing(), is_nothing, "{payload:?}");
+        }
     }
 
     #[test]

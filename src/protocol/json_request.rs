@@ -97,11 +97,10 @@ fn read_publish(frame: &Frame<'_>) -> Result<Publish, Refusal> {
     let topic = read_name(frame)?;
     let data = frame.need("data", "data", "the message, any JSON value")?;
     let payload = read_payload(frame.get("encoding"), data)?;
-    if let Some(retain) = frame.get("retain")
-        && boolean("retain", retain)?
-    {
-        return Err(not_yet("retain", "leave it out or give false"));
-    }
+    let retain = frame
+        .get("retain")
+        .map(|retain| boolean("retain", retain))
+        .transpose()?;
     let key = frame
         .get("key")
         .map(|key| string("key", key))
@@ -111,6 +110,7 @@ fn read_publish(frame: &Frame<'_>) -> Result<Publish, Refusal> {
         topic,
         payload,
         key,
+        retain: retain.unwrap_or_default(),
     })
 }
 

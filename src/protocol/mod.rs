@@ -17,7 +17,7 @@ mod wire;
 
 pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
-pub use event::{Event, Published};
+pub use event::{Event, Published, Removed};
 pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
 pub use json_request::{parse_json, parse_publish};
 pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
@@ -26,4 +26,4 @@ pub use request::{
     Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
 };
 pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
-pub use wire::{WireFormat, control_bytes, message_bytes, message_json};
+pub use wire::{Sent, WireFormat, control_bytes, message_bytes, message_json};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::json_out::{Object, Out};
-use super::wire::put_message_json;
+use super::wire::{Sent, put_message_json};
 use super::{Close, CloseCode, Published, Refusal};
 use crate::model::{Epoch, Filter, Member, Position, SessionId, Timestamp, TopicName};
 
@@ -287,7 +287,7 @@ impl Answer {
                 object.number("offset", *offset);
                 let messages = messages.iter().filter_map(|published| published.message());
                 object.array("messages", messages, |out, message| {
-                    put_message_json(out, message, false);
+                    put_message_json(out, message, Sent::Live);
                 });
             }
             Self::Presence(members) => {

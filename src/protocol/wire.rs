@@ -43,12 +43,23 @@ impl WireFormat {
     }
 }
 
+/// Why a message is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It was published.
+    Live,
+    /// It is of the past, and replayed.
+    Replayed,
+    /// It is the topic's retained message, for one who subscribes.
+    Retained,
+}
+
 /// A message as the socket gets it: one whole frame or event, in one allocation.
 ///
-/// `replay` marks a message that is replayed; the raw format cannot tell.
-pub fn message_bytes(format: WireFormat, message: &Message, replay: bool) -> Bytes {
+/// It tells why it is `sent`; the raw format cannot.
+pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes {
     match format {
-        WireFormat::Json => text_frame(|out| put_message_json(out, message, replay)),
+        WireFormat::Json => text_frame(|out| put_message_json(out, message, sent)),
         WireFormat::Raw => {
             let opcode = match message.payload.kind {
                 Kind::Json | Kind::Text => Opcode::Text,
@@ -61,7 +72,7 @@ pub fn message_bytes(format: WireFormat, message: &Message, replay: bool) -> Byt
         }
         WireFormat::Sse => exactly(|out| {
             put_event_id(out, message);
-            put_event(out, "message", |out| put_message_json(out, message, replay));
+            put_event(out, "message", |out| put_message_json(out, message, sent));
         }),
     }
 }
@@ -85,16 +96,16 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
 }
 
 /// A message as a JSON object, as the HTTP API's answers hold it.
-pub fn message_json(message: &Message, replay: bool) -> String {
-    let mut out = Vec::with_capacity(measure(|out| put_message_json(out, message, replay)));
-    put_message_json(&mut out, message, replay);
+pub fn message_json(message: &Message, sent: Sent) -> String {
+    let mut out = Vec::with_capacity(measure(|out| put_message_json(out, message, sent)));
+    put_message_json(&mut out, message, sent);
     // Everything written is UTF-8, so nothing is lost or copied.
     String::from_utf8(out)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Writes the `message` object of section 4.
-pub(super) fn put_message_json(out: &mut dyn Out, message: &Message, replay: bool) {
+pub(super) fn put_message_json(out: &mut dyn Out, message: &Message, sent: Sent) {
     let mut object = Object::of_type(out, "message");
     object.string("topic", message.topic.as_str());
     let data = object.name("data");
@@ -117,8 +128,10 @@ pub(super) fn put_message_json(out: &mut dyn Out, message: &Message, replay: boo
     put_position(&mut object, message.position);
     object.string_if("user", message.user.as_deref());
     object.string_if("key", message.key.as_deref());
-    if replay {
-        object.boolean("replay", true);
+    match sent {
+        Sent::Live => {}
+        Sent::Replayed => object.boolean("replay", true),
+        Sent::Retained => object.boolean("retain", true),
     }
     object.end();
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::auth::{Access, Rights, Secret};
+use crate::auth::{Caller, Rights, Secret};
 use crate::broker::{LiveRules, Publication, Subscription};
 use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
@@ -31,7 +31,7 @@ pub struct Session {
     publish_to: Option<TopicName>,
     max_chars: Option<usize>,
     errors_in_a_row: usize,
-    limits: Rc<Limits>,
+    limits: Limits,
 }
 
 /// The bounds that one session is held to.
@@ -91,7 +91,7 @@ pub enum Step {
 
 impl Session {
     /// A session that has said nothing yet.
-    pub fn new(profile: Profile, limits: Rc<Limits>) -> Self {
+    pub fn new(profile: Profile, limits: Limits) -> Self {
         Self {
             format: profile.format,
             id: profile.id,
@@ -127,9 +127,9 @@ impl Session {
     }
 
     /// Takes the rights that credentials give.
-    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Arc<Access>) {
-        self.user = user;
-        self.rights.replace(access);
+    pub fn authenticated(&mut self, caller: &Caller) {
+        self.user.clone_from(&caller.user);
+        self.rights.prove(caller);
         self.must_authenticate = false;
     }
 
@@ -216,11 +216,7 @@ impl Session {
         Ok(match action {
             Action::Subscribe(ask) => Step::Subscribe(id, Box::new(self.subscription(ask)?)),
             Action::Unsubscribe(filter) => Step::Unsubscribe(id, filter),
-            Action::Publish(Publish {
-                topic,
-                payload,
-                key,
-            }) => self.publish(id, topic, payload, key, Origin::Json),
+            Action::Publish(publish) => self.publish(id, publish, Origin::Json),
             Action::History(query) => {
                 self.check_read(&query.topic)?;
                 Step::History(id, query)
@@ -254,30 +250,29 @@ impl Session {
             let reason = "this session has no topic to publish to; name one with ?publish=TOPIC";
             return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
         };
-        self.publish(None, topic, payload, None, Origin::Raw)
+        let publish = Publish {
+            topic,
+            payload,
+            key: None,
+            retain: false,
+        };
+        self.publish(None, publish, Origin::Raw)
     }
 
-    fn publish(
-        &self,
-        id: Option<u64>,
-        topic: TopicName,
-        payload: Payload,
-        key: Option<Arc<str>>,
-        origin: Origin,
-    ) -> Step {
-        match self.publication(topic, payload, key, origin) {
+    fn publish(&self, id: Option<u64>, publish: Publish, origin: Origin) -> Step {
+        match self.publication(publish, origin) {
             Ok(publication) => Step::Publish(id, publication),
             Err(refusal) => Step::RefusePublish(id, refusal),
         }
     }
 
-    fn publication(
-        &self,
-        topic: TopicName,
-        payload: Payload,
-        key: Option<Arc<str>>,
-        origin: Origin,
-    ) -> Result<Publication, Refusal> {
+    fn publication(&self, publish: Publish, origin: Origin) -> Result<Publication, Refusal> {
+        let Publish {
+            topic,
+            payload,
+            key,
+            retain,
+        } = publish;
         if !self.rules.now().may_publish(&self.rights.access(), &topic) {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
@@ -299,6 +294,7 @@ impl Session {
             topic,
             payload,
             key,
+            retain,
             user: self.user.clone(),
             publisher: Some(self.id),
             origin,

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use crate::auth::Access;
 use crate::broker::Rules;
 
 use super::*;
@@ -13,7 +14,7 @@ fn opened(format: WireFormat, access: Access, publish_to: Option<&str>) -> Sessi
         format,
         id: SessionId(7),
         user: None,
-        rights: Rc::new(Rights::new(Arc::new(access))),
+        rights: Rights::to(access),
         rules: Arc::new(LiveRules::new(Rules::default())),
         must_authenticate: false,
         publish_to: publish_to.map(|topic| TopicName::new(topic).unwrap()),
@@ -23,7 +24,7 @@ fn opened(format: WireFormat, access: Access, publish_to: Option<&str>) -> Sessi
         message_bytes: 10,
         protocol_errors: 3,
     };
-    Session::new(profile, Rc::new(limits))
+    Session::new(profile, limits)
 }
 
 fn text(text: &str) -> Incoming {
@@ -140,7 +141,7 @@ fn nothing_is_done_before_credentials_come_where_they_must() {
         outcome(&session.on_message(text(r#"{"type":"auth","token":"t"}"#))),
         "authenticate None"
     );
-    session.authenticated(None, Arc::new(Access::everything()));
+    session.authenticated(&Caller::that_may(Access::everything()));
     assert_eq!(
         outcome(&session.on_message(text(ask))),
         "subscribe Some(1) a"

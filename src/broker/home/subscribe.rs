@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::retained::is_in;
 use super::{Delivery, Home, recover};
 use crate::broker::message::{ExactAsk, Span, Stand};
 use crate::model::{Member, Position, Timestamp, TopicName};
@@ -23,7 +24,7 @@ impl Home {
         if !self.topics.contains_key(&ask.topic) {
             self.create(&ask.topic)?;
         }
-        let max_replay = self.common.max_replay;
+        let max_replay = self.common.max_replay();
         let Some(entry) = self.topics.get_mut(&ask.topic) else {
             return Err(Refusal::new(
                 ErrorCode::Internal,
@@ -35,7 +36,7 @@ impl Home {
             ..Stand::default()
         };
         stand.recovered = ask.since.map(|_| false);
-        if let Some(history) = &mut entry.history {
+        if let Some(history) = entry.kept.history_mut() {
             history.trim(now);
             let (epoch, until) = (history.epoch(), history.settled());
             stand.position = Some(Position {
@@ -78,6 +79,12 @@ impl Home {
                 until,
             });
         }
+        // Not what the replay brings, nor what a client has that is brought up to date.
+        stand.has_retained = stand.recovered != Some(true)
+            && entry
+                .kept
+                .retained()
+                .is_some_and(|retained| !stand.span.is_some_and(|span| is_in(&retained, span)));
         entry.interest.add(shard);
         entry.card.set_subscribers(entry.interest.total());
         let newcomer = Member {

@@ -22,8 +22,8 @@ fn home() -> Home {
         store: store(),
         directory: TopicDirectory::default(),
         topics: AtomicUsize::new(0),
-        max_topics: 5,
-        max_replay: 20,
+        max_topics: AtomicUsize::new(5),
+        max_replay: AtomicU64::new(20),
     };
     Home::new(Arc::new(common), RandomState::new())
 }

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::interest::{Interest, matching_interest};
+use super::kept::Kept;
 use crate::broker::directory::TopicCard;
 use crate::broker::filters::FilterTrie;
 use crate::broker::rules::TopicRule;
-use crate::history::History;
 use crate::model::{Member, SessionId, Timestamp, TopicName};
 
 /// One topic, as its home has it.
 pub(super) struct Topic {
     pub(super) card: Arc<TopicCard>,
     pub(super) rule: TopicRule,
-    pub(super) history: Option<Box<dyn History>>,
+    pub(super) kept: Kept,
     pub(super) interest: Interest,
     pub(super) members: HashMap<SessionId, Member>,
     pub(super) last_time: Timestamp,
