@@ -35,6 +35,7 @@ filter = "kept/#"
 history = { messages = 500 }
 presence = true
 join_leave = true
+retain = true
 
 [[endpoint]]
 path = "/chat"
@@ -124,6 +125,7 @@ export class Busy {
     const guest = await this.#open({ protocol: "fanfare.v1.raw", path: "/chat" });
     guest.socket.send("hello");
     await guest.close(4200);
+    assert.equal((await this.#post("/v1/topics/kept/c/messages?retain=true", "the newest")).status, 200);
     const first = await this.#open();
     const { epoch, offset } = await first.do({ type: "subscribe", topic: "kept/a" });
     await first.vanish();

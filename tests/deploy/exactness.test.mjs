@@ -12,13 +12,15 @@ import { Load } from "./load.mjs";
 import { Prometheus } from "./prometheus.mjs";
 
 const KEY = "a-key-of-the-tests";
+/** How long the broker waits for a reader that does not read, in milliseconds. */
+const PATIENCE = 5000;
 const CONFIG = `
 [server]
 workers = 2
 drain = "2s"
 
 [session]
-write_timeout = "2s"
+write_timeout = "${PATIENCE}ms"
 
 [auth]
 anonymous = { subscribe = ["kept/#", "live/#"], publish = ["kept/#", "live/#"] }
@@ -129,7 +131,7 @@ test("connections, publishes, deliveries and drops agree exactly, through slow r
   const start = await aScrapeAtRest();
   const one = new Load(broker, KEY);
   await one.everything({ messages: 120 });
-  await one.aReaderThatStops({ messages: 600 });
+  await one.aReaderThatStops({ batches: 6, patienceMs: PATIENCE });
   await one.settled();
   const beforeRestart = await prometheus.scraped();
   await agrees(one, start, beforeRestart);

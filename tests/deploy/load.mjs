@@ -184,9 +184,14 @@ export class Load {
   }
 
   /** A subscriber who reads no more, until it is ended because its queue is not emptied in time. */
-  async aReaderThatStops({ messages }) {
+  async aReaderThatStops({ batches, patienceMs }) {
     const slow = await this.#paused("live/slow");
-    for (let n = 0; n < messages; n++) await this.#publishBig("live/slow");
+    const batch = Array.from({ length: 100 }, () => ({ topic: "live/slow", data: BIG }));
+    const messages = batches * batch.length;
+    const begun = Date.now();
+    for (let n = 0; n < batches; n++) assert.equal((await this.#http("/v1/publish", batch)).status, 200);
+    this.#add(this.published, "http", messages);
+    assert.ok(Date.now() - begun < patienceMs, "the last were published when the slow reader was no longer there");
     await until("the slow reader to be ended", async () => (await this.#now()).slow === 1);
     await this.#whatSlowGot(slow, messages);
   }
@@ -194,16 +199,16 @@ export class Load {
   /** A subscriber who reads no more, until it is ended because its queue is full. */
   async aReaderWhoseQueueFills() {
     const slow = await this.#paused("live/slow");
+    const first = await this.#now();
     let messages = 0;
-    for (let before = await this.#now(), now = before; now.dropped === before.dropped; before = now) {
-      await this.#publishBig("live/slow");
-      messages++;
-      // The next one waits until this one was written, queued or dropped: it is known to have been meant for it.
-      now = await until("the message to be dealt with", async () => {
-        const after = await this.#now();
-        return (after.delivered !== before.delivered || after.dropped !== before.dropped || after.bytes !== before.bytes) && after;
+    for (let last = first; last.dropped === first.dropped; messages++) {
+      assert.equal((await this.#http("/v1/topics/live/slow/messages", BIG)).status, 200);
+      this.#add(this.published, "http");
+      // The next one waits until this one is written, queued or dropped: so all of them were meant for the reader.
+      last = await until("the message to be dealt with", async () => {
+        const now = await this.#now();
+        return ["delivered", "dropped", "bytes"].some((what) => now[what] !== last[what]) && now;
       });
-      if (now.dropped !== before.dropped) break;
     }
     await this.#whatSlowGot(slow, messages);
   }
@@ -213,11 +218,6 @@ export class Load {
     await slow.do({ type: "subscribe", topic });
     slow.socket.pause();
     return slow;
-  }
-
-  async #publishBig(topic) {
-    assert.equal((await this.#http(`/v1/topics/${topic}/messages`, BIG)).status, 200);
-    this.#add(this.published, "http");
   }
 
   /** What the kernel took is there to be read; the rest of what was meant for it was dropped. */
