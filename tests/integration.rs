@@ -24,6 +24,7 @@ mod heartbeat;
 mod history;
 mod http_api;
 mod metrics;
+mod msgpack;
 mod presence;
 mod public;
 mod raw;

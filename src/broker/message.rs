@@ -286,9 +286,9 @@ impl PeerMessage {
         const STRUCTURES: usize = 200;
         STRUCTURES
             + match self {
-                Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.data.len(),
+                Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.weight(),
                 Self::Deliver(published, _) => {
-                    published.message().map_or(0, |m| m.payload.data.len())
+                    published.message().map_or(0, |m| m.payload.weight())
                 }
                 Self::Answer(_, Ok(HomeAnswer::Piece(piece))) => {
                     let messages = piece.messages.iter().chain(&piece.skipped);

@@ -337,6 +337,7 @@ impl Registry {
 fn label(origin: Origin) -> Source {
     match origin {
         Origin::Json => Source::Json,
+        Origin::Msgpack => Source::Msgpack,
         Origin::Raw => Source::Raw,
         Origin::Http => Source::Http,
         Origin::Internal => Source::Internal,
