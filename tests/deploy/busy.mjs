@@ -108,14 +108,17 @@ export class Busy {
     const json = await this.#open();
     await json.do({ type: "subscribe", topic: "kept/a" });
     await json.do({ type: "subscribe", topic: "live/#" });
+    const packed = await this.#open({ protocol: "fanfare.v1.msgpack" });
+    await packed.do({ type: "subscribe", topic: "kept/a" });
     const raw = await this.#open({ protocol: "fanfare.v1.raw", path: "/ws?topic=kept/a" });
     // One that says nothing, and so is pinged.
     const idle = await this.#open();
-    return [json, raw, await EventStream.open(this.#base, "topic=kept/a"), idle];
+    return [json, raw, packed, await EventStream.open(this.#base, "topic=kept/a"), idle];
   }
 
-  async #publish([json, raw]) {
+  async #publish([json, raw, packed]) {
     await json.do({ type: "publish", topic: "kept/a", data: { some: "data" } });
+    await packed.do({ type: "publish", topic: "kept/a", data: new Uint8Array([1, 2, 3]) });
     raw.socket.send("some text");
     assert.equal((await this.#post("/v1/topics/kept/b/messages", { some: "data" })).status, 200);
   }

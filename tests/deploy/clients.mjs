@@ -3,8 +3,15 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
+import { decode, encode } from "@msgpack/msgpack";
 import WebSocket from "ws";
 import { until } from "../node/support.mjs";
+
+/** How frames are written and read by those protocols that have frames. */
+const ENCODINGS = new Map([
+  ["fanfare.v1.json", { write: JSON.stringify, read: JSON.parse }],
+  ["fanfare.v1.msgpack", { write: encode, read: decode }],
+]);
 
 /** A WebSocket session. */
 export class Session {
@@ -14,18 +21,20 @@ export class Session {
   last = new Map();
   #id = 0;
   #asked = new Map();
+  #welcome;
+  #write;
 
   static async open(base, { protocol = "fanfare.v1.json", path = "/ws", ...options } = {}) {
     const session = new Session();
     session.socket = new WebSocket(`${base.replace("http", "ws")}${path}`, protocol ? [protocol] : [], options);
     session.closed = new Promise((resolve) => session.socket.on("close", (code) => resolve(code)));
-    const isRaw = protocol !== "fanfare.v1.json";
-    session.socket.on("message", (data) => (isRaw ? session.received++ : session.#take(JSON.parse(data))));
-    const opened = once(session.socket, "open");
-    const welcomed = isRaw || new Promise((resolve) => (session.welcome = resolve));
-    await opened;
+    const encoding = ENCODINGS.get(protocol);
+    session.#write = encoding?.write;
+    session.socket.on("message", (data) => (encoding ? session.#take(encoding.read(data)) : session.received++));
+    const welcomed = encoding && new Promise((resolve) => (session.#welcome = resolve));
+    await once(session.socket, "open");
     session.socket.on("error", () => {});
-    session.welcome = await welcomed;
+    await welcomed;
     return session;
   }
 
@@ -34,7 +43,7 @@ export class Session {
       this.received++;
       this.last.set(frame.topic, { epoch: frame.epoch, offset: frame.offset });
     } else if (frame.type === "welcome") {
-      this.welcome(frame);
+      this.#welcome();
     } else if (frame.id !== undefined) {
       this.#asked.get(frame.id)?.(frame);
       this.#asked.delete(frame.id);
@@ -45,7 +54,7 @@ export class Session {
   ask(frame) {
     const id = ++this.#id;
     const answer = new Promise((resolve) => this.#asked.set(id, resolve));
-    this.socket.send(JSON.stringify({ ...frame, id }));
+    this.socket.send(this.#write({ ...frame, id }));
     return answer;
   }
 

@@ -84,6 +84,13 @@ test("every series of the broker's is on the dashboard", async () => {
   assert.deepEqual([...shown].filter((family) => !families.includes(family)), []);
 });
 
+test("the load spoke every protocol there is", async () => {
+  for (const name of ["fanfare_messages_published_total", "fanfare_messages_delivered_total"]) {
+    const silent = (await prometheus.query(name, end)).filter(({ value }) => value === 0);
+    assert.deepEqual(silent.map(({ metric }) => metric.protocol), [], name);
+  }
+});
+
 test("every rule is evaluated, and every recording has values", async () => {
   const { groups } = await prometheus.get("rules");
   const rules = groups.flatMap(({ rules }) => rules);

@@ -66,6 +66,8 @@ export class Load {
     await byFilter.do({ type: "subscribe", topic: TOPIC });
     const silent = await this.#session("json");
     await silent.do({ type: "subscribe", topic: TOPIC, echo: false });
+    const packed = await this.#session("msgpack");
+    await packed.do({ type: "subscribe", topic: TOPIC });
     const raw = [await this.#session("raw", { path: `/ws?topic=${TOPIC}` })];
     raw.push(await this.#session("raw", { path: `/ws?topic=${TOPIC}` }));
     const streams = [await EventStream.open(this.#broker.base, `topic=${TOPIC}`)];
@@ -76,14 +78,14 @@ export class Load {
     for (let n = 0; n < messages; n++) {
       const from = n % 3 === 0 ? silent : byName[0];
       await from.do({ type: "publish", topic: TOPIC, data: { n, text: "from a session" } });
+      await packed.do({ type: "publish", topic: TOPIC, data: new Uint8Array([n]) });
       raw[0].socket.send(`raw ${n}`);
       const single = await this.#http(`/v1/topics/${TOPIC}/messages`, { n });
       assert.equal(single.status, 200);
     }
     const batch = await this.#http("/v1/publish", Array.from({ length: messages }, (_, n) => ({ topic: TOPIC, data: n })));
     assert.equal(batch.status, 200);
-    this.#add(this.published, "json", messages);
-    this.#add(this.published, "raw", messages);
+    for (const protocol of ["json", "msgpack", "raw"]) this.#add(this.published, protocol, messages);
     this.#add(this.published, "http", 2 * messages);
 
     // The endpoint says who comes and goes, also to the one who comes; whoever has the filter hears it too.
@@ -95,13 +97,13 @@ export class Load {
     this.#add(this.published, "internal", 2);
     this.#add(this.published, "raw", 1);
 
-    const all = 4 * messages;
+    const all = 5 * messages;
     const own = Math.ceil(messages / 3);
     await received([
       ...byName.map((session) => [session, all]),
       [byFilter, all + 3],
       [silent, all - own],
-      ...raw.map((session) => [session, all]),
+      ...[packed, ...raw].map((session) => [session, all]),
       [streams[0], all],
       [streams[1], all + 3],
     ]);
@@ -112,6 +114,7 @@ export class Load {
     await received([[late, 7]]);
 
     for (const session of [...byName, byFilter, silent, late]) this.#got("json", session);
+    this.#got("msgpack", packed);
     for (const session of [...raw, guest]) this.#got("raw", session);
     for (const stream of streams) this.#got("sse", stream);
 
@@ -125,6 +128,7 @@ export class Load {
     await streams[1].close();
     this.#ended(1006);
     for (const session of [...byName, byFilter, silent]) this.#stays("websocket json", session);
+    this.#stays("websocket msgpack", packed);
     this.#stays("websocket raw", raw[0]);
     this.#stays("sse sse", streams[0]);
   }
