@@ -3,8 +3,8 @@
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
-use super::serve::{Call, json, json_text};
 use super::Problem;
+use super::serve::{Call, json, json_text};
 use crate::auth::Scope;
 use crate::broker::Broker;
 use crate::metrics::Metrics;
