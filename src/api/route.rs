@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::ApiState;
+use super::openapi;
 use super::page::File;
 use super::query::decode;
 
@@ -21,6 +22,8 @@ pub enum Route<'a> {
     Publish,
     /// `/v1/stats`.
     Stats,
+    /// `/openapi.json`.
+    OpenApi,
     /// The path of the metrics.
     Metrics,
     /// `/healthz`.
@@ -66,6 +69,7 @@ impl Address {
             | Route::Topics
             | Route::Publish
             | Route::Stats
+            | Route::OpenApi
             | Route::Metrics => self != Self::Server,
         }
     }
@@ -88,6 +92,7 @@ impl<'a> Route<'a> {
             "/v1/publish" => Self::Publish,
             "/v1/topics" => Self::Topics,
             "/v1/stats" => Self::Stats,
+            "/openapi.json" => Self::OpenApi,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/sse" => Self::Events,
@@ -126,6 +131,7 @@ impl<'a> Route<'a> {
             Self::Topics => "/v1/topics",
             Self::Publish => "/v1/publish",
             Self::Stats => "/v1/stats",
+            Self::OpenApi => "/openapi.json",
             Self::Metrics => "/metrics",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
@@ -140,11 +146,11 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Self::Messages(_) => Some("GET, HEAD, POST, DELETE"),
-            Self::Publish => Some("POST"),
             Self::Events => Some("GET"),
+            Self::Page(_) | Self::Public(_) | Self::WebSocket => Some("GET, HEAD"),
             Self::Unknown => None,
-            _ => Some("GET, HEAD"),
+            // A call that is not described is not there.
+            call => openapi::allow(call.pattern()),
         }
     }
 }

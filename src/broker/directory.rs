@@ -7,9 +7,11 @@ use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 
+use super::rate::Rate;
 use crate::model::{Epoch, Filter, SessionId, Timestamp, TopicName};
 use crate::protocol::WireFormat;
 
@@ -29,11 +31,12 @@ pub struct TopicCard {
     subscribers: AtomicU64,
     messages: AtomicU64,
     offset: AtomicU64,
+    published: Rate,
     retained: AtomicBool,
 }
 
 /// A topic at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicView {
     /// The topic.
     pub topic: TopicName,
@@ -43,6 +46,8 @@ pub struct TopicView {
     pub messages: u64,
     /// The life of its history and the newest offset, where it keeps one.
     pub position: Option<(Epoch, u64)>,
+    /// Messages published per second, over the last ten.
+    pub published_per_second: f64,
     /// Whether it has a retained message.
     pub retained: bool,
 }
@@ -56,6 +61,7 @@ impl TopicCard {
             subscribers: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
+            published: Rate::new(Instant::now()),
             retained: AtomicBool::new(false),
         })
     }
@@ -69,6 +75,11 @@ impl TopicCard {
     pub fn set_history(&self, messages: usize, offset: u64) {
         self.messages.store(messages as u64, Ordering::Relaxed);
         self.offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// Says that a message was published.
+    pub fn count_published(&self, at: Instant) {
+        self.published.count(at);
     }
 
     /// Says whether there is a retained message.
@@ -85,6 +96,7 @@ impl TopicCard {
             position: self
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
+            published_per_second: self.published.per_second(Instant::now()),
             retained: self.retained.load(Ordering::Relaxed),
         }
     }

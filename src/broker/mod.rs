@@ -13,6 +13,7 @@ mod job;
 mod message;
 mod outbox;
 mod peers;
+mod rate;
 mod recheck;
 mod registry;
 mod replay;
@@ -36,7 +37,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -47,7 +48,7 @@ use crate::model::{Filter, Member, SessionId, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use directory::{SessionCard, TopicView};
-pub use message::{Cleared, HistoryPage, Publication, Receipt};
+pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
 pub use rules::{LiveRules, Rule, Rules, TopicRule};
@@ -57,7 +58,7 @@ pub use wire::Wire;
 pub use worker::Worker;
 
 use directory::{SessionDirectory, TopicDirectory};
-use home::Common;
+use home::{AnswerBound, Common};
 use shards::Shards;
 
 /// The one handle through which everything publishes, subscribes and asks. Cheap to clone.
@@ -92,6 +93,10 @@ pub struct Settings {
     pub max_subscriptions: usize,
     /// The bound of a session's outbox, in bytes.
     pub queue: usize,
+    /// How long answers are kept for publishers that come again.
+    pub idempotency_window: Duration,
+    /// How many such answers there may be.
+    pub max_answers: usize,
 }
 
 struct Node {
@@ -123,6 +128,10 @@ impl Broker {
             topics: AtomicUsize::new(0),
             max_topics: AtomicUsize::new(settings.max_topics),
             max_replay: AtomicU64::new(settings.max_replay),
+            answers: Arc::new(AnswerBound::new(
+                settings.idempotency_window,
+                settings.max_answers,
+            )),
         };
         let common = Arc::new(common);
         let shards = Arc::new(Shards::new(settings.workers));
@@ -130,6 +139,7 @@ impl Broker {
         metrics.on_scrape(Box::new(move |metrics| {
             if let (Some(common), Some(shards)) = (seen.0.upgrade(), seen.1.upgrade()) {
                 metrics.set_topics(common.directory.count());
+                metrics.set_idempotency_keys(common.answers.held());
                 for shard in 0..shards.count() {
                     let queued = usize::try_from(shards.queued(shard)).unwrap_or(0);
                     metrics.set_mailbox(shard, queued);
