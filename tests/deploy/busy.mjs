@@ -69,6 +69,7 @@ export class Busy {
       this.#again(end, 20, () => this.#publish(readers)),
       this.#again(end, 1000, () => this.#comeAndGo()),
       this.#again(end, 1000, () => this.#refused()),
+      this.#again(end, 1000, () => this.#publishAgain()),
       this.#aReaderThatStops(),
       this.#aReaderThatIsMute(),
     ]);
@@ -121,6 +122,14 @@ export class Busy {
     await packed.do({ type: "publish", topic: "kept/a", data: new Uint8Array([1, 2, 3]) });
     raw.socket.send("some text");
     assert.equal((await this.#post("/v1/topics/kept/b/messages", { some: "data" })).status, 200);
+  }
+
+  /** A publisher that did not hear the answer, and tries again. */
+  async #publishAgain() {
+    const headers = { "idempotency-key": String(Date.now()) };
+    const answers = [];
+    for (let n = 0; n < 2; n++) answers.push(await this.#post("/v1/topics/kept/b/messages", 1, { headers }));
+    assert.equal(answers[0].body.offset, answers[1].body.offset);
   }
 
   /** Clients of every kind, leaving in every way; one of them recovers and one cannot. */

@@ -105,8 +105,12 @@ export class EventStream {
 }
 
 /** A request of the HTTP API; gives its status and its body, read as JSON where it is. */
-export async function request(base, method, path, { body, key, type = "application/json" } = {}) {
-  const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body && { "content-type": type }) };
+export async function request(base, method, path, { body, key, headers } = {}) {
+  headers = {
+    ...(key && { authorization: `Bearer ${key}` }),
+    ...(body && { "content-type": "application/json" }),
+    ...headers,
+  };
   const response = await fetch(`${base}${path}`, { method, headers, body });
   const text = await response.text();
   return { status: response.status, body: text.startsWith("{") || text.startsWith("[") ? JSON.parse(text) : text };
