@@ -12,15 +12,13 @@ const rules = parse(read("prometheus/fanfare.rules.yml")).groups.flatMap(({ rule
 const alerts = rules.filter(({ alert }) => alert);
 const operations = read("../docs/operations.md");
 
-/** The text under each heading of the third level, by the anchor that a link to it has. */
+/** The text under each heading, by the anchor that a link to it has. */
 const sections = new Map(
-  operations
-    .split(/^(?=#{1,3} )/m)
-    .filter((section) => section.startsWith("### "))
-    .map((section) => {
-      const [heading, ...text] = section.split("\n");
-      return [heading.slice(4).toLowerCase().replaceAll(" ", "-"), text.join("\n").trim()];
-    }),
+  operations.split(/^(?=#{1,3} )/m).map((section) => {
+    const [heading, ...text] = section.split("\n");
+    const words = heading.replace(/^#+ /, "").toLowerCase();
+    return [words.replace(/[^\w -]/g, "").replaceAll(" ", "-"), text.join("\n").trim()];
+  }),
 );
 
 for (const { alert, labels, annotations } of alerts) {
@@ -35,8 +33,14 @@ for (const { alert, labels, annotations } of alerts) {
 
 test("the documentation describes no alert that there is not", () => {
   const known = alerts.map(({ alert }) => alert.toLowerCase());
-  const described = [...sections.keys()].filter((anchor) => anchor.startsWith("fanfare"));
+  const described = [...sections.keys()].filter((anchor) => /^fanfare\w+$/.test(anchor));
   assert.deepEqual(described.sort(), known.sort());
+});
+
+test("the documentation's links within the page lead somewhere", () => {
+  const links = [...operations.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor);
+  assert.ok(links.length > 0);
+  assert.deepEqual(links.filter((anchor) => !sections.has(anchor)), []);
 });
 
 test("promtool sees every alert fire", () => {
