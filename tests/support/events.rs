@@ -42,7 +42,7 @@ impl Events {
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         let mut events = Self {
             head: head.to_ascii_lowercase(),
-            reader: BufReader::new(Chunks { reader, left: 0 }),
+            reader: BufReader::new(Chunks::new(reader)),
         };
         let first = events.next().expect("a first event");
         assert_eq!(first.other, ["retry: 2000"]);
@@ -86,9 +86,16 @@ impl Events {
 }
 
 /// What stands in the chunks of an answer.
-struct Chunks {
+pub struct Chunks {
     reader: BufReader<TcpStream>,
     left: usize,
+}
+
+impl Chunks {
+    /// What follows the head.
+    pub fn new(reader: BufReader<TcpStream>) -> Self {
+        Self { reader, left: 0 }
+    }
 }
 
 impl Read for Chunks {

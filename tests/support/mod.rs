@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, base};
 pub use config::{Edit, config, kept, live};
-pub use events::Events;
+pub use events::{Chunks, Events};
 pub use http::{Answer, Http, read_answer};
 pub use msgpack::{Packed, packed};
 pub use process::Process;
