@@ -31,5 +31,6 @@ mod public;
 mod raw;
 mod reload;
 mod rules;
+mod sessions;
 mod slow;
 mod subscribing;

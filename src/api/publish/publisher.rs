@@ -124,10 +124,10 @@ impl Publisher {
             topic: publish.topic,
             payload: publish.payload,
             key: publish.key,
+            retain: publish.retain,
             user: None,
             publisher: None,
             origin: Origin::Http,
-            retain: publish.retain,
             once,
         })
     }
