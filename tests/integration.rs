@@ -25,6 +25,7 @@ mod handshake;
 mod heartbeat;
 mod history;
 mod http_api;
+mod lines;
 mod metrics;
 mod msgpack;
 mod presence;

@@ -19,7 +19,7 @@ pub use client::{Client, base};
 pub use command::{Running, command, ran, ran_in};
 pub use config::{Edit, config, kept, live};
 pub use deaf::{bulky, deaf, publish_until};
-pub use events::Events;
+pub use events::{Chunks, Events};
 pub use http::{Answer, Http, read_answer};
 pub use msgpack::{Packed, packed};
 pub use process::Process;
