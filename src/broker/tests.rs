@@ -16,6 +16,9 @@ use crate::protocol::{Cursor, Refusal, SubscribeOk, WireFormat};
 mod churn;
 mod delivery;
 mod machine;
+mod removal;
+mod retained;
+mod retained_churn;
 mod withheld;
 
 type Answer = oneshot::Receiver<Result<Reply, Refusal>>;
