@@ -15,7 +15,7 @@ fn name(n: usize) -> String {
 
 /// Everything that is published is retained: whoever subscribes sees, of each topic, the message that
 /// is retained at that moment and each one after it, and no other.
-async fn churn(worker: Rc<Worker>, part: usize, parts: usize, phase: Arc<[AtomicUsize; 2]>) {
+async fn churn(worker: Rc<Worker>, part: usize, parts: usize, phase: Arc<[AtomicUsize; 3]>) {
     until("all workers", || worker.broker().workers().0 == parts).await;
     let padding = "x".repeat(200);
     let publish_all = |n: u64| {
@@ -86,6 +86,12 @@ async fn churn(worker: Rc<Worker>, part: usize, parts: usize, phase: Arc<[Atomic
     for (client, _) in &clients {
         client.detach();
     }
+    // A worker that went would take its topics with it.
+    phase[2].fetch_add(1, Ordering::Relaxed);
+    until("the others' end", || {
+        phase[2].load(Ordering::Relaxed) == parts
+    })
+    .await;
     settle().await;
 }
 
@@ -93,7 +99,7 @@ async fn churn(worker: Rc<Worker>, part: usize, parts: usize, phase: Arc<[Atomic
 fn while_all_is_retained_anew_nothing_is_missed_or_doubled() {
     for parts in [1, 2] {
         let broker = broker(parts, 1 << 24);
-        let phase: Arc<[AtomicUsize; 2]> = Arc::default();
+        let phase: Arc<[AtomicUsize; 3]> = Arc::default();
         let threads: Vec<_> = (0..parts)
             .map(|part| {
                 let (broker, phase) = (broker.clone(), Arc::clone(&phase));
