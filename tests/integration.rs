@@ -27,6 +27,7 @@ mod metrics;
 mod presence;
 mod public;
 mod raw;
+mod retained;
 mod rules;
 mod slow;
 mod subscribing;
