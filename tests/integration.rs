@@ -32,6 +32,7 @@ mod presence;
 mod public;
 mod raw;
 mod reload;
+mod retained;
 mod rules;
 mod sessions;
 mod slow;
