@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::ApiState;
+use super::openapi;
 use super::page::File;
 use super::query::decode;
 use super::sessions::SessionRoute;
@@ -24,6 +25,8 @@ pub enum Route<'a> {
     Sessions(SessionRoute<'a>),
     /// `/v1/stats`.
     Stats,
+    /// `/openapi.json`.
+    OpenApi,
     /// The path of the metrics.
     Metrics,
     /// `/healthz`.
@@ -70,6 +73,7 @@ impl Address {
             | Route::Publish
             | Route::Sessions(_)
             | Route::Stats
+            | Route::OpenApi
             | Route::Metrics => self != Self::Server,
         }
     }
@@ -92,6 +96,7 @@ impl<'a> Route<'a> {
             "/v1/publish" => Self::Publish,
             "/v1/topics" => Self::Topics,
             "/v1/stats" => Self::Stats,
+            "/openapi.json" => Self::OpenApi,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/sse" => Self::Events,
@@ -130,6 +135,7 @@ impl<'a> Route<'a> {
             Self::Publish => "/v1/publish",
             Self::Sessions(route) => route.pattern(),
             Self::Stats => "/v1/stats",
+            Self::OpenApi => "/openapi.json",
             Self::Metrics => "/metrics",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
@@ -144,12 +150,11 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Self::Messages(_) => Some("GET, HEAD, POST, DELETE"),
-            Self::Publish => Some("POST"),
-            Self::Sessions(route) => Some(route.allow()),
             Self::Events => Some("GET"),
+            Self::Page(_) | Self::Public(_) | Self::WebSocket => Some("GET, HEAD"),
             Self::Unknown => None,
-            _ => Some("GET, HEAD"),
+            // A call that is not described is not there.
+            call => openapi::allow(call.pattern()),
         }
     }
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::guard::caught;
 use super::query::Query;
 use super::{
-    ApiState, Problem, Route, history, listing, message, node, public, publish, sessions, topic,
+    ApiState, Problem, Route, history, listing, message, node, openapi, public, publish, sessions,
+    topic,
 };
 use crate::auth::{Caller, Denied, Facts, Scope};
 use crate::protocol::{ErrorCode, Refusal};
@@ -134,6 +135,7 @@ async fn answer(
         Route::Publish => publish::post(call, payload).await,
         Route::Sessions(route) => sessions::answer(call, route, payload).await,
         Route::Stats => node::stats(call).await,
+        Route::OpenApi => openapi::get(call.state),
         Route::Metrics => node::metrics(call).await,
         Route::Health => node::health(),
         Route::Ready => node::ready(call),

@@ -6,9 +6,11 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 
+use super::rate::Rate;
 use crate::model::{Epoch, Filter, TopicName};
 
 /// All topics of the node, by name.
@@ -27,11 +29,12 @@ pub struct TopicCard {
     subscribers: AtomicU64,
     messages: AtomicU64,
     offset: AtomicU64,
+    published: Rate,
     retained: AtomicBool,
 }
 
 /// A topic at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicView {
     /// The topic.
     pub topic: TopicName,
@@ -41,6 +44,8 @@ pub struct TopicView {
     pub messages: u64,
     /// The life of its history and the newest offset, where it keeps one.
     pub position: Option<(Epoch, u64)>,
+    /// Messages published per second, over the last ten.
+    pub published_per_second: f64,
     /// Whether it has a retained message.
     pub retained: bool,
 }
@@ -54,6 +59,7 @@ impl TopicCard {
             subscribers: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
+            published: Rate::new(Instant::now()),
             retained: AtomicBool::new(false),
         })
     }
@@ -67,6 +73,11 @@ impl TopicCard {
     pub fn set_history(&self, messages: usize, offset: u64) {
         self.messages.store(messages as u64, Ordering::Relaxed);
         self.offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// Says that a message was published.
+    pub fn count_published(&self, at: Instant) {
+        self.published.count(at);
     }
 
     /// Says whether there is a retained message.
@@ -83,6 +94,7 @@ impl TopicCard {
             position: self
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
+            published_per_second: self.published.per_second(Instant::now()),
             retained: self.retained.load(Ordering::Relaxed),
         }
     }

@@ -15,6 +15,7 @@ mod job;
 mod message;
 mod outbox;
 mod peers;
+mod rate;
 mod recheck;
 mod registry;
 mod replay;
@@ -41,7 +42,7 @@ mod worker;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
@@ -53,7 +54,7 @@ use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use direct::Whom;
 pub use directory::TopicView;
-pub use message::{Cleared, HistoryPage, Publication, Receipt};
+pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
 pub use roster::Opening;
@@ -66,7 +67,7 @@ pub use wire::Wire;
 pub use worker::Worker;
 
 use directory::TopicDirectory;
-use home::Common;
+use home::{AnswerBound, Common};
 use session_directory::SessionDirectory;
 use shards::Shards;
 
@@ -102,6 +103,10 @@ pub struct Settings {
     pub max_subscriptions: usize,
     /// The bound of a session's outbox, in bytes.
     pub queue: usize,
+    /// How long answers are kept for publishers that come again.
+    pub idempotency_window: Duration,
+    /// How many such answers there may be.
+    pub max_answers: usize,
 }
 
 struct Node {
@@ -135,6 +140,10 @@ impl Broker {
             topics: AtomicUsize::new(0),
             max_topics: AtomicUsize::new(settings.max_topics),
             max_replay: AtomicU64::new(settings.max_replay),
+            answers: Arc::new(AnswerBound::new(
+                settings.idempotency_window,
+                settings.max_answers,
+            )),
         };
         let common = Arc::new(common);
         let shards = Arc::new(Shards::new(settings.workers));
@@ -142,6 +151,7 @@ impl Broker {
         metrics.on_scrape(Box::new(move |metrics| {
             if let (Some(common), Some(shards)) = (seen.0.upgrade(), seen.1.upgrade()) {
                 metrics.set_topics(common.directory.count());
+                metrics.set_idempotency_keys(common.answers.held());
                 for shard in 0..shards.count() {
                     let queued = usize::try_from(shards.queued(shard)).unwrap_or(0);
                     metrics.set_mailbox(shard, queued);

@@ -173,8 +173,15 @@ impl Registry {
         match ask {
             ToHome::Publish(publication, accepted, token) => {
                 let (origin, bytes) = (publication.origin, publication.payload.data.len());
-                match self.home.publish(publication, now, accepted) {
-                    Ok((receipt, delivery)) => {
+                match self.home.publish_once(publication, now, accepted) {
+                    Ok((receipt, None)) => {
+                        self.turn.metrics.repeated();
+                        self.turn.wake();
+                        if let Some(token) = token {
+                            self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
+                        }
+                    }
+                    Ok((receipt, Some(delivery))) => {
                         self.turn.metrics.published(label(origin), bytes);
                         self.turn
                             .metrics

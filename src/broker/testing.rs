@@ -161,6 +161,7 @@ pub fn publication(name: &TopicName, text: &str, publisher: Option<SessionId>) -
         user: None,
         publisher,
         origin: Origin::Internal,
+        once: None,
     }
 }
 
@@ -226,6 +227,8 @@ pub fn broker(workers: usize, queue: usize) -> Broker {
         max_replay: 1_000_000,
         max_subscriptions: 100,
         queue,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 1000,
     };
     Broker::new(settings, Metrics::new("0", "test").unwrap())
 }

@@ -226,7 +226,9 @@ impl Worker {
     /// What is done now and then.
     fn sweep(&self) {
         let mut registry = self.registry.borrow_mut();
-        registry.home.sweep(Timestamp::now());
+        let now = Timestamp::now();
+        registry.home.sweep(now);
+        registry.home.forget_answers(now, Instant::now());
         for shard in registry.peers.replaced() {
             registry.lost(shard);
         }

@@ -280,6 +280,7 @@ pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
         user: None,
         publisher: None,
         origin: Origin::Internal,
+        once: None,
     }
 }
 

@@ -71,6 +71,11 @@ impl Metrics {
         set(&self.series().topics, topics);
     }
 
+    /// So many idempotency keys are remembered.
+    pub fn set_idempotency_keys(&self, keys: usize) {
+        set(&self.series().idempotency_keys, keys);
+    }
+
     /// Histories hold so much.
     pub fn set_history(&self, messages: usize, bytes: usize) {
         set(&self.series().history_messages, messages);

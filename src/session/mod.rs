@@ -294,6 +294,7 @@ impl Session {
             user: self.user.clone(),
             publisher: Some(self.id),
             origin,
+            once: None,
         })
     }
 
