@@ -59,9 +59,9 @@ const MESSAGE: &[Media] = &[
     },
 ];
 
-const REACHED: &[Media] = &[json_of(|generator| generator.subschema_for::<Reached>())];
-const OUTCOME: &[Media] = &[json_of(|generator| generator.subschema_for::<Outcome>())];
-const OUTCOMES: &[Media] = &[json_of(|generator| generator.subschema_for::<Outcomes>())];
+const REACHED: &[Media] = &[json_of(SchemaGenerator::subschema_for::<Reached>)];
+const OUTCOME: &[Media] = &[json_of(SchemaGenerator::subschema_for::<Outcome>)];
+const OUTCOMES: &[Media] = &[json_of(SchemaGenerator::subschema_for::<Outcomes>)];
 
 pub const OPERATIONS: &[Operation] = &[
     Operation {
@@ -96,7 +96,7 @@ pub const OPERATIONS: &[Operation] = &[
             },
         ],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<List>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<List>)],
         problems: &[],
     },
     Operation {
@@ -107,7 +107,7 @@ pub const OPERATIONS: &[Operation] = &[
         needs: ADMIN,
         parameters: &[SESSION],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<Shown>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<Shown>)],
         problems: &[404],
     },
     Operation {
