@@ -32,4 +32,6 @@ mod reload;
 mod rules;
 mod sessions;
 mod slow;
+mod sse_recovery;
+mod sse_transport;
 mod subscribing;

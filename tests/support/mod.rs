@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod deaf;
 mod events;
 mod http;
 mod msgpack;
@@ -14,13 +15,16 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, base};
 pub use config::{Edit, config, kept, live};
+pub use deaf::{bulky, deaf, publish_until};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use msgpack::{Packed, packed};
 pub use process::Process;
 pub use raw::Raw;
 pub use server::Server;
-pub use wire::{BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header};
+pub use wire::{
+    BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header, narrow,
+};
 
 /// How long anything that is expected may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
