@@ -87,6 +87,8 @@ impl App {
             max_replay: config.limits.replay_messages as u64,
             max_subscriptions: config.session.subscriptions,
             queue: config.session.queue,
+            idempotency_window: config.api.idempotency_window,
+            max_answers: config.api.idempotency_keys,
         };
         let broker = Broker::new(settings, metrics.clone());
         let per_topic = config.metrics.per_topic.clone();

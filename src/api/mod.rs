@@ -9,6 +9,7 @@ mod history;
 mod listing;
 mod message;
 mod node;
+mod openapi;
 mod page;
 mod problem;
 mod public;
@@ -16,6 +17,7 @@ mod publish;
 mod query;
 mod route;
 mod serve;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -23,6 +25,7 @@ mod topic;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data, ServiceConfig};
 
 use crate::auth::LiveDoor;
@@ -50,11 +53,18 @@ pub struct ApiState {
     pub fixed: Arc<Config>,
     /// At which address it answers.
     pub address: Address,
+    /// How the connection of a request is ended.
+    pub hang_up: fn(&HttpRequest) -> Option<HangUp>,
+    /// The description of the API.
+    pub openapi: Arc<str>,
     /// When the process started.
     pub started: Instant,
     /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
+
+/// Ends a connection from outside, whatever its task does.
+pub type HangUp = Box<dyn Fn()>;
 
 impl ApiState {
     /// The state of a broker that starts now, and listens on one address.
@@ -69,12 +79,14 @@ impl ApiState {
             Some(_) => Page::default(),
         };
         Self {
+            openapi: openapi::document(&config.now()).into(),
             broker,
             door,
             shutdown,
             fixed: config.now(),
             config,
             address: Address::Only,
+            hang_up: |_| None,
             started: Instant::now(),
             page,
         }

@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use super::guard::caught;
 use super::query::Query;
-use super::{ApiState, Problem, Route, history, listing, message, node, public, publish, topic};
+use super::{
+    ApiState, Problem, Route, history, listing, message, node, openapi, public, publish, sessions,
+    topic,
+};
 use crate::auth::{Caller, Denied, Facts, Scope};
 use crate::protocol::{ErrorCode, Refusal};
 
@@ -130,7 +133,9 @@ async fn answer(
         Route::Topic(topic) => topic::get(call, topic),
         Route::Topics => listing::get(call).await,
         Route::Publish => publish::post(call, payload).await,
+        Route::Sessions(route) => sessions::answer(call, route, payload).await,
         Route::Stats => node::stats(call).await,
+        Route::OpenApi => openapi::get(call.state),
         Route::Metrics => node::metrics(call).await,
         Route::Health => node::health(),
         Route::Ready => node::ready(call),

@@ -20,7 +20,7 @@ use super::listen::{Listener, max_connections};
 use super::reload::Doors;
 use super::{App, StartError};
 use crate::api::{self, Address, ApiState};
-use crate::gateway::{Entrance, Gateway, Io, event_stream, upgrade};
+use crate::gateway::{Entrance, Gateway, Io, TakeOver, event_stream, upgrade};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
@@ -54,6 +54,10 @@ pub fn serve(
         shutdown.clone(),
         app.config.clone(),
     );
+    state.hang_up = |request| {
+        let connection = request.conn_data::<TakeOver>()?.clone();
+        Some(Box::new(move || connection.end()))
+    };
     let builder = Server::build()
         .workers(app.broker.settings().workers)
         .backlog(config.server.backlog)

@@ -18,6 +18,7 @@ use super::rules::LiveRules;
 
 mod clear;
 mod expiry;
+mod idempotency;
 mod interest;
 mod kept;
 mod publish;
@@ -26,6 +27,9 @@ mod retained;
 mod subscribe;
 mod topic;
 
+use idempotency::Answers;
+
+pub use idempotency::AnswerBound;
 pub use interest::Interest;
 use kept::Kept;
 use topic::Topic;
@@ -44,6 +48,8 @@ pub struct Common {
     pub max_topics: AtomicUsize,
     /// The most messages that one subscribe replays.
     pub max_replay: AtomicU64,
+    /// What publishers are still to be told that they were told.
+    pub answers: Arc<AnswerBound>,
 }
 
 /// The topics whose hash falls to one worker.
@@ -55,6 +61,7 @@ pub struct Home {
     retained: BTreeSet<TopicName>,
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
+    answers: Answers,
 }
 
 /// An event and the workers it goes to.
@@ -79,6 +86,7 @@ impl Home {
     /// A home without topics.
     pub fn new(common: Arc<Common>, hasher: RandomState) -> Self {
         Self {
+            answers: Answers::new(Arc::clone(&common.answers)),
             common,
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
@@ -151,7 +159,8 @@ impl Home {
         if let Some(history) = entry.kept.history_mut() {
             history.trim(now);
         }
-        if entry.interest.is_empty() && entry.kept.is_empty() {
+        let is_held = !entry.kept.is_empty() || self.answers.has(topic);
+        if entry.interest.is_empty() && !is_held {
             self.topics.remove(topic);
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);

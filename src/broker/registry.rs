@@ -173,8 +173,15 @@ impl Registry {
         match ask {
             ToHome::Publish(publication, accepted, token) => {
                 let (origin, bytes) = (publication.origin, publication.payload.data.len());
-                match self.home.publish(publication, now, accepted) {
-                    Ok((receipt, delivery)) => {
+                match self.home.publish_once(publication, now, accepted) {
+                    Ok((receipt, None)) => {
+                        self.turn.metrics.repeated();
+                        self.turn.wake();
+                        if let Some(token) = token {
+                            self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
+                        }
+                    }
+                    Ok((receipt, Some(delivery))) => {
                         self.turn.metrics.published(label(origin), bytes);
                         self.turn
                             .metrics
@@ -334,9 +341,11 @@ impl Registry {
     }
 }
 
-fn label(origin: Origin) -> Source {
+/// By which door a message came, as the metrics name it.
+pub(super) fn label(origin: Origin) -> Source {
     match origin {
         Origin::Json => Source::Json,
+        Origin::Msgpack => Source::Msgpack,
         Origin::Raw => Source::Raw,
         Origin::Http => Source::Http,
         Origin::Internal => Source::Internal,

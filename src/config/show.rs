@@ -100,6 +100,13 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("batch", config.limits.batch);
     text.key("topics", config.limits.topics);
 
+    text.section("[api]");
+    text.key(
+        "idempotency_window",
+        duration(config.api.idempotency_window),
+    );
+    text.key("idempotency_keys", config.api.idempotency_keys);
+
     text.section("[store]");
     let kind = match config.store.kind {
         StoreKind::Memory => "memory",

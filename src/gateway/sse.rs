@@ -17,7 +17,7 @@ use futures_util::Stream;
 use tokio::sync::oneshot;
 
 use crate::auth::{Caller, Rights};
-use crate::broker::{ReplyTo, Subscriber, Wire};
+use crate::broker::{Opening, ReplyTo, Subscriber, Wire};
 use crate::metrics::{Held, Place, Refusal as Reason};
 use crate::model::{Member, SessionId, Timestamp};
 use crate::protocol::{CloseCode, PROBLEM_TYPE, Problem, Subscribe, SubscribeOk, WireFormat};
@@ -114,10 +114,13 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     socket.await_connection(connection.clone());
     let as_wire: Rc<dyn Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::of(&plan.caller));
-    let subscriber = gateway
-        .worker
-        .attach(id, WireFormat::Sse, Rc::clone(&rights), as_wire);
-    gateway.remember(&subscriber, peer);
+    let opening = Opening {
+        id,
+        format: WireFormat::Sse,
+        address: peer,
+        rights: Rc::clone(&rights),
+    };
+    let subscriber = gateway.worker.attach(opening, as_wire);
     let session = session(gateway, id, rights, &plan.caller);
     // From here on dropping it takes back whatever the session got.
     let mut stream = EventStream {
@@ -279,14 +282,14 @@ impl MessageBody for Body {
 
     fn poll_next(
         mut self: Pin<&mut Self>,
-        cx: &mut Task<'_>,
+        _: &mut Task<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         if let Some(opening) = self.opening.take() {
             return Poll::Ready(Some(Ok(opening)));
         }
         if let Some(stream) = self.stream.take() {
             self.connection
-                .once_written(cx, |connection| stream.begin(connection));
+                .once_written(|connection| stream.begin(connection));
         }
         Poll::Pending
     }
@@ -332,6 +335,5 @@ impl Drop for EventStream {
         self.settle();
         self.gateway.worker.detach(&self.subscriber, &self.member);
         self.gateway.worker.turn().wake();
-        self.gateway.forget(self.subscriber.id());
     }
 }

@@ -1,6 +1,7 @@
 //! The upgrade service: from a request that asks for a WebSocket to a session that owns the socket.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::auth::Rights;
-use crate::broker::{Reply, ReplyTo, Subscriber};
+use crate::broker::{Opening, Reply, ReplyTo, Subscriber};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
 use crate::protocol::{
@@ -62,8 +63,7 @@ pub async fn upgrade(
     let rights = Rc::new(Rights::of(&plan.caller));
     let subscriber = gateway
         .worker
-        .attach(id, plan.format, Rc::clone(&rights), wire);
-    gateway.remember(&subscriber, peer);
+        .attach(opening(id, &plan, peer, &rights), wire);
     let on_leave = plan
         .endpoint
         .as_ref()
@@ -140,6 +140,15 @@ pub async fn upgrade(
         connection
     });
     Ok(())
+}
+
+fn opening(id: SessionId, plan: &Plan, peer: Option<IpAddr>, rights: &Rc<Rights>) -> Opening {
+    Opening {
+        id,
+        format: plan.format,
+        address: peer,
+        rights: Rc::clone(rights),
+    }
 }
 
 /// Checks the request against configuration and door.

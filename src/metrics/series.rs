@@ -27,6 +27,8 @@ pub(super) struct Series {
     pub delivered: Each<Protocol, IntCounter>,
     pub delivered_bytes: Each<Protocol, IntCounter>,
     pub dropped: Each<DropReason, IntCounter>,
+    pub repeated: IntCounter,
+    pub idempotency_keys: IntGauge,
     pub publish_errors: Each<ErrorCode, IntCounter>,
     pub delivery: Histogram,
     pub publish: Each<Durability, Histogram>,
@@ -131,6 +133,12 @@ impl Series {
                 "Messages queued for a session and not delivered, by reason.",
                 "reason",
             )?,
+            repeated: r.counter(
+                "publishes_repeated_total",
+                "Publishes that came again with their idempotency key, and were not done again.",
+            )?,
+            idempotency_keys: r
+                .gauge("idempotency_keys", "Idempotency keys that are remembered.")?,
             publish_errors: r.counters(
                 "publish_errors_total",
                 "Publishes that were refused, by error code.",

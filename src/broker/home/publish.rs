@@ -81,6 +81,7 @@ impl Home {
                 return Err(unavailable(&error));
             }
         };
+        entry.card.count_published(accepted);
         if let Some(history) = entry.kept.history() {
             entry.card.set_history(history.len(), history.newest());
             if let (None, Some(age)) = (entry.expiry, entry.rule.history.and_then(|h| h.age)) {

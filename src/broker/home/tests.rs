@@ -17,6 +17,10 @@ const ALL: Limit = Limit {
 };
 
 fn home() -> Home {
+    home_with(AnswerBound::new(Duration::ZERO, 0))
+}
+
+pub fn home_with(answers: AnswerBound) -> Home {
     let common = Common {
         rules: Arc::new(LiveRules::new(rules())),
         store: store(),
@@ -24,11 +28,12 @@ fn home() -> Home {
         topics: AtomicUsize::new(0),
         max_topics: AtomicUsize::new(5),
         max_replay: AtomicU64::new(20),
+        answers: Arc::new(answers),
     };
     Home::new(Arc::new(common), RandomState::new())
 }
 
-fn publish(home: &mut Home, name: &str, now: u64) -> (Receipt, Delivery) {
+pub fn publish(home: &mut Home, name: &str, now: u64) -> (Receipt, Delivery) {
     let message = publication(&topic(name), "x", None);
     home.publish(message, Timestamp(now), Instant::now())
         .unwrap()
