@@ -18,10 +18,16 @@ fn sigterm_sends_sessions_away_spread_over_the_drain_time_and_exits_with_0() {
         .collect();
     let mut raw = crate::support::Raw::open(process.address, "/ws?topic=a");
     let mut events = Events::open(process.address, "topic=a", &[]);
+    let metrics_say = |ready: u8| {
+        let text = http("/metrics").send().text();
+        text.contains(&format!("\nfanfare_ready {ready}\n"))
+    };
     assert_eq!(http("/readyz").send().status, 200);
+    assert!(metrics_say(1));
     process.signal(Signal::TERM);
     let asked = Instant::now();
     eventually("it is not ready", || http("/readyz").send().status == 503);
+    assert!(metrics_say(0));
     // Until the end it answers, and takes nobody new.
     assert_eq!(http("/healthz").send().status, 200);
     let refused = base(process.address, "/ws", &[]).unwrap_err();

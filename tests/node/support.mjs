@@ -11,7 +11,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
-const BINARY = process.env.FANFARE_BIN ?? path.resolve(import.meta.dirname, "../../target/debug/fanfare");
+export const BINARY = process.env.FANFARE_BIN ?? path.resolve(import.meta.dirname, "../../target/debug/fanfare");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 export { sleep };
@@ -185,9 +185,9 @@ export class Proxy {
     this.#refusing = false;
   }
 
-  /** Says to all event streams what a broker says that ends them, and then ends them. */
-  endStreams(event) {
-    for (const [near] of this.#pairs) near.end(event);
+  /** Ends all connections behind what was answered already. */
+  end() {
+    for (const [near] of this.#pairs) near.end();
   }
 
   /** Cuts as soon as an answer comes that holds this, right behind it. */
