@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Client, Edit, Events, Process, Server, base, config, eventually};
+use crate::support::{
+    Client, Edit, Events, Process, Server, base, bulky, config, eventually, publish_until,
+};
 
 #[test]
 fn sigterm_sends_sessions_away_spread_over_the_drain_time_and_exits_with_0() {
@@ -113,12 +115,9 @@ fn what_was_queued_before_the_drain_is_delivered_before_the_close() {
     reader.send_json(&json!({"type": "subscribe", "topic": "a", "id": 1}));
     assert_eq!(reader.json()["type"], "ok");
     let mut writer = server.connect();
-    let text = "x".repeat(32_000);
-    let mut published = 0;
-    while server.metric("fanfare_session_queued_bytes") < 500_000 {
-        writer.publish("a", json!([published, text])).await_ok();
-        published += 1;
-    }
+    let published = publish_until(&mut writer, bulky(32_000), || {
+        server.metric("fanfare_session_queued_bytes") >= 500_000
+    });
     server.stop();
     writer.expect_close(1001);
     for n in 0..published {

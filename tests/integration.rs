@@ -32,5 +32,8 @@ mod public;
 mod raw;
 mod reload;
 mod rules;
+mod sessions;
 mod slow;
+mod sse_recovery;
+mod sse_transport;
 mod subscribing;

@@ -7,6 +7,7 @@ mod once;
 mod openapi;
 mod publishing;
 mod reading;
+mod sessions;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::shutdown::{self, Trigger};
 struct Api {
     state: web::Data<ApiState>,
     trigger: Trigger,
-    _worker: Rc<Worker>,
+    worker: Rc<Worker>,
 }
 
 /// What was answered.
@@ -193,7 +194,7 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         let mut api = Api {
             state: web::Data::new(state),
             trigger,
-            _worker: worker,
+            worker,
         };
         test(&mut api).await;
     });

@@ -1,10 +1,9 @@
-//! What many threads read of topics and sessions: for the HTTP API, the gauges and the drain.
+//! What many threads read of topics: for the HTTP API and the gauges.
 //!
-//! Homes and workers own what they write here; nothing is written per message but a topic's own
-//! card, whose counters only its home touches.
+//! Homes own what they write here; nothing is written per message but a topic's own card, whose
+//! counters only its home touches.
 
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -12,8 +11,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 
 use super::rate::Rate;
-use crate::model::{Epoch, Filter, SessionId, Timestamp, TopicName};
-use crate::protocol::WireFormat;
+use crate::model::{Epoch, Filter, TopicName};
 
 /// All topics of the node, by name.
 #[derive(Default)]
@@ -148,52 +146,6 @@ impl TopicDirectory {
             .iter()
             .filter_map(|name| self.get(name))
             .collect()
-    }
-}
-
-/// All sessions of the node.
-#[derive(Default)]
-pub struct SessionDirectory {
-    cards: DashMap<SessionId, SessionCard>,
-}
-
-/// What is known of a session outside its worker.
-#[derive(Clone, Debug)]
-pub struct SessionCard {
-    /// The session.
-    pub session: SessionId,
-    /// What it speaks.
-    pub format: WireFormat,
-    /// Where its connection comes from.
-    pub address: Option<IpAddr>,
-    /// When it opened.
-    pub since: Timestamp,
-}
-
-impl SessionDirectory {
-    /// How many sessions there are.
-    pub fn count(&self) -> usize {
-        self.cards.len()
-    }
-
-    /// Enters a session.
-    pub fn insert(&self, card: SessionCard) {
-        self.cards.insert(card.session, card);
-    }
-
-    /// Strikes a session out.
-    pub fn remove(&self, session: SessionId) {
-        self.cards.remove(&session);
-    }
-
-    /// Whether any session is so.
-    pub fn any(&self, so: impl Fn(&SessionCard) -> bool) -> bool {
-        self.cards.iter().any(|card| so(&card))
-    }
-
-    /// One session.
-    pub fn get(&self, session: SessionId) -> Option<SessionCard> {
-        self.cards.get(&session).map(|card| card.clone())
     }
 }
 

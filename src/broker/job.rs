@@ -115,6 +115,7 @@ impl Job {
                 if whole && ready.fits && subscriber.is_direct(alone) {
                     match subscriber.write(&ready.slices, ready.total) {
                         Ok(bytes) => {
+                            subscriber.note_delivered(ready.messages);
                             if let Some(sum) = tally.get_mut(index) {
                                 sum.0 += ready.messages;
                                 sum.1 += bytes as u64;
@@ -228,7 +229,7 @@ impl Sealed {
                 }
             }
             subscriber.send_frame(&ServerFrame::Gap {
-                topic: &self.topic,
+                topic: self.topic.as_str(),
                 reason: GapReason::Cleared,
                 count: newest.saturating_sub(replay.after),
                 epoch: Some(epoch),

@@ -1,6 +1,7 @@
 //! The upgrade service: from a request that asks for a WebSocket to a session that owns the socket.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::auth::Rights;
-use crate::broker::{Reply, ReplyTo, Subscriber};
+use crate::broker::{Opening, Reply, ReplyTo, Subscriber};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
 use crate::protocol::{
@@ -23,6 +24,7 @@ use crate::session::{Profile, Session};
 
 use super::connection::{Connection, endpoint_text};
 use super::handshake::{Ask, Plan, Refused, check_rights};
+use super::heartbeat::Signs;
 use super::inbound::Frames;
 use super::io::Io;
 use super::socket::Socket;
@@ -54,16 +56,14 @@ pub async fn upgrade(
     let peer = request.head().peer_addr.map(|address| address.ip());
     // The request pins the connection's read buffer: it goes before the session begins.
     drop(request);
-    // From here on the socket is polled by its session, and ended by it.
-    parts.io.kill_switch().forget_task();
-    let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
+    let socket = Socket::new(Signs::Asked, Rc::clone(&gateway.watch), random());
+    socket.connect(parts.io.into_stream());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::of(&plan.caller));
     let subscriber = gateway
         .worker
-        .attach(id, plan.format, Rc::clone(&rights), wire);
-    gateway.remember(&subscriber, peer);
+        .attach(opening(id, &plan, peer, &rights), wire);
     let on_leave = plan
         .endpoint
         .as_ref()
@@ -140,6 +140,15 @@ pub async fn upgrade(
         connection
     });
     Ok(())
+}
+
+fn opening(id: SessionId, plan: &Plan, peer: Option<IpAddr>, rights: &Rc<Rights>) -> Opening {
+    Opening {
+        id,
+        format: plan.format,
+        address: peer,
+        rights: Rc::clone(rights),
+    }
 }
 
 /// Checks the request against configuration and door.

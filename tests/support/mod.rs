@@ -3,6 +3,7 @@
 mod client;
 mod command;
 mod config;
+mod deaf;
 mod events;
 mod http;
 mod msgpack;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 pub use client::{Client, base};
 pub use command::{Running, command, ran, ran_in};
 pub use config::{Edit, config, kept, live};
+pub use deaf::{bulky, deaf, publish_until};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use msgpack::{Packed, packed};
@@ -24,7 +26,9 @@ pub use process::Process;
 pub use proxy::Proxy;
 pub use raw::Raw;
 pub use server::Server;
-pub use wire::{BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header};
+pub use wire::{
+    BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header, narrow,
+};
 
 /// How long anything that is expected may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -18,8 +18,9 @@ fn paths_that_are_not_there_are_not_found() {
             "/console",
             "/demo/",
             "/demo/../Cargo.toml",
-            "/v1/sessions",
-            "/v1/broadcast",
+            "/v1/sessions/1/x",
+            "/v1/broadcast/x",
+            "/v1/users",
         ] {
             api.get(path).await.problem(404, "not_found");
         }
