@@ -1,11 +1,13 @@
 //! The broker as a program: built from a configuration, run until it is told to stop.
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerHandle};
@@ -18,14 +20,15 @@ use crate::api::{self, ApiState};
 use crate::auth::Door;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::Config;
-use crate::gateway::{Entrance, Gateway, Io, drain_lead, event_stream, random, upgrade};
+use crate::gateway::{
+    Entrance, Gateway, Guest, Io, REQUEST_TIMEOUT, attended, drain_lead, event_stream, random,
+    upgrade,
+};
 use crate::history::MemoryStore;
+use crate::limits::Throttle;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
 use crate::shutdown::{Phase, Shutdown};
-
-/// A request's head is to arrive within this.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An answer that is sent while input is unread is given so long to be read, before a reset may
 /// destroy it.
@@ -43,6 +46,7 @@ type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 pub struct App {
     config: Arc<Config>,
     broker: Broker,
+    throttle: Arc<Throttle>,
     routes: Vec<Routes>,
 }
 
@@ -120,7 +124,9 @@ impl App {
                 );
             }
         }));
+        let throttle = Throttle::new(config.limits.rates.clone(), metrics);
         Ok(Self {
+            throttle: Arc::new(throttle),
             config: Arc::new(config),
             broker,
             routes: Vec::new(),
@@ -184,6 +190,7 @@ impl Bound {
         let Self { app, listener, .. } = self;
         let broker = app.broker.clone();
         let drain = app.config.server.drain;
+        let throttle = Arc::clone(&app.throttle);
         let server = serve(app, listener, &shutdown)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
@@ -192,6 +199,8 @@ impl Bound {
             loop {
                 seconds.tick().await;
                 metrics.sample();
+                throttle.descriptors.probe();
+                throttle.sweep(Instant::now());
             }
         });
         let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
@@ -232,13 +241,17 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
     let entrance = Entrance {
         broker: app.broker.clone(),
         door: Arc::clone(&door),
+        throttle: Arc::clone(&app.throttle),
         config: Arc::clone(&app.config),
         shutdown: shutdown.clone(),
         max_connections: max_connections(app.config.server.max_connections),
     };
+    // The limit on descriptors has been raised by now.
+    app.throttle.descriptors.measure();
     let state = web::Data::new(ApiState::new(
         app.broker.clone(),
         door,
+        app.throttle,
         shutdown.clone(),
         Arc::clone(&app.config),
     ));
@@ -260,10 +273,12 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
             let gateway = Gateway::start(entrance)
                 .map_err(|error| tracing::error!(%error, "a worker does not start"));
             let streams = gateway.clone();
+            let received_by = gateway.clone();
             let metrics = state.broker.metrics().clone();
             let web_app = actix_web::App::new()
                 .wrap_fn(move |request, service| {
-                    api::guarded(metrics.clone(), service.call(request))
+                    let guest = request.conn_data::<Rc<Guest>>().cloned();
+                    attended(guest, api::guarded(metrics.clone(), service.call(request)))
                 })
                 .configure(move |cfg| {
                     for route in &routes {
@@ -285,6 +300,9 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
                 })
                 .on_connect_ext(|io: &Io, extensions| {
                     extensions.insert(io.kill_switch());
+                    if let Some(guest) = io.guest() {
+                        extensions.insert(guest);
+                    }
                 })
                 .upgrade(fn_factory(move || {
                     let gateway = gateway.clone();
@@ -296,13 +314,16 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
                     }
                 }))
                 .finish(map_config(web_app, |()| AppConfig::default()));
-            fn_service(move |stream: TcpStream| async move {
-                // Small frames must not wait for acknowledgements of earlier ones.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection went before it was served");
-                }
-                let peer = stream.peer_addr().ok();
-                Ok((Io::new(stream), Protocol::Http1, peer))
+            fn_service(move |stream: TcpStream| {
+                let received = match &received_by {
+                    Ok(gateway) => gateway.receive(stream),
+                    Err(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+                };
+                ready(
+                    received
+                        .map_err(DispatchError::Io)
+                        .map(|(io, peer)| (io, Protocol::Http1, peer)),
+                )
             })
             .and_then(http)
         })?
@@ -345,7 +366,9 @@ fn max_connections(configured: usize) -> usize {
         .map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
-    descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
+    // Where there are few, half of them: some are left for requests and handshakes.
+    let half = descriptors / 2;
+    descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(half)
 }
 
 fn explain(error: &io::Error) -> String {

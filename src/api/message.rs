@@ -25,7 +25,7 @@ pub(super) async fn post(
         ));
     }
     let key = query.get("key")?.map(Into::into);
-    let publisher = Publisher::new(call.state, &caller);
+    let publisher = Publisher::new(call, &caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
     let most = call.state.config.limits.message_bytes;

@@ -27,6 +27,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use crate::auth::Door;
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::limits::Throttle;
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
@@ -41,6 +42,8 @@ pub struct ApiState {
     pub broker: Broker,
     /// Says who may.
     pub door: Arc<Door>,
+    /// Says who does too much.
+    pub throttle: Arc<Throttle>,
     /// Tells when no more is published.
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
@@ -53,10 +56,17 @@ pub struct ApiState {
 
 impl ApiState {
     /// The state of a broker that starts now.
-    pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
+    pub fn new(
+        broker: Broker,
+        door: Arc<Door>,
+        throttle: Arc<Throttle>,
+        shutdown: Shutdown,
+        config: Arc<Config>,
+    ) -> Self {
         Self {
             broker,
             door,
+            throttle,
             shutdown,
             config,
             started: Instant::now(),

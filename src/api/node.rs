@@ -88,6 +88,9 @@ pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     match node_state(call.state) {
         "draining" => unavailable("the broker is draining: it takes no more sessions"),
         "starting" => unavailable("the broker is starting: not all of its workers run yet"),
+        _ if call.state.throttle.descriptors.is_short() => {
+            unavailable("the broker is short of file descriptors")
+        }
         _ => Ok(json_text(r#"{"status":"ready"}"#.to_owned())),
     }
 }

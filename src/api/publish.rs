@@ -3,9 +3,11 @@
 mod envelope;
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
@@ -19,6 +21,7 @@ use super::serve::{Call, json};
 use super::{ApiState, Problem, body};
 use crate::auth::{Caller, Scope};
 use crate::broker::{Publication, Receipt};
+use crate::limits;
 use crate::metrics;
 use crate::model::{Origin, TopicName};
 use crate::protocol::{ErrorCode, Publish, Refusal};
@@ -77,7 +80,7 @@ pub(super) async fn post(call: &Call<'_>, payload: Payload) -> Result<HttpRespon
     let data = body::read(call.request, payload, most).await?;
     let text = std::str::from_utf8(&data)
         .map_err(|_| Problem::bad_request("the body must be JSON, which is UTF-8"))?;
-    let publisher = Publisher::new(call.state, &caller);
+    let publisher = Publisher::new(call, &caller);
     match envelope::read(text, limits.batch)? {
         Ask::One(Asked::One(publish)) => json(&publisher.publish(publish?).await?),
         Ask::One(several @ Asked::Several(_)) => {
@@ -104,12 +107,17 @@ pub(super) fn refuse_idempotency(request: &HttpRequest) -> Result<(), Problem> {
 pub(super) struct Publisher<'a> {
     state: &'a ApiState,
     caller: &'a Caller,
+    client: Option<IpAddr>,
 }
 
 impl<'a> Publisher<'a> {
     /// Publishes what that caller may.
-    pub(super) fn new(state: &'a ApiState, caller: &'a Caller) -> Self {
-        Self { state, caller }
+    pub(super) fn new(call: &Call<'a>, caller: &'a Caller) -> Self {
+        Self {
+            state: call.state,
+            caller,
+            client: call.client(),
+        }
     }
 
     /// Publishes one message.
@@ -206,6 +214,12 @@ impl<'a> Publisher<'a> {
             let message = format!("the message has {length} bytes; it may have {most}");
             return Err(self.counted(Refusal::new(ErrorCode::TooLarge, message)));
         }
+        let who = || match &self.caller.key {
+            Some(key) => limits::Publisher::Key(Arc::clone(key)),
+            None => limits::Publisher::Address(limits::Source::of(self.client)),
+        };
+        let admitted = self.state.throttle.publish(who, Instant::now());
+        admitted.map_err(|excess| self.counted(excess.refusal()))?;
         let topic = publish.topic.clone();
         let publication = Publication {
             topic: publish.topic,

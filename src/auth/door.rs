@@ -11,7 +11,7 @@ use crate::protocol::{ErrorCode, Refusal};
 
 use super::{
     Access, AllowedOrigin, ApiKeys, Circumstances, KeyEntry, Malformed, Scope, Secret,
-    find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
+    TrustedProxies, find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
 };
 
 /// Lets requests in, or says why not.
@@ -22,6 +22,7 @@ pub struct Door {
     has_auth: bool,
     origins: Vec<AllowedOrigin>,
     listener: IpAddr,
+    proxies: TrustedProxies,
     timeout: Duration,
 }
 
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub origin: Option<&'a [u8]>,
     /// Whether any header tells of a proxy.
     pub forwarded: bool,
+    /// The headers that say for whom it was forwarded, in their order.
+    pub forwarded_for: Vec<&'a [u8]>,
     /// The query, as it stands in the request.
     pub query: Option<&'a str>,
     /// The subprotocols that are offered, in their order.
@@ -106,10 +109,22 @@ impl<'a> Facts<'a> {
                 facts.offers.extend(offers.filter(|o| !o.is_empty()));
             } else if is_forwarding_header(name) {
                 facts.forwarded = true;
+                if name.eq_ignore_ascii_case("x-forwarded-for") {
+                    facts.forwarded_for.push(value);
+                }
             }
         }
         facts.origin = only_origin(origins);
         facts
+    }
+
+    /// Whether it brings a credential, good or not.
+    pub fn has_credential(&self) -> bool {
+        let offers = self.offers.iter().copied();
+        !matches!(
+            find_credential(self.authorization, self.query, offers),
+            Ok(None)
+        )
     }
 }
 
@@ -131,6 +146,7 @@ impl Door {
             has_auth: auth.is_some(),
             origins,
             listener: config.server.listen.ip(),
+            proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             timeout: auth.map_or_else(|| config::Auth::default().timeout, |auth| auth.timeout),
         }
     }
@@ -187,6 +203,13 @@ impl Door {
     /// Who has that token: for the `auth` frame.
     pub fn token(&self, secret: &Secret) -> Option<Caller> {
         self.keys.find(secret).map(Caller::with_key)
+    }
+
+    /// Where a request comes from: the peer, or whom a trusted proxy names. It is for limits, logs and
+    /// listings; whether a request is of this machine is a matter of the peer.
+    pub fn client(&self, facts: &Facts<'_>) -> Option<IpAddr> {
+        let named = facts.forwarded_for.iter().copied();
+        facts.peer.map(|peer| self.proxies.client(peer, named))
     }
 
     /// How long a session that must authenticate may take to do so.
@@ -294,6 +317,12 @@ impl Denied {
             Self::Origin => metrics::Refusal::Origin,
             Self::NotLocal(_) => metrics::Refusal::NotLocal,
         }
+    }
+
+    /// Whether credentials were there, and wrong: what someone who guesses sends.
+    pub fn is_wrong_guess(&self) -> bool {
+        let failure = self.auth_failure();
+        matches!(failure, Some(AuthFailure::Unknown | AuthFailure::Malformed))
     }
 
     /// The label of the credentials that were not accepted, where it is them.

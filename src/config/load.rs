@@ -163,7 +163,7 @@ fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config
     Config {
         heartbeat: Heartbeat::read(root.section("heartbeat")),
         session: Session::read(root.section("session")),
-        limits: Limits::read(root.section("limits")),
+        limits: Limits::read(root.section("limits"), &websocket),
         store: Store::read(root.section("store")),
         log: Log::read(root.section("log")),
         server,

@@ -8,6 +8,7 @@ mod kinds;
 mod layer;
 mod load;
 mod paths;
+mod rates;
 mod reader;
 mod sections;
 mod show;
@@ -20,6 +21,7 @@ pub mod units;
 pub use access::{AllowedOrigin, Anonymous, Api, ApiKey, Auth, KeySecret, KeySource, Scope};
 pub use fault::{ConfigError, Fault};
 pub use load::{DEFAULTS, Input, Loaded, Overrides, load};
+pub use rates::{ApiRate, Rate, Rates};
 pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
 };

@@ -10,10 +10,14 @@ use std::task::{Context, Poll, Waker};
 use actix_rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::lobby::Guest;
+
 /// A connection. Plain TCP; TLS joins as another kind of stream.
 pub struct Io {
     stream: TcpStream,
     switch: Rc<KillSwitch>,
+    /// Watches over it as long as it speaks HTTP.
+    guest: Option<Rc<Guest>>,
 }
 
 /// Ends a connection whose stream is owned by something that does not look: a response body is not
@@ -31,6 +35,12 @@ impl KillSwitch {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    /// Whether it was used.
+    #[cfg(test)]
+    pub fn is_killed(&self) -> bool {
+        self.killed.get()
     }
 
     /// Forgets the task that polled last: a waker that is kept pins all of its task's memory.
@@ -51,11 +61,30 @@ impl KillSwitch {
 }
 
 impl Io {
-    /// A connection over TCP.
-    pub fn new(stream: TcpStream) -> Self {
+    /// A connection over TCP that `switch` ends.
+    pub fn new(stream: TcpStream, switch: Rc<KillSwitch>, guest: Rc<Guest>) -> Self {
         Self {
             stream,
-            switch: Rc::default(),
+            switch,
+            guest: Some(guest),
+        }
+    }
+
+    /// Who watches over it, as long as it speaks HTTP.
+    pub fn guest(&self) -> Option<Rc<Guest>> {
+        self.guest.clone()
+    }
+
+    /// It speaks HTTP no longer.
+    pub fn leave_lobby(&mut self) {
+        if let Some(guest) = self.guest.take() {
+            guest.leave();
+        }
+    }
+
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        if let Some(guest) = &self.guest {
+            guest.wrote(polled.is_ready());
         }
     }
 
@@ -82,7 +111,14 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.switch.check(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(guest) = &self.guest
+            && buf.filled().len() > before
+        {
+            guest.heard();
+        }
+        polled
     }
 }
 
@@ -93,7 +129,9 @@ impl AsyncWrite for Io {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.switch.check(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&polled);
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -110,7 +148,9 @@ impl AsyncWrite for Io {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.switch.check(cx)?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,9 @@ mod drain;
 mod handshake;
 mod inbound;
 mod io;
+mod lobby;
+mod measure;
+mod reception;
 mod refusal;
 mod socket;
 mod sse;
@@ -21,9 +24,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Door;
+use crate::auth::{Caller, Door};
 use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError, spoken};
 use crate::config::Config;
+use crate::limits::{Entry, Throttle};
 use crate::metrics::{Held, Metrics, Refusal as Reason};
 use crate::model::{SessionId, Timestamp};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
@@ -32,10 +36,13 @@ use crate::shutdown::Shutdown;
 
 pub use drain::lead as drain_lead;
 pub use io::{Io, KillSwitch};
+pub use lobby::{Guest, REQUEST_TIMEOUT};
+pub use reception::attended;
 pub use sse::event_stream;
 pub use upgrade::upgrade;
 
-use handshake::Refused;
+use handshake::{Entrances, Refused};
+use lobby::Lobby;
 use watch::{Timing, Watch};
 
 /// What all workers' gateways share.
@@ -45,6 +52,8 @@ pub struct Entrance {
     pub broker: Broker,
     /// Who may come in.
     pub door: Arc<Door>,
+    /// Who comes or does too much.
+    pub throttle: Arc<Throttle>,
     /// The configuration.
     pub config: Arc<Config>,
     /// Says when to wind up.
@@ -62,6 +71,7 @@ pub struct Gateway {
     watch: Rc<Watch>,
     limits: Rc<Limits>,
     sessions: RefCell<HashMap<SessionId, Rc<Subscriber>>>,
+    lobby: Rc<Lobby>,
 }
 
 impl Gateway {
@@ -88,7 +98,9 @@ impl Gateway {
             message_bytes: config.limits.message_bytes,
             protocol_errors: config.limits.protocol_errors,
         };
+        let lobby = Lobby::new(Rc::clone(&watch.wheel), metrics.clone());
         let gateway = Rc::new(Self {
+            lobby,
             door: Arc::clone(&entrance.door),
             worker,
             metrics,
@@ -129,6 +141,19 @@ impl Gateway {
         Ok(())
     }
 
+    /// What a handshake is held against.
+    fn entrances(&self) -> Entrances<'_> {
+        Entrances {
+            door: &self.door,
+            throttle: &self.entrance.throttle,
+        }
+    }
+
+    /// Counts a session with its address and user, for as long as what is returned is held.
+    fn enter(&self, client: Option<IpAddr>, caller: &Caller) -> Result<Entry, Refused> {
+        Ok(self.entrance.throttle.enter(client, caller.user.as_ref())?)
+    }
+
     /// Enters a session into the directories, until [`Gateway::forget`].
     fn remember(&self, subscriber: &Rc<Subscriber>, address: Option<IpAddr>) {
         let (id, format) = (subscriber.id(), subscriber.format());
@@ -153,6 +178,7 @@ impl Gateway {
     }
 
     fn refused(&self, refused: &Refused) {
+        tracing::debug!(status = refused.status, reason = ?refused.reason, "handshake refused");
         self.metrics.handshake_refused(refused.reason);
         if let Some(failure) = refused.auth_failure {
             self.metrics.auth_failed(failure);

@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::auth::Caller;
 use crate::broker::{Subscriber, Wire};
+use crate::limits::Entry;
 use crate::metrics::{Held, Place, Refusal as Reason};
 use crate::model::{Epoch, Filter, Member, SessionId, Timestamp};
 use crate::protocol::{
@@ -22,7 +23,7 @@ use super::body::{BodyWire, Chunks};
 use super::handshake::{Ask, Refused};
 use super::io::KillSwitch;
 use super::upgrade::stands;
-use super::{Gateway, random};
+use super::{Gateway, Guest, random};
 
 /// What a stock `EventSource` waits before it connects again, in milliseconds.
 const RETRY: &str = "retry: 2000\n\n";
@@ -34,6 +35,8 @@ pub struct EventStream {
     gateway: Rc<Gateway>,
     member: Member,
     counted: Option<Held>,
+    /// Counts with its address and user for as long as it is held.
+    _entry: Entry,
 }
 
 /// Where a stream says that it was: the `id` of the last event it had.
@@ -73,15 +76,16 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
             .collect(),
         peer,
     };
-    let plan = ask.plan_stream(&gateway.door)?;
+    let plan = ask.plan_stream(&gateway.entrances())?;
     gateway.admit()?;
+    let entry = gateway.enter(plan.client, &plan.caller)?;
     let last_event = last_event(request, plan.last_event.as_deref())?;
     let switch = request.conn_data::<Rc<KillSwitch>>().cloned();
     let wire = BodyWire::new(Rc::clone(&gateway.watch), switch);
     let id = SessionId(random());
     let as_wire: Rc<dyn Wire> = Rc::clone(&wire) as _;
     let subscriber = gateway.worker.attach(id, WireFormat::Sse, as_wire);
-    gateway.remember(&subscriber, peer);
+    gateway.remember(&subscriber, plan.client);
     let session = session(gateway, id, &plan.caller);
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
@@ -89,6 +93,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         gateway: Rc::clone(gateway),
         member: session.member(),
         counted: None,
+        _entry: entry,
     };
     let mut answers = Vec::new();
     for filter in &plan.filters {
@@ -118,6 +123,9 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         put_gap(&mut first, &ok, last_event.and_then(|last| last.cursor));
     }
     stream.counted = Some(gateway.count(WireFormat::Sse));
+    if let Some(guest) = request.conn_data::<Rc<Guest>>() {
+        guest.leave();
+    }
     subscriber.open(first.freeze());
     wire.serve(&subscriber);
     tracing::debug!(session = %id, "event stream opened");

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::broker::{Reply, ReplyTo, Subscriber};
+use crate::limits::{Entry, Meter};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
 use crate::protocol::{
@@ -37,11 +38,12 @@ pub async fn upgrade(
     request: Request,
     framed: Framed<Io, h1::Codec>,
 ) -> Result<(), Infallible> {
-    let parts = framed.into_parts();
+    let mut parts = framed.into_parts();
+    parts.io.leave_lobby();
     // Answers to requests that were pipelined before this one.
     let earlier = parts.write_buf;
     let plan = read(&gateway, &request);
-    let (plan, accept) = match plan {
+    let (plan, accept, entry) = match plan {
         Ok(plan) => plan,
         Err(refused) => {
             gateway.refused(&refused);
@@ -49,7 +51,6 @@ pub async fn upgrade(
             return Ok(());
         }
     };
-    let peer = request.head().peer_addr.map(|address| address.ip());
     // The request pins the connection's read buffer: it goes before the session begins.
     drop(request);
     // From here on the socket is polled by its session, and ended by it.
@@ -58,7 +59,7 @@ pub async fn upgrade(
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let subscriber = gateway.worker.attach(id, plan.format, wire);
-    gateway.remember(&subscriber, peer);
+    gateway.remember(&subscriber, plan.client);
     let on_leave = plan
         .endpoint
         .as_ref()
@@ -91,6 +92,9 @@ pub async fn upgrade(
         on_leave: None,
         peer_code: None,
         counted: None,
+        meter: Meter::default(),
+        client: plan.client,
+        entry,
     };
     let mut first = BytesMut::from(&earlier[..]);
     match subscribe_all(&connection, &plan).await {
@@ -110,7 +114,12 @@ pub async fn upgrade(
                     .worker
                     .publish(publication, Instant::now(), ReplyTo::Nobody);
             }
-            tracing::debug!(session = %id, format = ?plan.format, "session opened");
+            tracing::debug!(
+                session = %id,
+                format = ?plan.format,
+                client = ?plan.client,
+                "session opened"
+            );
         }
         Err(refused) => {
             gateway.refused(&refused);
@@ -141,7 +150,7 @@ pub async fn upgrade(
 }
 
 /// Checks the request against configuration and door.
-fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refused> {
+fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28], Entry), Refused> {
     let head = request.head();
     let ask = Ask {
         method: head.method.as_str(),
@@ -155,10 +164,11 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refuse
             .collect(),
         peer: head.peer_addr.map(|address| address.ip()),
     };
-    let plan = ask.plan(&gateway.entrance.config, &gateway.door)?;
+    let plan = ask.plan(&gateway.entrance.config, &gateway.entrances())?;
     gateway.admit()?;
+    let entry = gateway.enter(plan.client, &plan.caller)?;
     let accept = ws::hash_key(ask.key().unwrap_or_default());
-    Ok((plan, accept))
+    Ok((plan, accept, entry))
 }
 
 /// Subscribes to what the request names; returns once all of it stands.
