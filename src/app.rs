@@ -1,34 +1,37 @@
 //! The broker as a program: built from a configuration, run until it is told to stop.
 
-use std::future::ready;
+mod ending;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol};
-use actix_rt::net::TcpStream;
-use actix_server::{Server, ServerHandle};
-use actix_service::{Service, ServiceFactoryExt, fn_factory, fn_service, map_config};
+use actix_http::HttpService;
+use actix_server::Server;
+use actix_service::{Service, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::web::{self, ServiceConfig};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::api::{self, ApiState};
 use crate::auth::Door;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::Config;
 use crate::gateway::{
-    Entrance, Gateway, Guest, Io, REQUEST_TIMEOUT, attended, drain_lead, event_stream, random,
+    Entrance, Gateway, Guest, Io, REQUEST_TIMEOUT, attended, event_stream, random, receive_all,
     upgrade,
 };
 use crate::history::MemoryStore;
 use crate::limits::Throttle;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
-use crate::shutdown::{Phase, Shutdown};
+use crate::shutdown::Shutdown;
+
+use ending::{Ending, wind_up};
 
 /// An answer that is sent while input is unread is given so long to be read, before a reset may
 /// destroy it.
@@ -36,9 +39,6 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Descriptors that are not for sessions: listeners, files, plain HTTP.
 const RESERVED_DESCRIPTORS: usize = 512;
-
-/// How often the drain looks whether all sessions are gone.
-const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
 type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
@@ -191,19 +191,27 @@ impl Bound {
         let broker = app.broker.clone();
         let drain = app.config.server.drain;
         let throttle = Arc::clone(&app.throttle);
-        let server = serve(app, listener, &shutdown)?;
-        let handle = server.handle();
+        let busy = Arc::new(AtomicUsize::new(0));
+        let (closing, closed) = watch::channel(());
+        let server = serve(app, listener, &shutdown, Arc::clone(&busy), closed)?;
+        let ending = Ending {
+            server: server.handle(),
+            broker: broker.clone(),
+            busy,
+            closing,
+            drain,
+        };
         let metrics = broker.metrics().clone();
         let sampling = actix_rt::spawn(async move {
             let mut seconds = actix_rt::time::interval(Duration::from_secs(1));
             loop {
                 seconds.tick().await;
                 metrics.sample();
-                throttle.descriptors.probe();
+                throttle.descriptors.probe(Instant::now());
                 throttle.sweep(Instant::now());
             }
         });
-        let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
+        let winding_up = actix_rt::spawn(wind_up(ending, shutdown));
         let served = server.await;
         winding_up.abort();
         sampling.abort();
@@ -211,32 +219,13 @@ impl Bound {
     }
 }
 
-/// Waits for the wish to stop, then for the sessions to go, then stops the server.
-async fn wind_up(server: ServerHandle, broker: Broker, drain: Duration, shutdown: Shutdown) {
-    shutdown.reached(Phase::Draining).await;
-    let started = Instant::now();
-    let drained = async {
-        // The listener stays open: readiness probes and publishers get an answer.
-        let lead = drain_lead(drain);
-        while started.elapsed() < lead || (broker.session_count() > 0 && started.elapsed() < drain)
-        {
-            actix_rt::time::sleep(DRAIN_CHECK).await;
-        }
-    };
-    tokio::select! {
-        () = drained => {
-            let left = broker.session_count();
-            tracing::info!(took = ?started.elapsed(), left, "drained");
-            server.stop(true).await;
-        }
-        () = shutdown.reached(Phase::Stopping) => {
-            tracing::warn!("asked to stop at once");
-            server.stop(false).await;
-        }
-    }
-}
-
-fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server, StartError> {
+fn serve(
+    app: App,
+    listener: TcpListener,
+    shutdown: &Shutdown,
+    busy: Arc<AtomicUsize>,
+    closed: watch::Receiver<()>,
+) -> Result<Server, StartError> {
     let door = Arc::new(Door::from_config(&app.config));
     let entrance = Entrance {
         broker: app.broker.clone(),
@@ -244,10 +233,12 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
         throttle: Arc::clone(&app.throttle),
         config: Arc::clone(&app.config),
         shutdown: shutdown.clone(),
+        busy,
         max_connections: max_connections(app.config.server.max_connections),
     };
     // The limit on descriptors has been raised by now.
     app.throttle.descriptors.measure();
+    let ahead = app.throttle.descriptors.ahead();
     let state = web::Data::new(ApiState::new(
         app.broker.clone(),
         door,
@@ -256,19 +247,18 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
         Arc::clone(&app.config),
     ));
     let routes = app.routes;
-    let builder = Server::build()
-        .workers(app.broker.settings().workers)
+    let workers = app.broker.settings().workers;
+    let server = Server::build()
+        .workers(workers)
         .backlog(app.config.server.backlog)
-        .max_concurrent_connections(usize::MAX >> 1)
+        .max_concurrent_connections((ahead / workers).max(1))
         .shutdown_timeout(app.config.server.drain.as_secs().max(1))
-        .disable_signals();
-    let stopping = builder.graceful_shutdown_signal();
-    let server = builder
+        .disable_signals()
         .listen("fanfare", listener, move || {
             let entrance = entrance.clone();
             let state = state.clone();
             let routes = routes.clone();
-            let stopping = stopping.clone();
+            let closed = closed.clone();
             // Runs on the worker's own thread, once per worker and again if one is started anew.
             let gateway = Gateway::start(entrance)
                 .map_err(|error| tracing::error!(%error, "a worker does not start"));
@@ -295,8 +285,11 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
                 .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                 .h1_allow_half_closed(false)
                 .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
+                    let mut closed = closed.clone();
+                    async move {
+                        // Nothing is ever sent: the sender goes.
+                        let _gone = closed.changed().await;
+                    }
                 })
                 .on_connect_ext(|io: &Io, extensions| {
                     extensions.insert(io.kill_switch());
@@ -314,18 +307,7 @@ fn serve(app: App, listener: TcpListener, shutdown: &Shutdown) -> Result<Server,
                     }
                 }))
                 .finish(map_config(web_app, |()| AppConfig::default()));
-            fn_service(move |stream: TcpStream| {
-                let received = match &received_by {
-                    Ok(gateway) => gateway.receive(stream),
-                    Err(()) => Err(io::ErrorKind::ConnectionAborted.into()),
-                };
-                ready(
-                    received
-                        .map_err(DispatchError::Io)
-                        .map(|(io, peer)| (io, Protocol::Http1, peer)),
-                )
-            })
-            .and_then(http)
+            receive_all(received_by, http)
         })?
         .run();
     Ok(server)

@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use actix_rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::limits::Descriptor;
+
 use super::lobby::Guest;
 
 /// A connection. Plain TCP; TLS joins as another kind of stream.
@@ -18,6 +20,8 @@ pub struct Io {
     switch: Rc<KillSwitch>,
     /// Watches over it as long as it speaks HTTP.
     guest: Option<Rc<Guest>>,
+    /// Counts among those of the process.
+    _descriptor: Descriptor,
 }
 
 /// Ends a connection whose stream is owned by something that does not look: a response body is not
@@ -62,11 +66,17 @@ impl KillSwitch {
 
 impl Io {
     /// A connection over TCP that `switch` ends.
-    pub fn new(stream: TcpStream, switch: Rc<KillSwitch>, guest: Rc<Guest>) -> Self {
+    pub fn new(
+        stream: TcpStream,
+        descriptor: Descriptor,
+        switch: Rc<KillSwitch>,
+        guest: Rc<Guest>,
+    ) -> Self {
         Self {
             stream,
             switch,
             guest: Some(guest),
+            _descriptor: descriptor,
         }
     }
 

@@ -8,9 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::limits::{Source, Throttle};
+use crate::limits::Source;
 use crate::metrics::{Metrics, Refusal as Reason};
 
 use super::io::KillSwitch;
@@ -23,6 +25,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Lobby {
     waiting: RefCell<BTreeMap<u64, Weak<Guest>>>,
     next: Cell<u64>,
+    /// The connections of all workers that are being answered.
+    busy: Arc<AtomicUsize>,
     wheel: Rc<Wheel>,
     metrics: Metrics,
 }
@@ -40,6 +44,8 @@ pub struct Guest {
     /// Since when it takes nothing of what is written.
     stalled: Cell<Option<Instant>>,
     patience: Duration,
+    /// Whether it is among the busy ones.
+    busy: Cell<bool>,
     slot: Slot,
     this: Weak<Self>,
     lobby: Rc<Lobby>,
@@ -57,10 +63,11 @@ enum State {
 
 impl Lobby {
     /// An empty one.
-    pub fn new(wheel: Rc<Wheel>, metrics: Metrics) -> Rc<Self> {
+    pub fn new(wheel: Rc<Wheel>, busy: Arc<AtomicUsize>, metrics: Metrics) -> Rc<Self> {
         Rc::new(Self {
             waiting: RefCell::default(),
             next: Cell::new(0),
+            busy,
             wheel,
             metrics,
         })
@@ -83,6 +90,7 @@ impl Lobby {
             heard: Cell::new(None),
             stalled: Cell::new(None),
             patience,
+            busy: Cell::new(false),
             slot: Slot::default(),
             this: this.clone(),
             lobby: Rc::clone(self),
@@ -119,6 +127,7 @@ impl Guest {
             self.asked.set(true);
             self.heard.set(None);
             self.stop_waiting(State::Served);
+            self.count();
         }
     }
 
@@ -130,14 +139,16 @@ impl Guest {
         let place = self.lobby.next.get();
         self.lobby.next.set(place + 1);
         self.state.set(State::Waiting(place));
-        let mut waiting = self.lobby.waiting.borrow_mut();
-        waiting.insert(place, self.this.clone());
+        let this = self.this.clone();
+        self.lobby.waiting.borrow_mut().insert(place, this);
+        self.count();
     }
 
     /// It has become something that is watched over elsewhere.
     pub fn leave(&self) {
         self.asked.set(true);
         self.stop_waiting(State::Taken);
+        self.count();
     }
 
     /// Bytes came.
@@ -162,6 +173,24 @@ impl Guest {
             let now = Instant::now();
             self.stalled.set(Some(now));
             self.schedule(now + self.patience);
+        }
+        self.count();
+    }
+
+    /// Counts it among the busy ones while it is being answered, or its answer is on its way.
+    fn count(&self) {
+        let is_busy = match self.state.get() {
+            State::Served => true,
+            State::Waiting(_) => self.stalled.get().is_some(),
+            State::Taken => false,
+        };
+        if self.busy.replace(is_busy) != is_busy {
+            let change = if is_busy {
+                AtomicUsize::fetch_add
+            } else {
+                AtomicUsize::fetch_sub
+            };
+            change(&self.lobby.busy, 1, Ordering::Relaxed);
         }
     }
 
@@ -203,16 +232,11 @@ impl Timed for Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         self.stop_waiting(State::Taken);
+        self.count();
         if !self.asked.get() && self.came.elapsed() >= REQUEST_TIMEOUT {
             self.lobby.metrics.handshake_refused(Reason::Timeout);
         }
     }
-}
-
-/// Whether a connection may be had with a new descriptor of that number; makes room for it where
-/// descriptors are short.
-pub fn has_room(throttle: &Throttle, lobby: &Lobby, new: usize, peer: Option<IpAddr>) -> bool {
-    !throttle.descriptors.seen(Some(new)) || lobby.make_room(peer)
 }
 
 #[cfg(test)]
@@ -221,7 +245,10 @@ mod tests {
 
     fn lobby() -> (Rc<Lobby>, Metrics) {
         let metrics = Metrics::new("0", "test").unwrap();
-        (Lobby::new(Rc::default(), metrics.clone()), metrics)
+        (
+            Lobby::new(Rc::default(), Arc::default(), metrics.clone()),
+            metrics,
+        )
     }
 
     fn guest(lobby: &Rc<Lobby>, peer: &str) -> Rc<Guest> {
@@ -305,10 +332,18 @@ mod tests {
             guest.serve();
             guest.wrote(false);
         }
+        assert_eq!(lobby.busy.load(Ordering::Relaxed), 2);
+        // The rest of an answer may be on its way when its request is done.
+        taking.wait();
+        stuck.wait();
+        assert_eq!(lobby.busy.load(Ordering::Relaxed), 2);
         taking.wrote(true);
+        assert_eq!(lobby.busy.load(Ordering::Relaxed), 1);
         let later = Instant::now() + Duration::from_secs(10);
         taking.check(later);
         stuck.check(later);
         assert!(stuck.switch.is_killed() && !taking.switch.is_killed());
+        drop((taking, stuck));
+        assert_eq!(lobby.busy.load(Ordering::Relaxed), 0);
     }
 }

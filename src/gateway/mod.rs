@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::auth::{Caller, Door};
@@ -37,7 +38,7 @@ use crate::shutdown::Shutdown;
 pub use drain::lead as drain_lead;
 pub use io::{Io, KillSwitch};
 pub use lobby::{Guest, REQUEST_TIMEOUT};
-pub use reception::attended;
+pub use reception::{attended, receive_all};
 pub use sse::event_stream;
 pub use upgrade::upgrade;
 
@@ -58,6 +59,8 @@ pub struct Entrance {
     pub config: Arc<Config>,
     /// Says when to wind up.
     pub shutdown: Shutdown,
+    /// How many requests are being answered.
+    pub busy: Arc<AtomicUsize>,
     /// Sessions there may be.
     pub max_connections: usize,
 }
@@ -98,7 +101,8 @@ impl Gateway {
             message_bytes: config.limits.message_bytes,
             protocol_errors: config.limits.protocol_errors,
         };
-        let lobby = Lobby::new(Rc::clone(&watch.wheel), metrics.clone());
+        let busy = Arc::clone(&entrance.busy);
+        let lobby = Lobby::new(Rc::clone(&watch.wheel), busy, metrics.clone());
         let gateway = Rc::new(Self {
             lobby,
             door: Arc::clone(&entrance.door),

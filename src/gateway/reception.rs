@@ -1,19 +1,21 @@
 //! The first that happens to a connection: it is taken in, or turned away while descriptors are short.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use actix_http::Protocol;
+use actix_http::error::DispatchError;
 use actix_rt::net::TcpStream;
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service};
 
 use crate::metrics::Refusal as Reason;
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::handshake::Refused;
-use super::lobby::{Guest, has_room};
+use super::lobby::Guest;
 use super::{Gateway, Io, KillSwitch, refusal};
 
 /// When who is turned away may come again.
@@ -31,8 +33,9 @@ impl Gateway {
         }
         let peer = stream.peer_addr().ok();
         let address = peer.map(|peer| peer.ip());
-        let number = usize::try_from(stream.as_raw_fd()).unwrap_or(usize::MAX);
-        if !has_room(&self.entrance.throttle, &self.lobby, number, address) {
+        let descriptors = &self.entrance.throttle.descriptors;
+        let (descriptor, is_short) = descriptors.open(Instant::now());
+        if is_short && !self.lobby.make_room(address) {
             let message = "the broker is short of file descriptors; try again later";
             let refusal = Refusal::new(ErrorCode::Unavailable, message).retry_after(AGAIN);
             let refused = Refused::new(Reason::Full, refusal);
@@ -46,8 +49,40 @@ impl Gateway {
         let switch = Rc::<KillSwitch>::default();
         let patience = self.watch.timing.write;
         let guest = self.lobby.take_in(Rc::clone(&switch), address, patience);
-        Ok((Io::new(stream, switch, guest), peer))
+        Ok((Io::new(stream, descriptor, switch, guest), peer))
     }
+}
+
+/// Serves every connection by `http`, and waits for none of them.
+///
+/// actix-server counts a connection from its accepting until this service is done with it, and stops
+/// accepting at a limit. So the limit is on those that no worker has looked at yet: a burst of connections
+/// cannot use up the descriptors before anybody could turn some away.
+pub fn receive_all<H>(
+    gateway: Result<Rc<Gateway>, ()>,
+    http: H,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()>
+where
+    H: ServiceFactory<(Io, Protocol, Option<SocketAddr>), Config = (), Error = DispatchError>,
+    H::Service: 'static,
+    <H::Service as Service<(Io, Protocol, Option<SocketAddr>)>>::Future: 'static,
+{
+    let http = Rc::new(http);
+    fn_factory(move || {
+        let (gateway, http) = (gateway.clone(), Rc::clone(&http));
+        async move {
+            let gateway = gateway?;
+            let http = Rc::new(http.new_service(()).await.map_err(|_| ())?);
+            Ok(fn_service(move |stream: TcpStream| {
+                if let Ok((io, peer)) = gateway.receive(stream) {
+                    let served = http.call((io, Protocol::Http1, peer));
+                    // How it ended is counted where it is known.
+                    actix_rt::spawn(async { drop(served.await) });
+                }
+                ready(Ok(()))
+            }))
+        }
+    })
 }
 
 /// Answers a request of that guest's: until then it does not wait in the lobby.

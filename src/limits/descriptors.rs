@@ -1,93 +1,151 @@
 //! File descriptors: how near the process is to having none.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 
 use crate::metrics::Metrics;
 
-/// So many are kept for what is no connection: files, and the moment between the accepting of a
-/// connection and its refusal.
-const KEPT: usize = 64;
+/// So many are kept for what is no connection, and for connections that are accepted and not yet
+/// looked at; where there are few, an eighth of them.
+const KEPT: usize = 256;
 
-/// Watches the process's file descriptors.
-///
-/// A new descriptor has the lowest number that is free: one with a high number says that all below it
-/// are in use, whatever uses them.
+/// They are short no longer once they have not been so for this long: what is freed in a flood is in
+/// use again in a moment.
+const CALM: Duration = Duration::from_secs(5);
+
+/// With more connections than this nothing else is counted anew: looking takes too long then.
+const COUNTED: usize = 1000;
+
+/// Watches the process's file descriptors: those of connections are counted as they come and go, what
+/// else the process has open now and then.
 pub struct Descriptors {
-    /// From this number on they are short.
-    high: AtomicUsize,
-    /// Below this number they are no longer.
-    low: AtomicUsize,
+    /// So many there may be.
+    limit: AtomicUsize,
+    /// Connections.
+    open: AtomicUsize,
+    /// Whatever is no connection.
+    others: AtomicUsize,
     short: AtomicBool,
+    /// When they were short last.
+    last: Mutex<Option<Instant>>,
     metrics: Metrics,
 }
 
+/// The descriptor of one connection, counted until this is dropped.
+pub struct Descriptor(Arc<Descriptors>);
+
 impl Descriptors {
     /// Those of the process, by the limit that holds now.
-    pub fn of_process(metrics: Metrics) -> Self {
+    pub fn of_process(metrics: Metrics) -> Arc<Self> {
         let descriptors = Self::new(usize::MAX, metrics);
         descriptors.measure();
         descriptors
     }
 
-    fn new(limit: usize, metrics: Metrics) -> Self {
-        let descriptors = Self {
-            high: AtomicUsize::new(usize::MAX),
-            low: AtomicUsize::new(usize::MAX),
+    fn new(limit: usize, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            limit: AtomicUsize::new(limit),
+            open: AtomicUsize::new(0),
+            others: AtomicUsize::new(0),
             short: AtomicBool::new(false),
+            last: Mutex::default(),
             metrics,
-        };
-        descriptors.bound(limit);
-        descriptors
+        })
     }
 
     /// Asks the system for the limit, which may have been raised.
     pub fn measure(&self) {
         let limit = getrlimit(Resource::Nofile).current;
-        self.bound(limit.map_or(usize::MAX, |limit| {
-            usize::try_from(limit).unwrap_or(usize::MAX)
-        }));
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        self.limit
+            .store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
-    fn bound(&self, limit: usize) {
-        let kept = KEPT.min(limit / 8);
-        self.high.store(limit - kept, Ordering::Relaxed);
-        self.low.store(limit - kept - kept / 2, Ordering::Relaxed);
+    /// Counts a connection. Whether they are short with it: then it stays only if another goes.
+    pub fn open(self: &Arc<Self>, now: Instant) -> (Descriptor, bool) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let is_short = self.is_high();
+        if is_short {
+            self.now_short(now);
+        }
+        (Descriptor(Arc::clone(self)), is_short)
     }
 
-    /// Whether they are short.
+    /// Connections that may be accepted and not looked at, at a time: so few that they do not use up
+    /// what is kept.
+    pub fn ahead(&self) -> usize {
+        self.kept() / 2
+    }
+
+    /// Whether they are short, or were a moment ago.
     pub fn is_short(&self) -> bool {
         self.short.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a descriptor that is new, or of there being none to be had; whether they are short
-    /// at this moment. What changes is logged once.
-    pub fn seen(&self, new: Option<usize>) -> bool {
-        let is_high = new.is_none_or(|number| number >= self.high.load(Ordering::Relaxed));
-        let is_low = new.is_some_and(|number| number < self.low.load(Ordering::Relaxed));
-        if is_high && !self.short.swap(true, Ordering::Relaxed) {
-            self.metrics.descriptors_short(true);
-            tracing::warn!(
-                "file descriptors are short: connections that ask for nothing are dropped for new \
-                 ones, and new ones are refused or not accepted until some are free; \
-                 raise the limit of open files, or lower server.max_connections"
-            );
-        } else if is_low && self.short.swap(false, Ordering::Relaxed) {
+    /// Looks for itself, by taking what accepting a connection takes. To be called about once a second.
+    pub fn probe(&self, now: Instant) {
+        let can_accept = Socket::new(Domain::IPV4, Type::STREAM, None).is_ok();
+        let open = self.open.load(Ordering::Relaxed);
+        if open <= COUNTED
+            && let Some(all) = in_use()
+        {
+            self.others
+                .store(all.saturating_sub(open), Ordering::Relaxed);
+        }
+        self.judge(can_accept, now);
+    }
+
+    fn judge(&self, can_accept: bool, now: Instant) {
+        if !can_accept || self.is_high() {
+            return self.now_short(now);
+        }
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_calm = last.is_none_or(|last| now.saturating_duration_since(last) >= CALM);
+        if is_calm && self.short.swap(false, Ordering::Relaxed) {
             self.metrics.descriptors_short(false);
             tracing::info!("file descriptors are no longer short");
         }
-        is_high
     }
 
-    /// Looks for itself, by what accepting a connection takes. To be called about once a second.
-    pub fn probe(&self) {
-        use std::os::fd::AsRawFd;
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
-        let number = |socket: Socket| usize::try_from(socket.as_raw_fd()).ok();
-        self.seen(socket.ok().and_then(number));
+    fn is_high(&self) -> bool {
+        let used = self.open.load(Ordering::Relaxed) + self.others.load(Ordering::Relaxed);
+        used >= self.limit.load(Ordering::Relaxed) - self.kept()
     }
+
+    fn kept(&self) -> usize {
+        KEPT.min(self.limit.load(Ordering::Relaxed) / 8)
+    }
+
+    fn now_short(&self, now: Instant) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        if !self.short.swap(true, Ordering::Relaxed) {
+            self.metrics.descriptors_short(true);
+            tracing::warn!(
+                limit = self.limit.load(Ordering::Relaxed),
+                "file descriptors are short: a new connection is let in only where one that asks \
+                 for nothing can be dropped; raise the limit of open files, or lower \
+                 server.max_connections"
+            );
+        }
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many the process has in use, where the system tells.
+fn in_use() -> Option<usize> {
+    let listed = fs::read_dir("/proc/self/fd").or_else(|_| fs::read_dir("/dev/fd"));
+    // That of the listing itself is one of them.
+    Some(listed.ok()?.count().saturating_sub(1))
 }
 
 #[cfg(test)]
@@ -101,44 +159,45 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_begins_high_and_ends_low_and_is_counted_once() {
+    fn a_shortage_is_told_once_and_ends_when_it_has_been_calm() {
         let metrics = Metrics::new("0", "test").unwrap();
-        let descriptors = Descriptors::new(1000, metrics.clone());
-        let (short, total) = (
-            "fanfare_descriptors_short ",
-            "fanfare_descriptor_shortages_total ",
-        );
-        for (new, is_high, is_short, count) in [
-            (Some(20), false, false, "0"),
-            (Some(935), false, false, "0"),
-            (Some(936), true, true, "1"),
-            (Some(999), true, true, "1"),
-            (None, true, true, "1"),
-            // Some are free again, but few.
-            (Some(935), false, true, "1"),
-            (Some(904), false, true, "1"),
-            (Some(903), false, false, "1"),
-            (None, true, true, "2"),
-            (Some(3), false, false, "2"),
-        ] {
-            assert_eq!(descriptors.seen(new), is_high, "{new:?}");
-            assert_eq!(descriptors.is_short(), is_short, "{new:?}");
-            assert_eq!(shown(&metrics, short) == "1", is_short, "{new:?}");
-            assert_eq!(shown(&metrics, total), count, "{new:?}");
+        let descriptors = Descriptors::new(80, metrics.clone());
+        descriptors.others.store(20, Ordering::Relaxed);
+        let start = Instant::now();
+        let mut open = Vec::new();
+        for count in 1..=60 {
+            let (descriptor, is_short) = descriptors.open(start);
+            open.push(descriptor);
+            assert_eq!(is_short, count >= 50, "{count}");
         }
+        let state = || {
+            (
+                descriptors.is_short(),
+                shown(&metrics, "fanfare_descriptors_short "),
+                shown(&metrics, "fanfare_descriptor_shortages_total "),
+            )
+        };
+        assert_eq!(state(), (true, "1".into(), "1".into()));
+        open.truncate(10);
+        descriptors.judge(true, start + CALM / 2);
+        assert_eq!(state(), (true, "1".into(), "1".into()));
+        descriptors.judge(true, start + CALM);
+        assert_eq!(state(), (false, "0".into(), "1".into()));
+        // Something else uses them up.
+        descriptors.judge(false, start + CALM * 2);
+        assert_eq!(state(), (true, "1".into(), "2".into()));
+        let (_one, is_short) = descriptors.open(start + CALM * 2);
+        assert!(!is_short);
+        descriptors.judge(true, start + CALM * 3);
+        assert_eq!(state(), (false, "0".into(), "2".into()));
     }
 
     #[test]
     fn a_process_at_rest_is_not_short() {
         let descriptors = Descriptors::of_process(Metrics::new("0", "test").unwrap());
-        descriptors.probe();
+        descriptors.probe(Instant::now());
         assert!(!descriptors.is_short());
-    }
-
-    #[test]
-    fn a_small_limit_keeps_an_eighth() {
-        let descriptors = Descriptors::new(200, Metrics::new("0", "test").unwrap());
-        assert!(!descriptors.seen(Some(174)));
-        assert!(descriptors.seen(Some(175)));
+        assert!(descriptors.others.load(Ordering::Relaxed) >= 3);
+        assert!(descriptors.ahead() > 0);
     }
 }

@@ -24,7 +24,7 @@ pub struct Throttle {
     addresses: Counts<Source>,
     users: Counts<Arc<str>>,
     /// The process's file descriptors.
-    pub descriptors: Descriptors,
+    pub descriptors: Arc<Descriptors>,
     metrics: Metrics,
 }
 
