@@ -102,15 +102,18 @@ impl Rates {
         let default = Self::default();
         let per_ip = table.read("connections_per_ip", kinds::number(0..=MANY));
         let per_user = table.read("connections_per_user", kinds::number(0..=MANY));
-        let api = counted(table, "api_publishes_per_second").map(ApiRate::Own);
+        let api_publishes = if table.has("api_publishes_per_second") {
+            ApiRate::Own(counted(table, "api_publishes_per_second", None))
+        } else {
+            ApiRate::AsSessions
+        };
         Self {
-            publishes: counted(table, "publishes_per_second").unwrap_or(default.publishes),
-            api_publishes: api.unwrap_or(default.api_publishes),
-            frames: counted(table, "frames_per_second").unwrap_or(default.frames),
-            bytes: bytes(table, "bytes_per_second", frame).unwrap_or(default.bytes),
-            handshakes: counted(table, "handshakes_per_second").unwrap_or(default.handshakes),
-            auth_failures: counted(table, "auth_failures_per_second")
-                .unwrap_or(default.auth_failures),
+            publishes: counted(table, "publishes_per_second", default.publishes),
+            api_publishes,
+            frames: counted(table, "frames_per_second", default.frames),
+            bytes: bytes(table, "bytes_per_second", default.bytes, frame),
+            handshakes: counted(table, "handshakes_per_second", default.handshakes),
+            auth_failures: counted(table, "auth_failures_per_second", default.auth_failures),
             connections_per_ip: per_ip.unwrap_or(default.connections_per_ip),
             connections_per_user: per_user.unwrap_or(default.connections_per_user),
         }
@@ -121,24 +124,25 @@ impl Rates {
 const MANY: usize = 1_000_000_000;
 
 /// A rate of what is counted one by one.
-fn counted(table: &mut Table<'_>, key: &str) -> Option<Option<Rate>> {
+fn counted(table: &mut Table<'_>, key: &str, default: Option<Rate>) -> Option<Rate> {
     let example = format!("{key} = {{ rate = 10, burst = 50 }}");
-    rate(
+    let read = rate(
         table,
         key,
         &example,
         |value, least| kinds::number(least..=MOST)(value),
         |value| kinds::number(1..=MOST_BURST as u32)(value),
-    )
-    .map(|read| match read {
-        Read::Number(rate) => Rate::per_second(rate),
-        Read::Table { rate, burst } => Rate::with_burst(rate, burst),
-    })
+    );
+    match read {
+        None => default,
+        Some(Read::Number(rate)) => Rate::per_second(rate),
+        Some(Read::Table { rate, burst }) => Rate::with_burst(rate, burst),
+    }
 }
 
 /// A rate of bytes, whose burst has room for the longest frame: one that never fits could never be
 /// sent, however long its sender waits.
-fn bytes(table: &mut Table<'_>, key: &str, frame: usize) -> Option<Option<Rate>> {
+fn bytes(table: &mut Table<'_>, key: &str, default: Option<Rate>, frame: usize) -> Option<Rate> {
     let example = format!(r#"{key} = {{ rate = "64KiB", burst = "256KiB" }}"#);
     let small = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let read = rate(
@@ -147,24 +151,24 @@ fn bytes(table: &mut Table<'_>, key: &str, frame: usize) -> Option<Option<Rate>>
         &example,
         |value, least| kinds::size(least as usize..=MOST_BYTES)(value).map(small),
         |value| kinds::size(1..=MOST_BURST)(value).map(small),
-    )?;
-    Some(match read {
-        Read::Number(rate) => Rate::with_burst(rate, rate.max(small(frame))),
-        Read::Table { rate, burst } => {
-            if (burst as usize) < frame {
-                let frame = format_size(frame);
-                table.refuse(
-                    key,
-                    format!("a burst of {}", format_size(burst as usize)),
-                    format!(
-                        "a frame may have {frame}, so at least that is needed; \
-                         or lower websocket.max_frame"
-                    ),
-                );
-            }
-            Rate::with_burst(rate, burst)
-        }
-    })
+    );
+    let (rate, burst) = match read {
+        None => return default,
+        Some(Read::Number(rate)) => return Rate::with_burst(rate, rate.max(small(frame))),
+        Some(Read::Table { rate, burst }) => (rate, burst),
+    };
+    if (burst as usize) < frame {
+        let frame = format_size(frame);
+        table.refuse(
+            key,
+            format!("a burst of {}", format_size(burst as usize)),
+            format!(
+                "a frame may have {frame}, so at least that is needed; \
+                 or lower websocket.max_frame"
+            ),
+        );
+    }
+    Rate::with_burst(rate, burst)
 }
 
 enum Read {

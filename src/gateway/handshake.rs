@@ -35,6 +35,20 @@ pub struct Plan {
     pub endpoint: Option<Endpoint>,
 }
 
+/// A text that an endpoint publishes of its own, and where.
+type Greeting = Option<(TopicName, String)>;
+
+impl Plan {
+    /// What the endpoint publishes when the session opens, and when it ends.
+    pub fn greetings(&self) -> (Greeting, Greeting) {
+        let of = |text: fn(&Endpoint) -> &Option<String>| {
+            let endpoint = self.endpoint.as_ref()?;
+            Some((endpoint.topic.clone(), text(endpoint).clone()?))
+        };
+        (of(|e| &e.on_join), of(|e| &e.on_leave))
+    }
+}
+
 /// Everything an event stream is opened with.
 pub struct StreamPlan {
     /// What to subscribe to.

@@ -60,14 +60,7 @@ pub async fn upgrade(
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let subscriber = gateway.worker.attach(id, plan.format, wire);
     gateway.remember(&subscriber, plan.client);
-    let on_leave = plan
-        .endpoint
-        .as_ref()
-        .and_then(|e| Some((e.topic.clone(), e.on_leave.clone()?)));
-    let on_join = plan
-        .endpoint
-        .as_ref()
-        .and_then(|e| Some((e.topic.clone(), e.on_join.clone()?)));
+    let (on_join, on_leave) = plan.greetings();
     let must_authenticate = plan.caller.must_authenticate;
     let session = Session::new(
         Profile {

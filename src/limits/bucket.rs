@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(bucket.take(1, start), Err(tenth));
         let later = start + tenth;
         assert_eq!(
-            bucket.take(1, later - Duration::from_nanos(1)),
+            bucket.take(1, start + Duration::from_nanos(99_999_999)),
             Err(Duration::from_nanos(1))
         );
         assert_eq!(bucket.take(1, later), Ok(()));

@@ -20,6 +20,7 @@ fn off() -> Rates {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a request has it")]
 fn from(text: &str) -> Option<IpAddr> {
     Some(text.parse().unwrap())
 }
