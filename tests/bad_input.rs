@@ -44,7 +44,6 @@ fn a_frame_that_makes_no_sense_is_an_error_and_the_session_goes_on() {
         r#"{"type":"subscribe","topic":"a","min_interval_ms":100}"#,
         r#"{"type":"publish","topic":"a"}"#,
         r#"{"type":"publish","data":1}"#,
-        r#"{"type":"publish","topic":"a","data":1,"retain":true}"#,
         r#"{"type":"publish","topic":"a","data":1,"retain":"x"}"#,
         r#"{"type":"publish","topic":"a","data":1,"key":7}"#,
         r#"{"type":"publish","topic":"a","data":1,"encoding":"base64"}"#,

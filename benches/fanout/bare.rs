@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use tungstenite::handshake::derive_accept_key;
 
+use crate::events;
 use crate::frames;
 use crate::message;
 use crate::poll::{Poll, Ready};
@@ -28,6 +29,8 @@ struct Session {
 struct Topic {
     name: Vec<u8>,
     subscribers: Vec<usize>,
+    /// Whether they get events rather than frames.
+    is_events: bool,
     /// The frames of this turn.
     pending: Vec<u8>,
 }
@@ -160,7 +163,12 @@ impl Bare {
             if topic.pending.is_empty() {
                 self.due.push(index);
             }
-            message::put_message(&mut topic.pending, &topic.name, data, self.envelope);
+            let put = if topic.is_events {
+                events::put_message
+            } else {
+                message::put_message
+            };
+            put(&mut topic.pending, &topic.name, data, self.envelope);
         }
         Some(at)
     }
@@ -179,25 +187,30 @@ impl Bare {
             name.eq_ignore_ascii_case("sec-websocket-key")
                 .then(|| value.trim())
         });
-        let Some(key) = key else {
+        let target = head.split(' ').nth(1).unwrap_or_default();
+        let is_events = target.starts_with(events::PATH);
+        let answer = if let Some(key) = key {
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                 sec-websocket-accept: {}\r\n\r\n",
+                derive_accept_key(key.as_bytes())
+            )
+        } else if is_events {
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n".into()
+        } else {
             // The connection is fresh, so its socket has room for a short answer.
             session
                 .stream
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
             return Ok(None);
         };
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
-             sec-websocket-accept: {}\r\n\r\n",
-            derive_accept_key(key.as_bytes())
-        );
         session.stream.write_all(answer.as_bytes())?;
         session.open = true;
-        let target = head.split(' ').nth(1).unwrap_or_default();
         if let Some((_, name)) = target.split_once("?topic=") {
             let index = *self.names.entry(name.into()).or_insert_with(|| {
                 self.topics.push(Topic {
                     name: name.into(),
+                    is_events,
                     ..Topic::default()
                 });
                 self.topics.len() - 1

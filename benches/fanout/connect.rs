@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tungstenite::handshake::derive_accept_key;
 
+use crate::events;
+
 /// How many handshakes are under way at a time: fewer than any server's backlog.
 const AT_ONCE: usize = 128;
 /// How many sockets share a source address. An address has about 28,000 ports to give.
@@ -24,16 +26,28 @@ pub fn open(address: SocketAddr, paths: &[String]) -> io::Result<Vec<Opened>> {
         let mut batch = Vec::with_capacity(paths.len());
         for path in paths {
             let mut stream = connect(address, opened.len() + batch.len())?;
+            let asks = if is_events(path) {
+                String::from("Accept: text/event-stream\r\n")
+            } else {
+                format!(
+                    "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
+                )
+            };
             write!(
                 stream,
-                "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nHost: {address}\r\n{asks}\r\n"
             )?;
-            batch.push(stream);
+            batch.push((stream, path));
         }
-        for mut stream in batch {
+        for (mut stream, path) in batch {
             let (head, rest) = read_head(&mut stream)?;
-            if !head.starts_with("HTTP/1.1 101") || !head.contains(&accept) {
+            let is_open = if is_events(path) {
+                head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream")
+            } else {
+                head.starts_with("HTTP/1.1 101") && head.contains(&accept)
+            };
+            if !is_open {
                 return Err(io::Error::other(format!(
                     "the server refused a session: {head}"
                 )));
@@ -42,6 +56,10 @@ pub fn open(address: SocketAddr, paths: &[String]) -> io::Result<Vec<Opened>> {
         }
     }
     Ok(opened)
+}
+
+fn is_events(path: &str) -> bool {
+    path.starts_with(events::PATH)
 }
 
 /// Whether the server says at /readyz that it is ready.

@@ -11,10 +11,12 @@ use rustix::net::sockopt::set_tcp_quickack;
 
 use crate::checker::{Checker, Faults, Verdict};
 use crate::connect;
+use crate::events;
 use crate::frames;
 use crate::histogram::Histogram;
 use crate::message;
 use crate::poll::{Poll, Ready};
+use crate::scenario::Transport;
 
 /// How long a duplicate may take to show behind the last message.
 const TAIL: Duration = Duration::from_millis(30);
@@ -31,6 +33,8 @@ pub struct Plan {
     pub address: SocketAddr,
     /// The path of its WebSocket endpoint.
     pub path: String,
+    /// What the subscribers speak.
+    pub transport: Transport,
     /// The number of topics.
     pub topics: usize,
     /// The subscribers of each topic.
@@ -111,9 +115,13 @@ impl Load {
     /// Opens all sessions.
     pub fn open(plan: Plan) -> io::Result<Self> {
         let names: Vec<String> = (0..plan.topics).map(message::topic).collect();
+        let subscribing = match plan.transport {
+            Transport::WebSocket => plan.path.as_str(),
+            Transport::Events => events::PATH,
+        };
         // Neighbours in time are of different topics, as it would be.
         let mut paths: Vec<String> = (0..plan.topics * plan.subscribers)
-            .map(|number| format!("{}?topic={}", plan.path, names[number % plan.topics]))
+            .map(|number| format!("{subscribing}?topic={}", names[number % plan.topics]))
             .collect();
         paths.resize(paths.len() + plan.publishers, plan.path.clone());
         let time = SystemTime::now()
@@ -331,7 +339,14 @@ impl Load {
         // Messages of one burst were sent at one moment: they are recorded together.
         let (mut latency, mut times) = (0, 0);
         let mut at = 0;
-        while let Some(frame) = frames::next(bytes, at)? {
+        let is_events =
+            self.plan.transport == Transport::Events && self.sessions[number].topic.is_some();
+        let next = if is_events {
+            events::next
+        } else {
+            frames::next
+        };
+        while let Some(frame) = next(bytes, at)? {
             let payload = &bytes[frame.start..frame.end];
             at = frame.end;
             if frame.opcode != frames::TEXT {

@@ -13,6 +13,7 @@
 mod bare;
 mod checker;
 mod connect;
+mod events;
 mod frames;
 mod histogram;
 mod load;
@@ -33,7 +34,7 @@ use clap::Parser;
 
 use crate::options::{Only, Options, Task};
 use crate::report::{Comparison, Idle, Report};
-use crate::scenario::{IDLE, IDLE_TARGET, SCENARIOS, Scenario};
+use crate::scenario::{IDLE, IDLE_TARGET, SCENARIOS, Scenario, Transport};
 use crate::target::{Core, Kind};
 
 fn main() -> ExitCode {
@@ -58,12 +59,11 @@ fn main() -> ExitCode {
 /// Runs what the options ask for; false if a message was lost, doubled or out of order.
 fn measure(options: &Options) -> io::Result<bool> {
     for name in &options.scenarios {
-        if name != IDLE && SCENARIOS.iter().all(|scenario| scenario.name != name) {
-            let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-            let known = names.join(", ");
-            return Err(io::Error::other(format!(
-                "no scenario {name}: {known}, {IDLE}"
-            )));
+        let known = SCENARIOS.iter().map(|scenario| scenario.name);
+        let known: Vec<&str> = known.chain(IDLE.map(|(name, _)| name)).collect();
+        if !known.contains(&name.as_str()) {
+            let known = known.join(", ");
+            return Err(io::Error::other(format!("no scenario {name}: {known}")));
         }
     }
     let chosen =
@@ -96,15 +96,18 @@ fn measure(options: &Options) -> io::Result<bool> {
         }
         report.scenarios.push(comparison);
     }
-    if chosen(IDLE) {
+    for (name, transport) in IDLE {
+        if !chosen(name) {
+            continue;
+        }
         let most = usize::try_from(descriptors)
             .unwrap_or(usize::MAX)
             .saturating_sub(600);
-        let idle = measure_idle(options, &broker, options.idle.min(most))?;
+        let idle = measure_idle(options, &broker, options.idle.min(most), name, transport)?;
         if !options.json {
             idle.print();
         }
-        report.idle = Some(idle);
+        report.idle.push(idle);
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -138,8 +141,15 @@ fn compare(options: &Options, broker: &Kind, scenario: &Scenario) -> io::Result<
     Ok(Comparison::of(scenario, &bare_rounds, &broker_rounds))
 }
 
-fn measure_idle(options: &Options, broker: &Kind, sessions: usize) -> io::Result<Idle> {
+fn measure_idle(
+    options: &Options,
+    broker: &Kind,
+    sessions: usize,
+    name: &'static str,
+    transport: Transport,
+) -> io::Result<Idle> {
     let mut idle = Idle {
+        scenario: name,
         sessions,
         bare: None,
         broker: None,
@@ -152,12 +162,13 @@ fn measure_idle(options: &Options, broker: &Kind, sessions: usize) -> io::Result
                 envelope: message::ENVELOPE,
             },
             sessions,
+            transport,
         )?;
         idle.bare = bytes;
         idle.faults.add(&outcome.faults);
     }
     if options.only != Some(Only::Bare) {
-        let (bytes, outcome) = round::idle(broker, sessions)?;
+        let (bytes, outcome) = round::idle(broker, sessions, transport)?;
         idle.broker = bytes;
         idle.faults.add(&outcome.faults);
     }

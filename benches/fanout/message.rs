@@ -78,13 +78,14 @@ pub fn read_publish(payload: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Appends the frame of a message whose payload has `envelope` bytes beside topic and data. Spaces behind
 /// the object make up the length: they are JSON too.
 pub fn put_message(out: &mut Vec<u8>, topic: &[u8], data: &[u8], envelope: usize) {
+    let size = envelope.max(ENVELOPE) + topic.len() + data.len();
+    frames::put_header(out, frames::TEXT, size, None);
+    put_object(out, topic, data, envelope);
+}
+
+/// Appends the object alone.
+pub fn put_object(out: &mut Vec<u8>, topic: &[u8], data: &[u8], envelope: usize) {
     let spaces = envelope.saturating_sub(ENVELOPE);
-    frames::put_header(
-        out,
-        frames::TEXT,
-        ENVELOPE + spaces + topic.len() + data.len(),
-        None,
-    );
     for part in [MESSAGE, topic, BEFORE_DATA, data, AFTER_DATA] {
         out.extend_from_slice(part);
     }

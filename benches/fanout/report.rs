@@ -59,6 +59,8 @@ pub struct Comparison {
 /// The memory of idle sessions.
 #[derive(Clone, Debug, Serialize)]
 pub struct Idle {
+    /// The scenario's name.
+    pub scenario: &'static str,
     /// How many sessions.
     pub sessions: usize,
     /// Bytes a session: the bare loop's.
@@ -78,8 +80,8 @@ pub struct Report {
     pub pinned: bool,
     /// The measurements of speed.
     pub scenarios: Vec<Comparison>,
-    /// The measurement of memory.
-    pub idle: Option<Idle>,
+    /// The measurements of memory.
+    pub idle: Vec<Idle>,
 }
 
 /// The middle one; of an even number the mean of the middle two. 0 for none.
@@ -196,8 +198,8 @@ impl Idle {
     /// Prints the lines of the table.
     pub fn print(&self) {
         println!(
-            "\nmemory of each of {} idle subscribed sessions",
-            self.sessions
+            "\n{}: memory of each of {} idle subscribed sessions",
+            self.scenario, self.sessions
         );
         for (server, bytes) in [("bare", self.bare), ("broker", self.broker)] {
             let Some(bytes) = bytes else { continue };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::load::{Load, Outcome, Plan};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Transport};
 use crate::target::{Kind, Target, own_cpu};
 
 /// The load runs for so long before anything counts.
@@ -59,15 +59,20 @@ pub fn run(kind: &Kind, scenario: &Scenario, time: Duration) -> io::Result<Round
 }
 
 /// The memory in bytes that each of so many idle subscribed sessions takes of a server.
-pub fn idle(kind: &Kind, sessions: usize) -> io::Result<(Option<f64>, Outcome)> {
+pub fn idle(
+    kind: &Kind,
+    sessions: usize,
+    transport: Transport,
+) -> io::Result<(Option<f64>, Outcome)> {
     let target = Target::start(kind, sessions)?;
     let before = target.memory();
     let scenario = Scenario {
-        name: crate::scenario::IDLE,
+        name: "idle",
         topics: 1,
         subscribers: sessions,
         payload: 128,
         outstanding: 1,
+        transport,
         target: None,
     };
     let mut load = Load::open(Plan {
@@ -86,6 +91,7 @@ fn plan(target: &Target, scenario: &Scenario) -> Plan {
     Plan {
         address: target.address,
         path: target.path.clone(),
+        transport: scenario.transport,
         topics: scenario.topics,
         subscribers: scenario.subscribers,
         publishers: 1,

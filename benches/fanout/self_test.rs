@@ -9,18 +9,20 @@ use std::time::Duration;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::checker::{Checker, Faults, Verdict};
+use crate::events;
 use crate::frames::{self, Frame};
 use crate::histogram::Histogram;
 use crate::load::{Load, Plan};
 use crate::message;
 use crate::report::median;
+use crate::scenario::Transport;
 
 /// What a check shows, and the check.
 type Check = (&'static str, fn());
 
 /// Runs every check, and names it; one that fails ends the program with a panic.
 pub fn run() -> io::Result<()> {
-    let checks: [Check; 9] = [
+    let checks: [Check; 10] = [
         (
             "frames of every size are walked, and only when they are whole",
             frames_are_walked,
@@ -35,6 +37,7 @@ pub fn run() -> io::Result<()> {
             "a publish becomes a message of the asked length",
             publishes_become_messages,
         ),
+        ("a publish becomes an event", publishes_become_events),
         ("the checker tells loss, duplicates and disorder", verdicts),
         ("what never came is counted", losses_are_counted),
         ("percentiles are right to 3 %", percentiles),
@@ -173,6 +176,24 @@ fn publishes_become_messages() {
     }
 }
 
+fn publishes_become_events() {
+    let data = message::data(1, 200);
+    let mut bytes = b": a comment\n\n".to_vec();
+    let comment = events::next(&bytes, 0).unwrap().unwrap();
+    assert_eq!((comment.opcode, comment.end), (frames::PONG, bytes.len()));
+    let envelope = message::ENVELOPE + 9;
+    events::put_message(&mut bytes, b"bench/7", &data, envelope);
+    let event = events::next(&bytes, comment.end).unwrap().unwrap();
+    assert_eq!((event.opcode, event.end), (frames::TEXT, bytes.len()));
+    let payload = &bytes[event.start..event.end];
+    assert_eq!(payload.len(), envelope + 7 + 200);
+    let object: serde_json::Value = serde_json::from_slice(payload).unwrap();
+    assert_eq!(object["data"].as_str().unwrap().as_bytes(), data);
+    for cut in comment.end..bytes.len() {
+        assert_eq!(events::next(&bytes[..cut], comment.end), Ok(None));
+    }
+}
+
 fn verdicts() {
     use Verdict::{Ahead, Duplicate, Late, Next};
     let mut checker = Checker::default();
@@ -242,6 +263,7 @@ fn faults_of(lie: Lie) -> io::Result<Faults> {
     let mut load = Load::open(Plan {
         address,
         path: "/ws".into(),
+        transport: Transport::WebSocket,
         topics: 1,
         subscribers: 1,
         publishers: 1,

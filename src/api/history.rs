@@ -1,19 +1,29 @@
-//! `GET /v1/topics/{topic}/messages`: a topic's history.
+//! `/v1/topics/{topic}/messages`: a topic's history, read with GET and removed with DELETE.
 
 use actix_web::HttpResponse;
+use serde::Serialize;
 
-use super::serve::{Call, json_text};
+use super::serve::{Call, json, json_text};
 use super::{Problem, topic};
+use crate::auth::Scope;
 use crate::history::Limit;
 use crate::model::Epoch;
-use crate::protocol::{Cursor, message_json};
+use crate::protocol::{Cursor, ErrorCode, Refusal, Sent, message_json};
 
 /// Messages of one answer, where the request does not say.
 const USUAL: u64 = 1000;
 /// Messages of one answer at most.
-const MOST: u64 = 10_000;
+pub(super) const MOST: u64 = 10_000;
 /// Bytes of one answer, above which no further message is added.
 const BYTES: usize = 8 * 1024 * 1024;
+
+/// What was removed.
+#[derive(Serialize)]
+struct Removed<'a> {
+    topic: &'a str,
+    messages: u64,
+    retained: bool,
+}
 
 pub(super) async fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Problem> {
     let topic = topic::readable(call, topic)?;
@@ -43,7 +53,7 @@ pub(super) async fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Pr
     let messages: Vec<_> = page
         .messages
         .iter()
-        .map(|message| message_json(message, false))
+        .map(|message| message_json(message, Sent::Live))
         .collect();
     Ok(json_text(format!(
         r#"{{"epoch":"{}","offset":{},"messages":[{}]}}"#,
@@ -51,4 +61,20 @@ pub(super) async fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Pr
         page.position.offset,
         messages.join(",")
     )))
+}
+
+/// Removes the history and the retained message: operator's work, since it cannot be undone.
+pub(super) async fn delete(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Problem> {
+    let caller = call.admit(Scope::Admin)?;
+    let topic = topic::name(topic)?;
+    if !caller.access.manage.allows_topic(&topic) {
+        let message = "the key may not remove what this topic keeps; use one whose 'topics' has it";
+        return Err(Refusal::new(ErrorCode::Forbidden, message).into());
+    }
+    let cleared = call.state.broker.clear(topic.clone()).await?;
+    json(&Removed {
+        topic: topic.as_str(),
+        messages: cleared.messages,
+        retained: cleared.retained,
+    })
 }

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Problem;
@@ -15,23 +16,36 @@ use crate::protocol::Refusal;
 /// Topics of a page, where the request does not say.
 const USUAL: u64 = 100;
 /// Topics of a page at most.
-const MOST: u64 = 1000;
+pub(super) const MOST: u64 = 1000;
 
 /// A topic as lists have it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ListedTopic")]
 pub(super) struct Listed {
+    /// Its name.
     topic: String,
+    /// Sessions that subscribed to its very name.
     subscribers: u64,
+    /// Messages that its history holds.
     messages: u64,
+    /// This life of its history, where it keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
+    /// The newest message's place in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// Whether it has a retained message; left out where it has none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    retained: bool,
 }
 
-#[derive(Serialize)]
-struct List {
+/// A page of topics.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TopicList")]
+pub(super) struct List {
+    /// In the order of their names.
     topics: Vec<Listed>,
+    /// What 'after' of the next page is; null on the last.
     next: Option<String>,
 }
 
@@ -144,6 +158,7 @@ impl From<TopicView> for Listed {
             messages: view.messages,
             epoch: view.position.map(|(epoch, _)| epoch.to_string()),
             offset: view.position.map(|(_, offset)| offset),
+            retained: view.retained,
         }
     }
 }

@@ -3,7 +3,7 @@
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 
-use super::publish::{Publisher, refuse_idempotency};
+use super::publish::{IdempotencyKey, Item, Publisher};
 use super::serve::{Call, json};
 use super::{Problem, body, topic};
 use crate::auth::Scope;
@@ -16,28 +16,27 @@ pub(super) async fn post(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = call.admit(Scope::Publish)?;
-    refuse_idempotency(call.request)?;
+    let idempotency = IdempotencyKey::of_header(call.request)?;
     let topic = topic::name(topic)?;
     let query = call.query()?;
-    if query.boolean("retain")? {
-        return Err(Problem::bad_request(
-            "'retain' as given is not carried out by this broker yet; leave it out or give false",
-        ));
-    }
+    let retain = query.boolean("retain")?;
     let key = query.get("key")?.map(Into::into);
-    let publisher = Publisher::new(call, &caller);
+    let publisher = Publisher::new(call, caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
-    let most = call.state.config.limits.message_bytes;
+    let most = call.state.config.now().limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
-    let receipt = publisher
-        .publish(Publish {
-            topic,
-            payload: read(call.request, data)?,
-            key,
-        })
-        .await?;
-    json(&receipt)
+    let publish = Publish {
+        topic,
+        payload: read(call.request, data)?,
+        key,
+        retain,
+    };
+    let item = Item {
+        publish,
+        key: idempotency,
+    };
+    json(&publisher.publish(item).await?)
 }
 
 /// The message, of the kind that the content type says.

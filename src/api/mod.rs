@@ -9,8 +9,10 @@ mod history;
 mod listing;
 mod message;
 mod node;
+mod openapi;
 mod page;
 mod problem;
+mod public;
 mod publish;
 mod query;
 mod route;
@@ -22,18 +24,19 @@ mod topic;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data, ServiceConfig};
 
-use crate::auth::Door;
+use crate::auth::LiveDoor;
 use crate::broker::Broker;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::limits::Throttle;
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
 pub use page::Page;
 pub use problem::Problem;
-pub use route::Route;
+pub use route::{Address, Route};
 
 /// What the calls work with. Cheap to clone: each worker has its own.
 #[derive(Clone)]
@@ -41,36 +44,55 @@ pub struct ApiState {
     /// Publishes, and knows what there is.
     pub broker: Broker,
     /// Says who may.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// Says who does too much.
     pub throttle: Arc<Throttle>,
     /// Tells when no more is published.
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
+    /// The configuration at the start: paths and the like do not change.
+    pub fixed: Arc<Config>,
+    /// At which address it answers.
+    pub address: Address,
+    /// How the connection of a request is ended.
+    pub hang_up: fn(&HttpRequest) -> Option<HangUp>,
+    /// The description of the API.
+    pub openapi: Arc<str>,
     /// When the process started.
     pub started: Instant,
-    /// The page with the demo.
+    /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
 
+/// Ends a connection from outside, whatever its task does.
+pub type HangUp = Box<dyn Fn()>;
+
 impl ApiState {
-    /// The state of a broker that starts now.
+    /// The state of a broker that starts now, and listens on one address.
     pub fn new(
         broker: Broker,
-        door: Arc<Door>,
+        door: Arc<LiveDoor>,
         throttle: Arc<Throttle>,
         shutdown: Shutdown,
-        config: Arc<Config>,
+        config: LiveConfig,
     ) -> Self {
+        let page = match config.now().server.public {
+            None => Page::embedded(),
+            Some(_) => Page::default(),
+        };
         Self {
+            openapi: openapi::document(&config.now()).into(),
             broker,
             door,
             throttle,
             shutdown,
+            fixed: config.now(),
             config,
+            address: Address::Only,
+            hang_up: |_| None,
             started: Instant::now(),
-            page: Page::embedded(),
+            page,
         }
     }
 }

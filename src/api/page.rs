@@ -34,7 +34,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 };
 
 /// The files of the page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Page {
     files: Vec<File>,
 }

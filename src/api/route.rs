@@ -1,6 +1,9 @@
 //! What a path means.
 
+use std::path::Path;
+
 use super::ApiState;
+use super::openapi;
 use super::page::File;
 use super::query::decode;
 
@@ -19,6 +22,8 @@ pub enum Route<'a> {
     Publish,
     /// `/v1/stats`.
     Stats,
+    /// `/openapi.json`.
+    OpenApi,
     /// The path of the metrics.
     Metrics,
     /// `/healthz`.
@@ -27,6 +32,8 @@ pub enum Route<'a> {
     Ready,
     /// The demo.
     Page(&'a File),
+    /// A file of this directory, or nothing.
+    Public(&'a Path),
     /// A path that only speaks WebSocket.
     WebSocket,
     /// `/sse`, which the gateway answers where it is asked for as it should be.
@@ -35,14 +42,57 @@ pub enum Route<'a> {
     Unknown,
 }
 
+/// The address that a request came to: operators and backend services may have one of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Address {
+    /// There is only one, for all.
+    #[default]
+    Only,
+    /// That of sessions and the page.
+    Server,
+    /// That of the HTTP API and the metrics.
+    Admin,
+}
+
+impl Address {
+    /// Whether there is such a path at that address. What is elsewhere is not told from what is
+    /// nowhere.
+    fn has(self, route: Route<'_>) -> bool {
+        match route {
+            Route::Health | Route::Ready | Route::Unknown => true,
+            Route::Page(_) | Route::Public(_) | Route::WebSocket | Route::Events => {
+                self != Self::Admin
+            }
+            Route::Messages(_)
+            | Route::Presence(_)
+            | Route::Topic(_)
+            | Route::Topics
+            | Route::Publish
+            | Route::Stats
+            | Route::OpenApi
+            | Route::Metrics => self != Self::Server,
+        }
+    }
+}
+
 impl<'a> Route<'a> {
-    /// What that path, as it stands in the request, means.
+    /// What that path, as it stands in the request, means at the address that it came to.
     pub fn of(path: &'a str, state: &'a ApiState) -> Self {
-        let config = &state.config;
+        let route = Self::anywhere(path, state);
+        if state.address.has(route) {
+            route
+        } else {
+            Self::Unknown
+        }
+    }
+
+    fn anywhere(path: &'a str, state: &'a ApiState) -> Self {
+        let config = &state.fixed;
         match path {
             "/v1/publish" => Self::Publish,
             "/v1/topics" => Self::Topics,
             "/v1/stats" => Self::Stats,
+            "/openapi.json" => Self::OpenApi,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/sse" => Self::Events,
@@ -51,7 +101,12 @@ impl<'a> Route<'a> {
             _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
             _ => match path.strip_prefix("/v1/topics/") {
                 Some(rest) => Self::below_topics(rest),
-                None => state.page.find(path).map_or(Self::Unknown, Self::Page),
+                None => state
+                    .page
+                    .find(path)
+                    .map(Self::Page)
+                    .or(config.server.public.as_deref().map(Self::Public))
+                    .unwrap_or(Self::Unknown),
             },
         }
     }
@@ -76,10 +131,12 @@ impl<'a> Route<'a> {
             Self::Topics => "/v1/topics",
             Self::Publish => "/v1/publish",
             Self::Stats => "/v1/stats",
+            Self::OpenApi => "/openapi.json",
             Self::Metrics => "/metrics",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Page(_) => "page",
+            Self::Public(_) => "public",
             Self::WebSocket => "websocket",
             Self::Events => "/sse",
             Self::Unknown => "unknown",
@@ -89,11 +146,11 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Self::Messages(_) => Some("GET, HEAD, POST"),
-            Self::Publish => Some("POST"),
             Self::Events => Some("GET"),
+            Self::Page(_) | Self::Public(_) | Self::WebSocket => Some("GET, HEAD"),
             Self::Unknown => None,
-            _ => Some("GET, HEAD"),
+            // A call that is not described is not there.
+            call => openapi::allow(call.pattern()),
         }
     }
 }

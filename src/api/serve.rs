@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::guard::caught;
 use super::query::Query;
-use super::{ApiState, Problem, Route, history, listing, message, node, publish, topic};
+use super::{
+    ApiState, Problem, Route, history, listing, message, node, openapi, public, publish, topic,
+};
 use crate::auth::{Caller, Denied, Door, Facts, Scope};
 use crate::protocol::{ErrorCode, Refusal};
 
@@ -57,7 +59,7 @@ impl Call<'_> {
 
     /// Where the request comes from.
     pub(super) fn client(&self) -> Option<IpAddr> {
-        self.state.door.client(&self.facts())
+        self.state.door.now().client(&self.facts())
     }
 
     fn let_in(
@@ -65,13 +67,14 @@ impl Call<'_> {
         ask: impl FnOnce(&Door, &Facts<'_>) -> Result<Caller, Denied>,
     ) -> Result<Caller, Problem> {
         let (facts, throttle) = (self.facts(), &self.state.throttle);
-        let client = self.state.door.client(&facts);
+        let door = self.state.door.now();
+        let client = door.client(&facts);
         if facts.has_credential() {
             throttle
                 .may_authenticate(client, Instant::now())
                 .map_err(|excess| excess.refusal())?;
         }
-        ask(&self.state.door, &facts).map_err(|denied| {
+        ask(&door, &facts).map_err(|denied| {
             if denied.is_wrong_guess() {
                 throttle.failed_to_authenticate(client, Instant::now());
             }
@@ -143,16 +146,19 @@ async fn answer(
         Route::Messages(topic) if method == Method::POST => {
             message::post(call, topic, payload).await
         }
+        Route::Messages(topic) if method == Method::DELETE => history::delete(call, topic).await,
         Route::Messages(topic) => history::get(call, topic).await,
         Route::Presence(topic) => topic::presence(call, topic).await,
         Route::Topic(topic) => topic::get(call, topic),
         Route::Topics => listing::get(call).await,
         Route::Publish => publish::post(call, payload).await,
         Route::Stats => node::stats(call).await,
+        Route::OpenApi => openapi::get(call.state),
         Route::Metrics => node::metrics(call).await,
         Route::Health => node::health(),
         Route::Ready => node::ready(call),
         Route::Page(file) => Ok(file.response(call.request)),
+        Route::Public(directory) => public::get(call.request, directory).await,
         Route::WebSocket => Err(Problem::upgrade_required()),
         Route::Events => Err(Problem::from(Refusal::new(
             ErrorCode::Unavailable,

@@ -1,12 +1,16 @@
 //! The API as a client sees it, over a broker of one worker.
 
 mod access;
+mod lines;
 mod node;
+mod once;
 mod publishing;
 mod reading;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
@@ -14,7 +18,7 @@ use actix_web::{App, web};
 use serde_json::Value;
 
 use super::{ApiState, configure};
-use crate::auth::Door;
+use crate::auth::{Door, LiveDoor};
 use crate::broker::{Broker, Rules, Settings, Worker};
 use crate::config::{
     ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Limits, Scope, TopicRule,
@@ -139,10 +143,9 @@ fn key(name: &str, scopes: &[Scope], topics: Option<&[&str]>) -> ApiKey {
 /// `chat/#` keeps three messages and tells who is there; nothing else keeps anything.
 fn usual() -> Config {
     let rule = TopicRule {
-        filter: filter("chat/#"),
         history: Some(HistoryRule::last(3)),
         presence: true,
-        join_leave: false,
+        ..TopicRule::live(filter("chat/#"))
     };
     let limits = Limits {
         message_bytes: 100,
@@ -167,20 +170,25 @@ fn with_keys(keys: &[ApiKey]) -> Config {
 
 /// Runs a test with a broker of that configuration.
 fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
+    // Another epoch each time.
+    let lives = AtomicU64::new(1);
+    let random = move || lives.fetch_add(1, Ordering::Relaxed);
     let settings = Settings {
         workers: 1,
         rules: Rules::from_config(&config.topics),
-        store: Arc::new(MemoryStore::new(usize::MAX, || 1, Timestamp(0))),
+        store: Arc::new(MemoryStore::new(usize::MAX, random, Timestamp(0))),
         max_topics: 20,
         max_replay: 100,
         max_subscriptions: 10,
         queue: 1024,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 10,
     };
     let (trigger, shutdown) = shutdown::pair();
     let broker = Broker::new(settings, Metrics::new("0", "test").unwrap());
-    let door = Arc::new(Door::from_config(&config));
+    let door = LiveDoor::new(Door::from_config(&config));
     let throttle = Throttle::new(config.limits.rates.clone(), broker.metrics().clone());
-    let state = ApiState::new(broker, door, Arc::new(throttle), shutdown, Arc::new(config));
+    let state = ApiState::new(broker, door, Arc::new(throttle), shutdown, config.into());
     actix_rt::System::new().block_on(async {
         let worker = state.broker.enter().unwrap();
         let mut api = Api {

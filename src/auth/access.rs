@@ -1,5 +1,6 @@
 //! What one session or request may do.
 
+use crate::config::Who;
 use crate::model::{Filter, TopicName};
 
 use super::{KeyEntry, Scope};
@@ -11,6 +12,22 @@ pub struct Access {
     pub subscribe: Grant,
     /// Publishing.
     pub publish: Grant,
+    /// Managing, with the scope `admin`: what it may subscribe other sessions to.
+    pub manage: Grant,
+    /// How it became known, by which the rules of topics may let it do more or less than granted.
+    pub standing: Standing,
+}
+
+/// How someone became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not at all.
+    Anonymous,
+    /// By credentials of a user.
+    User,
+    /// By an API key, or as the machine that the HTTP API is open to. A key is for its topics and no
+    /// others, so the rule of a topic never lets it do more than granted.
+    Api,
 }
 
 /// A set of topics.
@@ -43,6 +60,18 @@ impl Grant {
         }
     }
 
+    /// Whether that topic is open to someone of that standing, where its rule says who may.
+    fn admits(&self, standing: Standing, who: Who, topic: &TopicName) -> bool {
+        match (who, standing) {
+            (Who::Anyone, Standing::Anonymous | Standing::User)
+            | (Who::Authenticated, Standing::User) => true,
+            (Who::Authenticated | Who::Api, Standing::Anonymous) | (Who::Api, Standing::User) => {
+                false
+            }
+            (Who::Granted, _) | (_, Standing::Api) => self.allows_topic(topic),
+        }
+    }
+
     /// The grant of a list of filters; of none where the list is empty.
     fn of(filters: Vec<Filter>) -> Self {
         if filters.is_empty() {
@@ -59,6 +88,8 @@ impl Access {
         Self {
             subscribe: Grant::All,
             publish: Grant::All,
+            manage: Grant::All,
+            standing: Standing::Anonymous,
         }
     }
 
@@ -67,6 +98,8 @@ impl Access {
         Self {
             subscribe: Grant::None,
             publish: Grant::None,
+            manage: Grant::None,
+            standing: Standing::Anonymous,
         }
     }
 
@@ -80,6 +113,8 @@ impl Access {
         Self {
             subscribe: grant(Scope::Read),
             publish: grant(Scope::Publish),
+            manage: grant(Scope::Admin),
+            standing: Standing::Api,
         }
     }
 
@@ -88,22 +123,20 @@ impl Access {
         Self {
             subscribe: Grant::of(subscribe),
             publish: Grant::of(publish),
+            manage: Grant::None,
+            standing: Standing::Anonymous,
         }
     }
 
-    /// Whether the filter may be subscribed to.
-    pub fn may_subscribe(&self, filter: &Filter) -> bool {
-        self.subscribe.allows_filter(filter)
+    /// Whether a topic that is for those may be read: subscribed to, and asked what it keeps.
+    pub fn may_read(&self, who: Who, topic: &TopicName) -> bool {
+        self.subscribe.admits(self.standing, who, topic)
     }
 
-    /// Whether a topic's history and presence may be asked for.
-    pub fn may_read(&self, topic: &TopicName) -> bool {
-        self.subscribe.allows_topic(topic)
-    }
-
-    /// Whether the topic may be published to. The broker's own never may, whatever is granted.
-    pub fn may_publish(&self, topic: &TopicName) -> bool {
-        !topic.is_reserved() && self.publish.allows_topic(topic)
+    /// Whether a topic that is for those may be published to. The broker's own never may, whatever
+    /// is granted.
+    pub fn may_publish(&self, who: Who, topic: &TopicName) -> bool {
+        !topic.is_reserved() && self.publish.admits(self.standing, who, topic)
     }
 }
 
@@ -156,7 +189,7 @@ mod tests {
         ] {
             let access = Access::anonymous(filters(granted), Vec::new());
             assert_eq!(
-                access.may_subscribe(&filter(asked)),
+                access.subscribe.allows_filter(&filter(asked)),
                 accepted,
                 "{granted:?} {asked}"
             );
@@ -167,23 +200,26 @@ mod tests {
     fn everything_is_everything_but_the_brokers_own() {
         let access = Access::everything();
         for asked in ["#", "+", "a/b", "+/#", "/", "a/$b"] {
-            assert!(access.may_subscribe(&filter(asked)), "{asked}");
+            assert!(access.subscribe.allows_filter(&filter(asked)), "{asked}");
         }
         for asked in ["$sys/#", "$sys/x", "$direct", "$", "$+x"] {
             if let Ok(asked) = Filter::new(asked) {
-                assert!(!access.may_subscribe(&asked), "{asked}");
+                assert!(!access.subscribe.allows_filter(&asked), "{asked}");
             }
         }
-        assert!(access.may_read(&topic("a/b")) && access.may_publish(&topic("a/b")));
-        assert!(!access.may_read(&topic("$sys/x")));
+        assert!(
+            access.may_read(Who::Granted, &topic("a/b"))
+                && access.may_publish(Who::Granted, &topic("a/b"))
+        );
+        assert!(!access.may_read(Who::Granted, &topic("$sys/x")));
     }
 
     #[test]
     fn nothing_is_nothing() {
         let access = Access::nothing();
-        assert!(!access.may_subscribe(&filter("a")));
-        assert!(!access.may_read(&topic("a")));
-        assert!(!access.may_publish(&topic("a")));
+        assert!(!access.subscribe.allows_filter(&filter("a")));
+        assert!(!access.may_read(Who::Granted, &topic("a")));
+        assert!(!access.may_publish(Who::Granted, &topic("a")));
         assert_eq!(Access::anonymous(Vec::new(), Vec::new()), access);
     }
 
@@ -192,9 +228,9 @@ mod tests {
         let granted = Access::anonymous(Vec::new(), filters(&["$sys/#", "$direct", "#"]));
         for access in [granted, Access::everything()] {
             for name in ["$sys/x", "$direct", "$broadcast", "$"] {
-                assert!(!access.may_publish(&topic(name)), "{name}");
+                assert!(!access.may_publish(Who::Granted, &topic(name)), "{name}");
             }
-            assert!(access.may_publish(&topic("a/$sys")));
+            assert!(access.may_publish(Who::Granted, &topic("a/$sys")));
         }
     }
 
@@ -214,9 +250,21 @@ mod tests {
         ] {
             let access = Access::for_key(&key(scopes, topics));
             let told = format!("{scopes:?} {topics:?}");
-            assert_eq!(access.may_subscribe(&filter("a/b")), may_read, "{told}");
-            assert_eq!(access.may_read(&topic("a/b")), may_read, "{told}");
-            assert_eq!(access.may_publish(&topic("a/b")), may_publish, "{told}");
+            assert_eq!(
+                access.subscribe.allows_filter(&filter("a/b")),
+                may_read,
+                "{told}"
+            );
+            assert_eq!(
+                access.may_read(Who::Granted, &topic("a/b")),
+                may_read,
+                "{told}"
+            );
+            assert_eq!(
+                access.may_publish(Who::Granted, &topic("a/b")),
+                may_publish,
+                "{told}"
+            );
         }
     }
 
@@ -237,8 +285,8 @@ mod tests {
             let access = Access::anonymous(granted, Vec::new());
             if let (Ok(asked), Ok(name)) = (Filter::new(&asked), TopicName::new(&name)) {
                 for access in [access, Access::everything()] {
-                    if access.may_subscribe(&asked) && asked.matches(&name) {
-                        prop_assert!(access.may_read(&name), "{access:?} {asked} {name}");
+                    if access.subscribe.allows_filter(&asked) && asked.matches(&name) {
+                        prop_assert!(access.may_read(Who::Granted, &name), "{access:?} {asked} {name}");
                     }
                 }
             }

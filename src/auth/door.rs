@@ -5,53 +5,38 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, TopicRule, Who};
 use crate::metrics::{self, AuthFailure};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::{
-    Access, AllowedOrigin, ApiKeys, Circumstances, KeyEntry, Malformed, Scope, Secret,
-    TrustedProxies, find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
+    Access, AllowedOrigin, ApiKeys, Circumstances, Facts, Identity, KeyEntry, Malformed, Scope,
+    Secret, Standing, TrustedProxies, find_credential, is_local, origin_allowed,
 };
 
 /// Lets requests in, or says why not.
 #[derive(Clone, Debug)]
 pub struct Door {
     keys: ApiKeys,
-    anonymous: Option<Access>,
+    anonymous: Option<Arc<Access>>,
+    /// Of a session of this machine, where that is who is served.
+    local: Arc<Access>,
     has_auth: bool,
     origins: Vec<AllowedOrigin>,
     listener: IpAddr,
+    /// Whether the metrics are for whoever can reach the listener.
+    has_open_metrics: bool,
     proxies: TrustedProxies,
     timeout: Duration,
-}
-
-/// What a request says of who sent it.
-#[derive(Clone, Debug, Default)]
-pub struct Facts<'a> {
-    /// The `Authorization` header; of several, one that is never accepted.
-    pub authorization: Option<&'a [u8]>,
-    /// The `Host` header; of several, one that is never accepted.
-    pub host: Option<&'a str>,
-    /// The `Origin` header: see [`only_origin`].
-    pub origin: Option<&'a [u8]>,
-    /// Whether any header tells of a proxy.
-    pub forwarded: bool,
-    /// The headers that say for whom it was forwarded, in their order.
-    pub forwarded_for: Vec<&'a [u8]>,
-    /// The query, as it stands in the request.
-    pub query: Option<&'a str>,
-    /// The subprotocols that are offered, in their order.
-    pub offers: Vec<&'a str>,
-    /// The address at the other end.
-    pub peer: Option<IpAddr>,
 }
 
 /// Someone who was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The topics it may use.
-    pub access: Access,
+    pub access: Arc<Access>,
+    /// By what it was let in.
+    pub identity: Identity,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
     /// The name of the key it came with.
@@ -79,75 +64,45 @@ pub enum Denied {
     NotLocal(&'static str),
 }
 
-impl<'a> Facts<'a> {
-    /// Takes from a request what counts here.
-    pub fn new(
-        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-        query: Option<&'a str>,
-        peer: Option<IpAddr>,
-    ) -> Self {
-        let mut facts = Self {
-            query,
-            peer,
-            ..Self::default()
-        };
-        let mut origins = Vec::new();
-        for (name, value) in headers {
-            if name.eq_ignore_ascii_case("authorization") {
-                facts.authorization = Some(match facts.authorization {
-                    None => value,
-                    Some(_) => b"",
-                });
-            } else if name.eq_ignore_ascii_case("host") {
-                let text = std::str::from_utf8(value).unwrap_or_default();
-                facts.host = Some(if facts.host.is_some() { "" } else { text });
-            } else if name.eq_ignore_ascii_case("origin") {
-                origins.push(value);
-            } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
-                let text = std::str::from_utf8(value).unwrap_or_default();
-                let offers = text.split(',').map(str::trim);
-                facts.offers.extend(offers.filter(|o| !o.is_empty()));
-            } else if is_forwarding_header(name) {
-                facts.forwarded = true;
-                if name.eq_ignore_ascii_case("x-forwarded-for") {
-                    facts.forwarded_for.push(value);
-                }
-            }
-        }
-        facts.origin = only_origin(origins);
-        facts
-    }
-
-    /// Whether it brings a credential, good or not.
-    pub fn has_credential(&self) -> bool {
-        let offers = self.offers.iter().copied();
-        !matches!(
-            find_credential(self.authorization, self.query, offers),
-            Ok(None)
-        )
-    }
-}
-
 impl Door {
     /// The door that the configuration describes.
     pub fn from_config(config: &Config) -> Self {
         let auth = config.auth.as_ref();
         let anonymous = auth
             .and_then(|auth| auth.anonymous.as_ref())
-            .filter(|anonymous| !anonymous.is_empty());
+            .filter(|anonymous| !anonymous.is_empty())
+            .map(|grant| Access::anonymous(grant.subscribe.clone(), grant.publish.clone()));
+        let is_for_anyone =
+            |rule: &TopicRule| [rule.subscribe, rule.publish].contains(&Who::Anyone);
+        // What is for anyone needs no credentials, though nothing else is granted without.
+        let anonymous = match anonymous {
+            None if config.topics.iter().any(is_for_anyone) => Some(Access::nothing()),
+            anonymous => anonymous,
+        };
         let origins = auth.map_or_else(
             || vec![AllowedOrigin::SameOrigin],
             |auth| auth.allowed_origins.iter().map(origin).collect(),
         );
         Self {
             keys: ApiKeys::new(config.api.keys.iter().map(key).collect()),
-            anonymous: anonymous
-                .map(|grant| Access::anonymous(grant.subscribe.clone(), grant.publish.clone())),
+            anonymous: anonymous.map(Arc::new),
+            local: Arc::new(Access::everything()),
             has_auth: auth.is_some(),
             origins,
             listener: config.server.listen.ip(),
+            has_open_metrics: false,
             proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             timeout: auth.map_or_else(|| config::Auth::default().timeout, |auth| auth.timeout),
+        }
+    }
+
+    /// The same, for an address of its own that is listened on for operators.
+    #[must_use]
+    pub fn for_operators(&self, listener: IpAddr) -> Self {
+        Self {
+            listener,
+            has_open_metrics: true,
+            ..self.clone()
         }
     }
 
@@ -164,13 +119,14 @@ impl Door {
             return self.token(&secret).ok_or_else(Denied::unknown);
         }
         if !self.has_auth {
-            return self.local(facts, self.listener);
+            return self.local(facts, self.listener, &self.local);
         }
         Ok(match &self.anonymous {
-            Some(access) => Caller::anonymous(access.clone()),
+            Some(access) => Caller::anonymous(Arc::clone(access)),
             None => Caller {
                 must_authenticate: true,
-                ..Caller::anonymous(Access::nothing())
+                identity: Identity::Pending,
+                ..Caller::anonymous(Arc::new(Access::nothing()))
             },
         })
     }
@@ -183,20 +139,31 @@ impl Door {
     pub fn api(&self, facts: &Facts<'_>, needs: Scope) -> Result<Caller, Denied> {
         match self.presented(facts)? {
             Some(caller) => caller.having(needs),
-            None if self.keys.is_empty() => self.local(facts, self.listener),
+            None if self.keys.is_empty() => {
+                let access = Access {
+                    standing: Standing::Api,
+                    ..Access::everything()
+                };
+                self.local(facts, self.listener, &Arc::new(access))
+            }
             None => Err(Denied::missing()),
         }
     }
 
-    /// Who reads the metrics: whoever is on this machine, else as [`api`](Self::api) has it.
+    /// Who reads the metrics: whoever is on this machine or reaches the operators' address, else as
+    /// [`api`](Self::api) has it.
     ///
     /// # Errors
     /// As for [`api`](Self::api).
     pub fn metrics(&self, facts: &Facts<'_>) -> Result<Caller, Denied> {
         match self.presented(facts)? {
             Some(caller) => caller.having(Scope::Read),
+            None if self.has_open_metrics => Ok(Caller {
+                scopes: vec![Scope::Read],
+                ..Caller::anonymous(Arc::new(Access::nothing()))
+            }),
             // Where the broker listens does not matter, where the request comes from does.
-            None => self.local(facts, Ipv4Addr::LOCALHOST.into()),
+            None => self.local(facts, Ipv4Addr::LOCALHOST.into(), &self.local),
         }
     }
 
@@ -212,6 +179,19 @@ impl Door {
         facts.peer.map(|peer| self.proxies.client(peer, named))
     }
 
+    /// What those that came in by that may now; `None` where they would not be let in any more.
+    pub fn renewed(&self, identity: Identity) -> Option<Arc<Access>> {
+        match identity {
+            Identity::Key(sha256) => {
+                let key = self.keys.of_hash(&sha256)?;
+                Some(Arc::new(Access::for_key(key)))
+            }
+            Identity::Local if !self.has_auth => Some(Arc::clone(&self.local)),
+            Identity::Local | Identity::Anonymous => self.anonymous.clone(),
+            Identity::Pending => Some(Arc::new(Access::nothing())),
+        }
+    }
+
     /// How long a session that must authenticate may take to do so.
     pub fn auth_timeout(&self) -> Duration {
         self.timeout
@@ -225,7 +205,12 @@ impl Door {
             .transpose()
     }
 
-    fn local(&self, facts: &Facts<'_>, listener: IpAddr) -> Result<Caller, Denied> {
+    fn local(
+        &self,
+        facts: &Facts<'_>,
+        listener: IpAddr,
+        access: &Arc<Access>,
+    ) -> Result<Caller, Denied> {
         let circumstances = Circumstances {
             listener,
             peer: facts.peer,
@@ -235,8 +220,9 @@ impl Door {
         };
         match is_local(&circumstances) {
             Ok(()) => Ok(Caller {
+                identity: Identity::Local,
                 scopes: vec![Scope::Publish, Scope::Read, Scope::Admin],
-                ..Caller::anonymous(Access::everything())
+                ..Caller::anonymous(Arc::clone(access))
             }),
             // A key would have done.
             Err(_) if !self.keys.is_empty() => Err(Denied::missing()),
@@ -251,9 +237,16 @@ impl Caller {
         self.scopes.contains(&scope)
     }
 
-    fn anonymous(access: Access) -> Self {
+    /// Someone of whom no more is known than what it may.
+    #[cfg(test)]
+    pub fn that_may(access: Access) -> Self {
+        Self::anonymous(Arc::new(access))
+    }
+
+    fn anonymous(access: Arc<Access>) -> Self {
         Self {
             access,
+            identity: Identity::Anonymous,
             user: None,
             key: None,
             scopes: Vec::new(),
@@ -263,9 +256,10 @@ impl Caller {
 
     fn with_key(key: &KeyEntry) -> Self {
         Self {
+            identity: Identity::Key(key.sha256),
             key: Some(key.name.as_str().into()),
             scopes: key.scopes.clone(),
-            ..Self::anonymous(Access::for_key(key))
+            ..Self::anonymous(Arc::new(Access::for_key(key)))
         }
     }
 

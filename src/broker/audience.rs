@@ -6,11 +6,14 @@ use std::rc::Rc;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use crate::auth::Access;
+use crate::config::Who;
 use crate::model::{Filter, TopicName};
 use crate::protocol::WireFormat;
 
 use super::batch::Batch;
 use super::filters::FilterTrie;
+use super::rules::LiveRules;
 use super::subscriber::Subscriber;
 
 /// Those of this worker's sessions that subscribed to one name, or to one filter.
@@ -19,6 +22,8 @@ pub struct Audience {
     pub(super) members: RefCell<Slab<Membership>>,
     /// Members per wire format: what nobody speaks is not encoded.
     speaking: [Cell<u32>; WireFormat::COUNT],
+    /// Who may read the topic, where it is that of one, and the generation of the rules that say so.
+    reader: Cell<(u64, Who)>,
     /// What is due to it, and to the audiences of the filters that match it.
     pub(super) batch: RefCell<Option<Box<Batch>>>,
     /// The audiences of the filters that match this topic, and the trie's generation they are of.
@@ -36,6 +41,8 @@ pub struct Membership {
     pub from: u64,
     /// What it gets.
     pub role: Role,
+    /// Whether it was granted all that the audience's filter matches.
+    pub is_granted: bool,
 }
 
 /// What a member gets.
@@ -66,6 +73,7 @@ impl Audience {
             filter,
             members: RefCell::default(),
             speaking: Default::default(),
+            reader: Cell::new((0, Who::Granted)),
             batch: RefCell::default(),
             matched: RefCell::new((0, SmallVec::new())),
         })
@@ -79,11 +87,26 @@ impl Audience {
     /// Adds a member, for which only messages from that count on are.
     pub(super) fn add(&self, subscriber: &Rc<Subscriber>, from: u64, role: Role) -> usize {
         self.count(subscriber.format(), 1);
+        let is_granted = !self.filter.has_wildcard()
+            || subscriber
+                .rights()
+                .access()
+                .subscribe
+                .allows_filter(&self.filter);
         self.members.borrow_mut().insert(Membership {
             subscriber: Rc::clone(subscriber),
             from,
             role,
+            is_granted,
         })
+    }
+
+    /// Looks again whether a member was granted all that the filter matches.
+    pub(super) fn refresh_grant(&self, key: usize, access: &Access) {
+        if let Some(member) = self.members.borrow_mut().get_mut(key) {
+            member.is_granted =
+                !self.filter.has_wildcard() || access.subscribe.allows_filter(&self.filter);
+        }
     }
 
     /// Takes a member out.
@@ -110,6 +133,20 @@ impl Audience {
             matched.1 = found.map(|(_, audience)| Rc::clone(audience)).collect();
             matched.0 = generation;
         }
+    }
+
+    /// Looks up who may read the topic, where rules have changed.
+    pub(super) fn refresh_reader(&self, rules: &LiveRules, topic: &TopicName) {
+        let generation = rules.generation();
+        if self.reader.get().0 != generation {
+            let who = rules.now().of(topic).subscribe;
+            self.reader.set((generation, who));
+        }
+    }
+
+    /// Who may read the topic.
+    pub(super) fn reader(&self) -> Who {
+        self.reader.get().1
     }
 
     pub(super) fn speaks(&self, format: WireFormat) -> bool {

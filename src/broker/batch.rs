@@ -1,13 +1,15 @@
 //! The messages of one topic that fall due in one turn, in each wire format as ready bytes.
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use crate::model::{Epoch, SessionId, TopicName};
-use crate::protocol::{Published, WireFormat};
+use crate::model::{Epoch, Message, SessionId, TopicName};
+use crate::protocol::{Event, Published, Removed, WireFormat};
 
 use super::outbox::{FrameEnd, Segment};
 
@@ -20,6 +22,12 @@ const CHUNK: usize = 64 * 1024;
 /// A batch's first message: the worker's count, and its place in the history.
 type First = (u64, Option<(Epoch, u64)>);
 
+/// An event of a batch, by the worker's count, and the retained message as it stood before it.
+type Before = (u64, Arc<Message>);
+
+/// An event of a batch that tells that what the topic kept was removed, by the worker's count.
+pub type Clearing = (u64, Removed);
+
 /// What falls due for one topic, format by format.
 #[derive(Default)]
 pub struct Batch {
@@ -29,6 +37,8 @@ pub struct Batch {
     first: Option<First>,
     authors: SmallVec<[SessionId; 4]>,
     subjects: SmallVec<[SessionId; 4]>,
+    before: Vec<Before>,
+    clearings: Vec<Clearing>,
     bytes: usize,
 }
 
@@ -56,8 +66,18 @@ struct Mark {
     sequence: u64,
     /// Who published it, or whom it tells of.
     author: Option<SessionId>,
+    kind: Kind,
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A message.
+    Message,
     /// A join or a leave. Whom it tells of never sees it, whatever its subscription says of echoes.
-    is_presence: bool,
+    Presence,
+    /// A notice that stands among the messages.
+    Notice,
 }
 
 /// Which frames of a batch are for a member.
@@ -91,6 +111,10 @@ pub struct Sealed {
     authors: SmallVec<[SessionId; 4]>,
     /// Sessions whose coming or going some of it tells, in order.
     subjects: SmallVec<[SessionId; 4]>,
+    /// Of the events of a topic that had a retained message.
+    before: Vec<Before>,
+    /// Where what the topic kept was removed.
+    pub clearings: Vec<Clearing>,
     /// When the oldest message in it was accepted.
     pub accepted: Instant,
     /// Bytes in all formats.
@@ -107,8 +131,18 @@ impl Batch {
         wanted: impl Fn(WireFormat) -> bool,
     ) -> usize {
         let (subject, publisher) = (published.subject(), published.publisher());
-        let is_presence = subject.is_some();
         let author = subject.or(publisher);
+        let kind = match published.event() {
+            Event::Message(_) => Kind::Message,
+            Event::Join { .. } | Event::Leave { .. } => Kind::Presence,
+            Event::Cleared { removed, .. } => {
+                self.clearings.push((sequence, *removed));
+                Kind::Notice
+            }
+        };
+        if let Some(retained) = published.retained() {
+            self.before.push((sequence, Arc::clone(retained)));
+        }
         let position = published
             .message()
             .and_then(|message| message.position)
@@ -116,7 +150,7 @@ impl Batch {
         let mark = Mark {
             sequence,
             author,
-            is_presence,
+            kind,
         };
         let mut added = 0;
         for format in WireFormat::ALL {
@@ -136,7 +170,7 @@ impl Batch {
             None => self.first = Some((sequence, position)),
             Some((_, first)) => *first = first.or(position),
         }
-        let named = if is_presence {
+        let named = if kind == Kind::Presence {
             &mut self.subjects
         } else {
             &mut self.authors
@@ -163,6 +197,8 @@ impl Batch {
             first_position,
             authors: batch.authors,
             subjects: batch.subjects,
+            before: batch.before,
+            clearings: batch.clearings,
             accepted: batch.accepted.unwrap_or_else(Instant::now),
             bytes: batch.bytes,
         }
@@ -223,11 +259,42 @@ impl Sealed {
         !self.subjects.is_empty()
     }
 
+    /// Of the first message since `from` that is for this session, if any: the retained message as it
+    /// stood before.
+    pub fn first_for(
+        &self,
+        session: SessionId,
+        format: WireFormat,
+        from: u64,
+        wanted: Wanted,
+    ) -> Option<Option<&Arc<Message>>> {
+        let marks = self.chunks(format).iter().flat_map(|chunk| &chunk.marks);
+        let mut messages = marks.filter(|mark| mark.kind == Kind::Message);
+        let first = messages.find(|mark| mark.is_for(session, from..=u64::MAX, wanted))?;
+        let at = |(sequence, _): &Before| *sequence;
+        let before = self.before.binary_search_by_key(&first.sequence, at);
+        let before = before.ok().and_then(|at| self.before.get(at));
+        Some(before.map(|(_, retained)| retained))
+    }
+
     /// The chunks of one format.
     pub fn chunks(&self, format: WireFormat) -> &[Chunk] {
         self.formats
             .get(format.index())
             .map_or(&[], |chunks| chunks.as_slice())
+    }
+}
+
+impl Mark {
+    fn is_for(&self, session: SessionId, part: RangeInclusive<u64>, wanted: Wanted) -> bool {
+        let is_own = self.author == Some(session);
+        part.contains(&self.sequence)
+            && match wanted {
+                _ if self.kind == Kind::Presence => !is_own,
+                Wanted::All => true,
+                Wanted::OfOthers => !is_own,
+                Wanted::Presence => false,
+            }
     }
 }
 
@@ -247,28 +314,19 @@ impl Chunk {
         self.ends.partition_point(|end| end.0 as usize <= len)
     }
 
-    /// The frames that are for this session, in as few runs as hold them: those since `from` that
-    /// it wants and that are not about itself.
+    /// The frames that are for this session, in as few runs as hold them: those of that part of
+    /// the worker's count that it wants and that are not about itself.
     pub fn runs_for(
         &self,
         session: SessionId,
-        from: u64,
+        part: RangeInclusive<u64>,
         wanted: Wanted,
     ) -> impl Iterator<Item = Segment> + '_ {
-        let is_for = move |mark: &Mark| {
-            let is_own = mark.author == Some(session);
-            mark.sequence >= from
-                && match wanted {
-                    _ if mark.is_presence => !is_own,
-                    Wanted::All => true,
-                    Wanted::OfOthers => !is_own,
-                    Wanted::Presence => false,
-                }
-        };
         let mut start = 0;
         let mut frames = self.ends.iter().zip(&self.marks).map(move |(end, mark)| {
             let from = std::mem::replace(&mut start, end.0 as usize);
-            (from, end.0 as usize, is_for(mark))
+            let is_for = mark.is_for(session, part.clone(), wanted);
+            (from, end.0 as usize, is_for)
         });
         std::iter::from_fn(move || {
             let (from, mut to, _) = frames.find(|(_, _, is_for)| *is_for)?;

@@ -7,6 +7,7 @@ use crate::model::{Epoch, Filter, Member, TopicName};
 
 use super::audience::Audience;
 use super::reply::ReplyTo;
+use super::retained::RetainedCursors;
 use super::subscribing::Subscription;
 
 type Caught = HashMap<TopicName, (Epoch, u64)>;
@@ -18,6 +19,8 @@ pub struct Book {
     replays: Option<Box<Replays>>,
     /// Topics that went on while a filter opened, each with the first position that passed.
     caught: Option<Box<Caught>>,
+    /// Retained messages that are still to come.
+    pub(super) retained: Option<Box<RetainedCursors>>,
 }
 
 /// One subscription.
@@ -142,6 +145,7 @@ impl Book {
     /// Takes a subscription out.
     pub fn remove(&mut self, filter: &Filter) -> Option<Entry> {
         let at = self.entries.iter().position(|e| e.filter == *filter)?;
+        self.disown_retained(filter);
         let entry = self.entries.remove(at);
         Some(entry)
     }
@@ -150,6 +154,7 @@ impl Book {
     pub fn drain(&mut self) -> Vec<Entry> {
         self.replays = None;
         self.caught = None;
+        self.retained = None;
         std::mem::take(&mut self.entries)
     }
 
@@ -182,7 +187,7 @@ impl Book {
     /// Whether the fan-out must look closer before it delivers.
     pub fn is_selective(&self) -> bool {
         let silent = self.entries.iter().any(|e| !e.echo);
-        self.replays.is_some() || (silent && self.entries.len() > 1)
+        self.replays.is_some() || self.retained.is_some() || (silent && self.entries.len() > 1)
     }
 
     /// The replay of that topic, if one runs.
@@ -243,8 +248,13 @@ impl Book {
 
     /// Ends the replays of topics that no subscription matches any more.
     pub fn end_orphaned_replays(&mut self) {
+        self.keep_replays(Self::stands_for);
+    }
+
+    /// Ends the replays of topics that are not to be kept.
+    pub fn keep_replays(&mut self, keep: impl Fn(&Self, &TopicName) -> bool) {
         if let Some(mut replays) = self.replays.take() {
-            replays.by_topic.retain(|topic, _| self.stands_for(topic));
+            replays.by_topic.retain(|topic, _| keep(self, topic));
             replays.asked = replays.by_topic.values().filter(|r| r.asked).count();
             if !replays.by_topic.is_empty() {
                 self.replays = Some(replays);

@@ -6,10 +6,12 @@
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 
+use super::rate::Rate;
 use crate::model::{Epoch, Filter, SessionId, Timestamp, TopicName};
 use crate::protocol::WireFormat;
 
@@ -29,10 +31,12 @@ pub struct TopicCard {
     subscribers: AtomicU64,
     messages: AtomicU64,
     offset: AtomicU64,
+    retained: AtomicBool,
+    published: Rate,
 }
 
 /// A topic at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicView {
     /// The topic.
     pub topic: TopicName,
@@ -42,6 +46,10 @@ pub struct TopicView {
     pub messages: u64,
     /// The life of its history and the newest offset, where it keeps one.
     pub position: Option<(Epoch, u64)>,
+    /// Whether it has a retained message.
+    pub retained: bool,
+    /// Messages published per second, over the last ten.
+    pub published_per_second: f64,
 }
 
 impl TopicCard {
@@ -53,6 +61,8 @@ impl TopicCard {
             subscribers: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
+            retained: AtomicBool::new(false),
+            published: Rate::new(Instant::now()),
         })
     }
 
@@ -67,6 +77,16 @@ impl TopicCard {
         self.offset.store(offset, Ordering::Relaxed);
     }
 
+    /// Says whether there is a retained message.
+    pub fn set_retained(&self, has_one: bool) {
+        self.retained.store(has_one, Ordering::Relaxed);
+    }
+
+    /// Says that a message was published.
+    pub fn count_published(&self, at: Instant) {
+        self.published.count(at);
+    }
+
     /// The topic now.
     pub fn view(&self) -> TopicView {
         TopicView {
@@ -76,6 +96,8 @@ impl TopicCard {
             position: self
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
+            retained: self.retained.load(Ordering::Relaxed),
+            published_per_second: self.published.per_second(Instant::now()),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::{Filter, TopicName};
@@ -14,12 +15,14 @@ use crate::protocol::Published;
 use super::audience::{Audience, Role};
 use super::filters::FilterTrie;
 use super::job::Job;
+use super::rules::LiveRules;
 use super::subscriber::Subscriber;
 
 /// All audiences of one worker, and what is due to them.
 pub struct Fanout {
     topics: HashMap<TopicName, Rc<Audience>, RandomState>,
     filters: FilterTrie<Rc<Audience>>,
+    rules: Arc<LiveRules>,
     due: Vec<(TopicName, Rc<Audience>)>,
     jobs: VecDeque<Job>,
     sequence: u64,
@@ -38,10 +41,11 @@ pub struct Progress {
 
 impl Fanout {
     /// No audiences.
-    pub fn new(hasher: RandomState) -> Self {
+    pub fn new(hasher: RandomState, rules: Arc<LiveRules>) -> Self {
         Self {
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
+            rules,
             due: Vec::new(),
             jobs: VecDeque::new(),
             sequence: 1,
@@ -116,6 +120,7 @@ impl Fanout {
             }
         };
         audience.refresh_matches(&self.filters, topic);
+        audience.refresh_reader(&self.rules, topic);
         let matched = audience.matched.borrow();
         let wanted = |format| audience.speaks(format) || matched.1.iter().any(|m| m.speaks(format));
         let sequence = self.sequence;

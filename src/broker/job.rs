@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use crate::config::Who;
 use crate::model::TopicName;
-use crate::protocol::WireFormat;
+use crate::protocol::{GapReason, Sent, ServerFrame, WireFormat, message_bytes};
 
 use super::audience::{Audience, Role};
 use super::batch::{Chunk, Sealed, Wanted};
+use super::outbox::{FrameEnd, Segment};
 use super::subscriber::{Subscriber, Unwritten};
 
 /// Pieces of one vectored write; a batch of more chunks goes through the outboxes.
@@ -20,6 +22,8 @@ const MAX_PIECES: usize = 16;
 pub struct Job {
     number: u64,
     audiences: SmallVec<[Rc<Audience>; 2]>,
+    /// Who may read the topic: those of a filter that may not are passed over.
+    reader: Who,
     batch: Sealed,
     audience: usize,
     member: usize,
@@ -34,6 +38,7 @@ impl Job {
         Self {
             number,
             audiences,
+            reader: audience.reader(),
             batch,
             audience: 0,
             member: 0,
@@ -85,6 +90,10 @@ impl Job {
                 }
                 *budget -= 1;
                 let subscriber = &member.subscriber;
+                let is_cleared = exact || (member.is_granted && self.reader == Who::Granted);
+                if !is_cleared && !subscriber.may_read(self.reader, &self.batch.topic) {
+                    continue;
+                }
                 if member.role == Role::Catching {
                     self.batch.note_for(subscriber);
                     continue;
@@ -96,7 +105,8 @@ impl Job {
                 let Some(ready) = pieces.get(index) else {
                     continue;
                 };
-                if ready.total == 0 {
+                let clears = !self.batch.clearings.is_empty() && subscriber.is_selective();
+                if ready.total == 0 && !clears {
                     continue;
                 }
                 let echo = member.role == Role::Live;
@@ -180,9 +190,13 @@ impl Sealed {
         exact: bool,
         now: Instant,
     ) {
+        let from = self.end_replay(subscriber, from, now);
         let wanted = subscriber.wanted(&self.topic, echo, exact);
         if wanted == Wanted::Presence && !self.has_presence() {
             return;
+        }
+        if subscriber.is_selective() {
+            self.put_retained(subscriber, from, wanted, now);
         }
         let whole = from <= self.first_sequence && self.is_whole_for(subscriber.id(), wanted);
         for chunk in self.chunks(subscriber.format()) {
@@ -190,9 +204,60 @@ impl Sealed {
                 subscriber.push(chunk.tail(0), now);
                 continue;
             }
-            for run in chunk.runs_for(subscriber.id(), from, wanted) {
+            for run in chunk.runs_for(subscriber.id(), from..=u64::MAX, wanted) {
                 subscriber.push(run, now);
             }
+        }
+    }
+
+    /// Ends a replay of what was removed, by telling what is missing of it; the count from which on
+    /// the topic is live for this member.
+    fn end_replay(&self, subscriber: &Rc<Subscriber>, from: u64, now: Instant) -> u64 {
+        for (sequence, removed) in self.clearings.iter().filter(|(s, _)| *s >= from) {
+            let replay = subscriber.book.borrow().replay(&self.topic);
+            let (Some(replay), Some((epoch, newest))) = (replay, removed.end) else {
+                continue;
+            };
+            if replay.epoch != epoch {
+                continue;
+            }
+            for chunk in self.chunks(subscriber.format()) {
+                let part = from..=*sequence;
+                for run in chunk.runs_for(subscriber.id(), part, Wanted::Presence) {
+                    subscriber.push(run, now);
+                }
+            }
+            subscriber.send_frame(&ServerFrame::Gap {
+                topic: &self.topic,
+                reason: GapReason::Cleared,
+                count: newest.saturating_sub(replay.after),
+                epoch: Some(epoch),
+                from: replay.after + 1,
+                to: newest,
+            });
+            let mut book = subscriber.book.borrow_mut();
+            book.end_replay(&self.topic);
+            subscriber.settle_book(&book);
+            return sequence + 1;
+        }
+        from
+    }
+
+    /// Puts the topic's retained message before what is live, for a member that has not come to it
+    /// yet.
+    fn put_retained(&self, subscriber: &Rc<Subscriber>, from: u64, wanted: Wanted, now: Instant) {
+        let format = subscriber.format();
+        let Some(before) = self.first_for(subscriber.id(), format, from, wanted) else {
+            return;
+        };
+        let mut book = subscriber.book.borrow_mut();
+        let is_owed = book.take_owed(&self.topic);
+        subscriber.settle_book(&book);
+        drop(book);
+        if let Some(retained) = before.filter(|_| is_owed) {
+            let frame = message_bytes(format, retained, Sent::Retained);
+            let ends = Rc::new([FrameEnd(frame.len() as u32)]) as Rc<[FrameEnd]>;
+            subscriber.push(Segment::messages(&frame, &ends, 0, frame.len()), now);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::auth::Access;
 use crate::history::Limit;
 use crate::model::{
     Epoch, Filter, Member, Message, Origin, Payload, Position, SessionId, Timestamp, TopicName,
@@ -21,12 +22,25 @@ pub struct Publication {
     pub payload: Payload,
     /// The conflation key.
     pub key: Option<Arc<str>>,
-    /// Who published it, where that is to be told.
+    /// Whether the topic is to retain it.
+    pub retain: bool,
+    /// Who published it; told where the topic's rule says so.
     pub user: Option<Arc<str>>,
     /// The session that published it.
     pub publisher: Option<SessionId>,
     /// By which door it came.
     pub origin: Origin,
+    /// Where it is to be published once only, however often it comes.
+    pub once: Option<Box<Once>>,
+}
+
+/// How a message that comes again is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Stands for the publisher and the name that it gave the message.
+    pub name: [u8; 32],
+    /// Stands for what the message says.
+    pub body: [u8; 32],
 }
 
 /// What a publisher is told.
@@ -60,6 +74,8 @@ pub struct WildAsk {
     pub last: Option<u64>,
     /// Recover from here.
     pub since: Option<WildSince>,
+    /// What the session may: topics that it may not read are left out.
+    pub access: Arc<Access>,
     /// Tells a home which topics are its own.
     pub homes: HomeOf,
 }
@@ -122,6 +138,8 @@ pub struct Stand {
     pub span: Option<Span>,
     /// Whether the client can be brought up to date, if it asked.
     pub recovered: Option<bool>,
+    /// Whether it is to get the topic's retained message.
+    pub has_retained: bool,
 }
 
 /// A subscription by filter stands at one home.
@@ -133,6 +151,8 @@ pub struct WildStand {
     pub recovered: bool,
     /// Those that cannot.
     pub gaps: Vec<TopicName>,
+    /// Whether any of this home's topics may have a retained message.
+    pub may_retain: bool,
 }
 
 /// Asks for a piece of a replay.
@@ -156,6 +176,47 @@ pub struct Piece {
     pub newest: u64,
     /// Whether there is nothing after it: what comes later is delivered live.
     pub is_head: bool,
+    /// The topic's retained message, where it is one of those that are missing before the first.
+    pub skipped: Option<Arc<Message>>,
+}
+
+/// Asks for a piece of the retained messages at one home.
+pub struct RetainedAsk {
+    /// The topics: a name or a filter.
+    pub filter: Filter,
+    /// The last name that was looked at.
+    pub after: Option<TopicName>,
+    /// What whoever asks may read.
+    pub access: Arc<Access>,
+    /// How much.
+    pub limit: Limit,
+}
+
+/// A piece of the retained messages at one home, in the order of the topics' names.
+#[derive(Debug, Default)]
+pub struct RetainedPiece {
+    /// The messages; none does not mean that no more come.
+    pub messages: Vec<Retained>,
+    /// The last name that was looked at; `None` where there are no more.
+    pub reached: Option<TopicName>,
+}
+
+/// A retained message as its home has it.
+#[derive(Debug)]
+pub struct Retained {
+    /// The message.
+    pub message: Arc<Message>,
+    /// This life of the topic's history, where it keeps one.
+    pub epoch: Option<Epoch>,
+}
+
+/// What was removed from a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cleared {
+    /// Messages of its history.
+    pub messages: u64,
+    /// Whether there was a retained message.
+    pub retained: bool,
 }
 
 /// What a topic remembers.
@@ -200,8 +261,12 @@ pub enum ToHome {
     UnsubscribeFilter(Filter),
     /// Read a piece of a replay.
     Read(ReadAsk, Token),
+    /// Read a piece of the retained messages.
+    ReadRetained(RetainedAsk, Token),
     /// Read history.
     History(TopicName, Option<Cursor>, Option<u64>, Limit, Token),
+    /// Remove what is kept.
+    Clear(TopicName, Token),
     /// Who is there.
     Presence(TopicName, Token),
 }
@@ -216,6 +281,10 @@ pub enum HomeAnswer {
     SubscribedFilter(WildStand),
     /// A piece of a replay.
     Piece(Piece),
+    /// A piece of the retained messages.
+    Retained(RetainedPiece),
+    /// Removed.
+    Cleared(Cleared),
     /// History.
     History(HistoryPage),
     /// Who is there.
@@ -228,12 +297,16 @@ impl PeerMessage {
         const STRUCTURES: usize = 200;
         STRUCTURES
             + match self {
-                Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.data.len(),
+                Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.weight(),
                 Self::Deliver(published, _) => {
-                    published.message().map_or(0, |m| m.payload.data.len())
+                    published.message().map_or(0, |m| m.payload.weight())
                 }
                 Self::Answer(_, Ok(HomeAnswer::Piece(piece))) => {
-                    piece.messages.iter().map(|m| m.weight()).sum()
+                    let messages = piece.messages.iter().chain(&piece.skipped);
+                    messages.map(|m| m.weight()).sum()
+                }
+                Self::Answer(_, Ok(HomeAnswer::Retained(piece))) => {
+                    piece.messages.iter().map(|r| r.message.weight()).sum()
                 }
                 _ => 0,
             }

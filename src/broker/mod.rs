@@ -13,9 +13,12 @@ mod job;
 mod message;
 mod outbox;
 mod peers;
+mod rate;
+mod recheck;
 mod registry;
 mod replay;
 mod reply;
+mod retained;
 mod rules;
 mod shards;
 mod subscriber;
@@ -34,7 +37,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -45,17 +48,17 @@ use crate::model::{Filter, Member, SessionId, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use directory::{SessionCard, TopicView};
-pub use message::{HistoryPage, Publication, Receipt};
+pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
-pub use rules::{Rule, Rules, TopicRule};
+pub use rules::{LiveRules, Rule, Rules, TopicRule};
 pub use subscriber::{Ending, Subscriber, spoken};
 pub use subscribing::Subscription;
 pub use wire::Wire;
 pub use worker::Worker;
 
 use directory::{SessionDirectory, TopicDirectory};
-use home::Common;
+use home::{AnswerBound, Common};
 use shards::Shards;
 
 /// The one handle through which everything publishes, subscribes and asks. Cheap to clone.
@@ -78,7 +81,7 @@ impl WeakBroker {
 pub struct Settings {
     /// How many workers there will be.
     pub workers: usize,
-    /// What topics keep and tell.
+    /// What topics keep and tell, and who may use them, to begin with.
     pub rules: Rules,
     /// Where histories are.
     pub store: Arc<dyn HistoryStore>,
@@ -90,6 +93,10 @@ pub struct Settings {
     pub max_subscriptions: usize,
     /// The bound of a session's outbox, in bytes.
     pub queue: usize,
+    /// How long answers are kept for publishers that come again.
+    pub idempotency_window: Duration,
+    /// How many such answers there may be.
+    pub max_answers: usize,
 }
 
 struct Node {
@@ -115,12 +122,16 @@ impl Broker {
     pub fn new(settings: Settings, metrics: Metrics) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let common = Common {
-            rules: settings.rules.clone(),
+            rules: Arc::new(LiveRules::new(settings.rules.clone())),
             store: Arc::clone(&settings.store),
             directory: TopicDirectory::default(),
             topics: AtomicUsize::new(0),
-            max_topics: settings.max_topics,
-            max_replay: settings.max_replay,
+            max_topics: AtomicUsize::new(settings.max_topics),
+            max_replay: AtomicU64::new(settings.max_replay),
+            answers: Arc::new(AnswerBound::new(
+                settings.idempotency_window,
+                settings.max_answers,
+            )),
         };
         let common = Arc::new(common);
         let shards = Arc::new(Shards::new(settings.workers));
@@ -128,6 +139,7 @@ impl Broker {
         metrics.on_scrape(Box::new(move |metrics| {
             if let (Some(common), Some(shards)) = (seen.0.upgrade(), seen.1.upgrade()) {
                 metrics.set_topics(common.directory.count());
+                metrics.set_idempotency_keys(common.answers.held());
                 for shard in 0..shards.count() {
                     let queued = usize::try_from(shards.queued(shard)).unwrap_or(0);
                     metrics.set_mailbox(shard, queued);
@@ -149,6 +161,15 @@ impl Broker {
     /// A handle that does not keep the broker alive.
     pub fn downgrade(&self) -> WeakBroker {
         WeakBroker(Arc::downgrade(&self.node))
+    }
+
+    /// Puts other rules and bounds in the place of those that hold: for what is published and asked
+    /// from now on, and for the topics there are. Sessions are looked at by [`Worker::recheck`].
+    pub fn reconfigure(&self, rules: Rules, max_topics: usize, max_replay: u64) {
+        let common = &self.node.common;
+        common.max_topics.store(max_topics, Ordering::Relaxed);
+        common.max_replay.store(max_replay, Ordering::Relaxed);
+        common.rules.replace(rules);
     }
 
     /// Makes the current thread, which must run an actix system, one of the broker's workers. A
@@ -197,6 +218,20 @@ impl Broker {
         }
     }
 
+    /// Removes a topic's history and its retained message. The history begins anew, in another epoch;
+    /// subscribers are told by a `gap` in order with the messages.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such topic, `unavailable` where its history cannot be removed.
+    pub async fn clear(&self, topic: TopicName) -> Result<Cleared, Refusal> {
+        let home = self.node.shards.home(&topic);
+        let answer = self.ask(home, move |worker, reply| worker.clear(topic, reply));
+        match answer.await? {
+            Reply::Cleared(cleared) => Ok(cleared),
+            _ => Err(internal()),
+        }
+    }
+
     /// Who is in a topic.
     ///
     /// # Errors
@@ -210,7 +245,7 @@ impl Broker {
         }
     }
 
-    /// One topic, if it has sessions or history.
+    /// One topic, if it has sessions, history or a retained message.
     pub fn topic(&self, topic: &TopicName) -> Option<TopicView> {
         self.node.common.directory.get(topic)
     }
@@ -260,6 +295,11 @@ impl Broker {
     /// How many workers run, of how many.
     pub fn workers(&self) -> (usize, usize) {
         (self.node.shards.running(), self.node.shards.count())
+    }
+
+    /// What topics keep and tell, and who may use them.
+    pub fn rules(&self) -> &Arc<LiveRules> {
+        &self.node.common.rules
     }
 
     /// The metrics everything of this broker counts in.

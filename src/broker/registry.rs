@@ -15,10 +15,9 @@ use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal};
 
 use super::Settings;
 use super::fanout::Fanout;
-use super::home::{Delivery, Home};
-use super::message::{HomeAnswer, PeerMessage, Piece, Publication, ReadAsk, ToHome, Token};
+use super::home::{Common, Delivery, Home};
+use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
-use super::replay;
 use super::reply::{Reply, ReplyTo};
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
@@ -37,7 +36,7 @@ pub struct Registry {
     pub(super) replaying: Vec<Rc<Subscriber>>,
     pub(super) waiting: WaitingList,
     pub(super) max_subscriptions: usize,
-    pub(super) max_replay: u64,
+    pub(super) common: Arc<Common>,
 }
 
 impl Registry {
@@ -48,18 +47,19 @@ impl Registry {
         home: Home,
         turn: Rc<Turn>,
         settings: &Settings,
+        common: Arc<Common>,
     ) -> Self {
         Self {
             shard,
             home,
-            fanout: Fanout::new(shards.hasher()),
+            fanout: Fanout::new(shards.hasher(), Arc::clone(&common.rules)),
             peers: Peers::new(shard, Arc::clone(&shards)),
             shards,
             turn,
             replaying: Vec::new(),
             waiting: WaitingList::default(),
             max_subscriptions: settings.max_subscriptions,
-            max_replay: settings.max_replay,
+            common,
         }
     }
 
@@ -90,6 +90,13 @@ impl Registry {
         let home = self.shards.home(&topic);
         let token = self.waiting.add(home, Waiting::Reply(reply));
         self.ask_home(home, ToHome::History(topic, since, last, limit, token));
+    }
+
+    /// Removes what a topic keeps.
+    pub(super) fn clear(&mut self, topic: TopicName, reply: ReplyTo) {
+        let home = self.shards.home(&topic);
+        let token = self.waiting.add(home, Waiting::Reply(reply));
+        self.ask_home(home, ToHome::Clear(topic, token));
     }
 
     /// Asks who is there.
@@ -166,8 +173,15 @@ impl Registry {
         match ask {
             ToHome::Publish(publication, accepted, token) => {
                 let (origin, bytes) = (publication.origin, publication.payload.data.len());
-                match self.home.publish(publication, now, accepted) {
-                    Ok((receipt, delivery)) => {
+                match self.home.publish_once(publication, now, accepted) {
+                    Ok((receipt, None)) => {
+                        self.turn.metrics.repeated();
+                        self.turn.wake();
+                        if let Some(token) = token {
+                            self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
+                        }
+                    }
+                    Ok((receipt, Some(delivery))) => {
                         self.turn.metrics.published(label(origin), bytes);
                         self.turn
                             .metrics
@@ -205,6 +219,17 @@ impl Registry {
                 let piece = self.home.read(&ask, now);
                 self.answer(from, token, Ok(HomeAnswer::Piece(piece)));
             }
+            ToHome::ReadRetained(ask, token) => {
+                let piece = self.home.read_retained(&ask);
+                self.answer(from, token, Ok(HomeAnswer::Retained(piece)));
+            }
+            ToHome::Clear(topic, token) => match self.home.clear(&topic, now) {
+                Ok((cleared, told)) => {
+                    self.answer(from, token, Ok(HomeAnswer::Cleared(cleared)));
+                    self.tell(told);
+                }
+                Err(refusal) => self.answer(from, token, Err(refusal)),
+            },
             ToHome::History(topic, since, last, limit, token) => {
                 let page = self.home.history(&topic, since, last, limit, now);
                 self.answer(from, token, page.map(HomeAnswer::History));
@@ -256,6 +281,7 @@ impl Registry {
                     HomeAnswer::Published(receipt) => Ok(Reply::Published(receipt)),
                     HomeAnswer::History(page) => Ok(Reply::History(page)),
                     HomeAnswer::Presence(members) => Ok(Reply::Presence(members)),
+                    HomeAnswer::Cleared(cleared) => Ok(Reply::Cleared(cleared)),
                     _ => Err(Refusal::new(
                         ErrorCode::Internal,
                         "the home gave an answer to another question",
@@ -293,65 +319,12 @@ impl Registry {
                 }),
                 Ok(HomeAnswer::Piece(piece)),
             ) => self.replayed(&subscriber, &topic, after, &piece),
-            // Of a home that is gone: the session is closed.
-            (Some(Waiting::Replay { .. }), Err(_)) => {}
-            _ => tracing::error!("an answer came that nobody waits for"),
-        }
-    }
-
-    /// Asks for the next pieces of a session's replays, where its outbox has room.
-    pub(super) fn go_on_replaying(&mut self, subscriber: &Rc<Subscriber>) {
-        let (bytes, room) = subscriber.replay_room();
-        if room == 0 {
-            return;
-        }
-        let limit = Limit {
-            bytes,
-            ..replay::PIECE
-        };
-        let asks = subscriber.book.borrow_mut().ask_pieces(room);
-        for (topic, after) in asks {
-            let home = self.shards.home(&topic);
-            let token = self.waiting.add(
-                home,
-                Waiting::Replay {
-                    subscriber: Rc::clone(subscriber),
-                    topic: topic.clone(),
-                    after,
-                },
-            );
-            let ask = ReadAsk {
-                topic,
-                after,
-                limit,
-            };
-            self.ask_home(home, ToHome::Read(ask, token));
-        }
-    }
-
-    fn replayed(
-        &mut self,
-        subscriber: &Rc<Subscriber>,
-        topic: &TopicName,
-        after: u64,
-        piece: &Piece,
-    ) {
-        if subscriber.is_ending() {
-            return;
-        }
-        let is_done = replay::take_piece(subscriber, topic, after, piece);
-        if is_done {
-            if self.fanout.is_due(topic) {
-                // Due messages were in the piece already: they pass while the replay still hides them.
-                self.flush_all(Instant::now());
+            (Some(Waiting::Retained { subscriber, number }), Ok(HomeAnswer::Retained(piece))) => {
+                self.retained_came(&subscriber, number, piece);
             }
-            let mut book = subscriber.book.borrow_mut();
-            book.end_replay(topic);
-            subscriber.settle_book(&book);
-        }
-        if subscriber.is_selective() {
-            self.replaying.push(Rc::clone(subscriber));
-            self.turn.wake();
+            // Of a home that is gone: the session is closed.
+            (Some(Waiting::Replay { .. } | Waiting::Retained { .. }), Err(_)) => {}
+            _ => tracing::error!("an answer came that nobody waits for"),
         }
     }
 
@@ -371,6 +344,7 @@ impl Registry {
 fn label(origin: Origin) -> Source {
     match origin {
         Origin::Json => Source::Json,
+        Origin::Msgpack => Source::Msgpack,
         Origin::Raw => Source::Raw,
         Origin::Http => Source::Http,
         Origin::Internal => Source::Internal,

@@ -3,17 +3,21 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 
 use crate::history::Limit;
 use crate::model::{Message, TopicName};
-use crate::protocol::{GapReason, ServerFrame, message_bytes};
+use crate::protocol::{GapReason, Sent, ServerFrame, message_bytes};
 
 use super::book::Replay;
-use super::message::Piece;
+use super::message::{Piece, ReadAsk, RetainedAsk, RetainedPiece, ToHome};
 use super::outbox::{FrameEnd, Segment};
+use super::registry::Registry;
+use super::retained::Next;
 use super::subscriber::Subscriber;
+use super::waiting::Waiting;
 
 /// How much is read at once: enough to fill a write, little enough to leave the home to others.
 pub const PIECE: Limit = Limit {
@@ -24,14 +28,120 @@ pub const PIECE: Limit = Limit {
 /// Replays of one session that read at once; the others wait for their turn.
 pub const AT_ONCE: usize = 16;
 
+impl Registry {
+    /// Asks for the next pieces of a session's replays, where its outbox has room.
+    pub(super) fn go_on_replaying(&mut self, subscriber: &Rc<Subscriber>) {
+        let (bytes, room) = subscriber.replay_room();
+        if room == 0 {
+            return;
+        }
+        let limit = Limit { bytes, ..PIECE };
+        let retained = subscriber.book.borrow_mut().ask_retained();
+        if let Some(next) = retained {
+            // A topic's retained message comes before what is replayed of it.
+            if let Some(next) = next {
+                self.ask_retained(subscriber, next, limit);
+            }
+            return;
+        }
+        let asks = subscriber.book.borrow_mut().ask_pieces(room);
+        for (topic, after) in asks {
+            let home = self.shards.home(&topic);
+            let token = self.waiting.add(
+                home,
+                Waiting::Replay {
+                    subscriber: Rc::clone(subscriber),
+                    topic: topic.clone(),
+                    after,
+                },
+            );
+            let ask = ReadAsk {
+                topic,
+                after,
+                limit,
+            };
+            self.ask_home(home, ToHome::Read(ask, token));
+        }
+    }
+
+    pub(super) fn replayed(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        topic: &TopicName,
+        after: u64,
+        piece: &Piece,
+    ) {
+        if subscriber.is_ending() {
+            return;
+        }
+        let replay = subscriber.book.borrow().replay(topic);
+        if replay.is_some_and(|replay| piece.epoch != Some(replay.epoch))
+            && self.fanout.is_due(topic)
+        {
+            // The history was cleared: what tells of it is due, and ends the replay.
+            self.flush_all(Instant::now());
+        }
+        let is_done = take_piece(subscriber, topic, after, piece);
+        if is_done {
+            if self.fanout.is_due(topic) {
+                // Due messages were in the piece already: they pass while the replay still hides them.
+                self.flush_all(Instant::now());
+            }
+            let mut book = subscriber.book.borrow_mut();
+            book.end_replay(topic);
+            subscriber.settle_book(&book);
+        }
+        self.replay_later(subscriber);
+    }
+
+    fn ask_retained(&mut self, subscriber: &Rc<Subscriber>, next: Next, limit: Limit) {
+        let waiting = Waiting::Retained {
+            subscriber: Rc::clone(subscriber),
+            number: next.number,
+        };
+        let token = self.waiting.add(next.home, waiting);
+        let ask = RetainedAsk {
+            filter: next.filter,
+            after: next.after,
+            access: subscriber.rights().access(),
+            limit,
+        };
+        self.ask_home(next.home, ToHome::ReadRetained(ask, token));
+    }
+
+    /// A piece of the retained messages has come.
+    pub(super) fn retained_came(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        number: u64,
+        piece: RetainedPiece,
+    ) {
+        if subscriber.is_ending() {
+            return;
+        }
+        if !self.fanout.is_idle() {
+            // What is due is older than the piece: it passes while the cursor has not come to it.
+            self.flush_all(Instant::now());
+        }
+        let mut book = subscriber.book.borrow_mut();
+        let messages = book.take_retained(number, piece);
+        subscriber.settle_book(&book);
+        drop(book);
+        queue(subscriber, messages.iter().map(|m| (m, Sent::Retained)));
+        self.replay_later(subscriber);
+    }
+
+    fn replay_later(&mut self, subscriber: &Rc<Subscriber>) {
+        if subscriber.is_selective() {
+            self.replaying.push(Rc::clone(subscriber));
+            self.turn.wake();
+        }
+    }
+}
+
 /// Queues the piece after `after` for its session, and says whether the replay is done: the topic is
 /// live.
-pub fn take_piece(
-    subscriber: &Rc<Subscriber>,
-    topic: &TopicName,
-    after: u64,
-    piece: &Piece,
-) -> bool {
+fn take_piece(subscriber: &Rc<Subscriber>, topic: &TopicName, after: u64, piece: &Piece) -> bool {
     let mut book = subscriber.book.borrow_mut();
     if !book.take_asked(topic, after) {
         // Unsubscribed meanwhile, or begun anew.
@@ -71,19 +181,34 @@ pub fn take_piece(
             to,
         });
     }
-    queue(subscriber, messages, until, echo);
+    if piece.epoch == Some(epoch) {
+        // What is missing may be what the topic retains.
+        let skipped = piece.skipped.iter();
+        queue(subscriber, skipped.map(|message| (message, Sent::Retained)));
+    }
+    let messages = messages.iter().map(|message| {
+        let is_replayed = message.position.is_some_and(|p| p.offset <= until);
+        let sent = if is_replayed {
+            Sent::Replayed
+        } else {
+            Sent::Live
+        };
+        (message, sent)
+    });
+    let is_own = |message: &Message| message.publisher == Some(subscriber.id());
+    let wanted = messages.filter(|(m, sent)| echo || *sent == Sent::Replayed || !is_own(m));
+    queue(subscriber, wanted);
     is_done
 }
 
-fn queue(subscriber: &Rc<Subscriber>, messages: &[Arc<Message>], until: u64, echo: bool) {
+fn queue<'m>(
+    subscriber: &Rc<Subscriber>,
+    messages: impl Iterator<Item = (&'m Arc<Message>, Sent)>,
+) {
     let mut bytes = BytesMut::new();
-    let mut ends = Vec::with_capacity(messages.len());
-    for message in messages {
-        let is_replayed = message.position.is_some_and(|p| p.offset <= until);
-        if !is_replayed && !echo && message.publisher == Some(subscriber.id()) {
-            continue;
-        }
-        bytes.extend_from_slice(&message_bytes(subscriber.format(), message, is_replayed));
+    let mut ends = Vec::new();
+    for (message, sent) in messages {
+        bytes.extend_from_slice(&message_bytes(subscriber.format(), message, sent));
         ends.push(FrameEnd(bytes.len() as u32));
     }
     if !ends.is_empty() {

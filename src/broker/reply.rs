@@ -12,7 +12,7 @@ use crate::protocol::{
     WireFormat,
 };
 
-use super::message::{HistoryPage, Receipt};
+use super::message::{Cleared, HistoryPage, Receipt};
 use super::subscriber::{Debt, Ending, Subscriber};
 
 /// Whom an answer is for.
@@ -50,6 +50,8 @@ pub enum Reply {
     History(HistoryPage),
     /// Who is there.
     Presence(Vec<Member>),
+    /// What a topic kept was removed.
+    Cleared(Cleared),
 }
 
 impl ReplyTo {
@@ -86,6 +88,8 @@ impl Reply {
             Self::Published(receipt) => Answer::Published(receipt.position),
             Self::Subscribed(ok) => Answer::Subscribed(ok),
             Self::Unsubscribed(filter) => Answer::Unsubscribed(filter),
+            // No frame asks for it, so this is never seen: an answer without fields.
+            Self::Cleared(_) => Answer::Pong,
             Self::Presence(members) => Answer::Presence(members),
             Self::History(page) => Answer::History {
                 epoch: page.position.epoch,

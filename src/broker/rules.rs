@@ -1,19 +1,23 @@
-//! What a topic keeps and tells: the first rule whose filter matches.
+//! What a topic keeps and tells, and who may use it: the first rule whose filter matches.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use crate::auth::{Access, Standing};
+use crate::config::{self, Who};
 use crate::history::Bounds;
 use crate::model::{Filter, TopicName};
+use crate::protocol::{ErrorCode, Refusal};
 
 /// One rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The topics it is for.
     pub filter: Filter,
-    /// How much history they keep; none: they are live only.
-    pub history: Option<Bounds>,
-    /// Whether one may ask who is there.
-    pub presence: bool,
-    /// Whether comings and goings are told.
-    pub join_leave: bool,
+    /// What holds for each of them.
+    pub topic: TopicRule,
 }
 
 /// All rules, in the order in which they are tried.
@@ -23,12 +27,29 @@ pub struct Rules(Vec<Rule>);
 /// What holds for one topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicRule {
-    /// How much history it keeps.
+    /// How much history it keeps; none: it is live only.
     pub history: Option<Bounds>,
     /// Whether one may ask who is there.
     pub presence: bool,
     /// Whether comings and goings are told.
     pub join_leave: bool,
+    /// Whether it retains a message for those who subscribe later.
+    pub retain: bool,
+    /// Who may subscribe, and ask what it keeps.
+    pub subscribe: Who,
+    /// Who may publish.
+    pub publish: Who,
+    /// Whether messages tell which user published them.
+    pub expose_user: bool,
+    /// The largest payload, in bytes, where it is bounded further than all are.
+    pub max_message: Option<usize>,
+}
+
+/// The rules that hold now, which may be replaced while the broker runs.
+#[derive(Debug)]
+pub struct LiveRules {
+    rules: ArcSwap<Rules>,
+    generation: AtomicU64,
 }
 
 impl Rules {
@@ -38,29 +59,208 @@ impl Rules {
     }
 
     /// The rules that the configuration writes.
-    pub fn from_config(rules: &[crate::config::TopicRule]) -> Self {
+    pub fn from_config(rules: &[config::TopicRule]) -> Self {
         let rules = rules.iter().map(|rule| Rule {
             filter: rule.filter.clone(),
-            history: rule.history.as_ref().map(|history| Bounds {
-                messages: history.messages,
-                age: history.age,
-                bytes: history.bytes,
-            }),
-            presence: rule.presence,
-            join_leave: rule.join_leave,
+            topic: TopicRule {
+                history: rule.history.as_ref().map(|history| Bounds {
+                    messages: history.messages,
+                    age: history.age,
+                    bytes: history.bytes,
+                }),
+                presence: rule.presence,
+                join_leave: rule.join_leave,
+                retain: rule.retain,
+                subscribe: rule.subscribe,
+                publish: rule.publish,
+                expose_user: rule.expose_user,
+                max_message: rule.max_message,
+            },
         });
         Self(rules.collect())
     }
 
-    /// What holds for that topic: live only, where no rule matches.
+    /// What holds for that topic: live only and for those it is granted to, where no rule matches.
     pub fn of(&self, topic: &TopicName) -> TopicRule {
-        self.0
-            .iter()
-            .find(|rule| rule.filter.matches(topic))
-            .map_or_else(TopicRule::default, |rule| TopicRule {
-                history: rule.history,
-                presence: rule.presence,
-                join_leave: rule.join_leave,
-            })
+        self.rule(topic)
+            .map_or_else(TopicRule::default, |rule| rule.topic)
+    }
+
+    /// Whether any topic may retain a message.
+    pub fn any_retains(&self) -> bool {
+        self.0.iter().any(|rule| rule.topic.retain)
+    }
+
+    /// The rule that applies to that topic, if any does.
+    pub fn rule(&self, topic: &TopicName) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.filter.matches(topic))
+    }
+
+    /// Whether that access lets one subscribe to the filter. Topics below it may still be withheld:
+    /// see [`Rules::may_read`].
+    pub fn may_subscribe(&self, access: &Access, filter: &Filter) -> bool {
+        if let Some(topic) = filter.as_name() {
+            return self.may_read(access, &topic);
+        }
+        // A rule that is for more than those it is granted to opens all of its topics at once.
+        let opened = |rule: &Rule| {
+            rule.filter.contains(filter)
+                && match rule.topic.subscribe {
+                    Who::Anyone => access.standing != Standing::Api,
+                    Who::Authenticated => access.standing == Standing::User,
+                    Who::Granted | Who::Api => false,
+                }
+        };
+        access.subscribe.allows_filter(filter) || self.0.iter().any(opened)
+    }
+
+    /// Whether that access lets one read the topic: live, in a replay, and what is kept of it.
+    pub fn may_read(&self, access: &Access, topic: &TopicName) -> bool {
+        access.may_read(self.of(topic).subscribe, topic)
+    }
+
+    /// Whether that access lets one publish to the topic.
+    pub fn may_publish(&self, access: &Access, topic: &TopicName) -> bool {
+        access.may_publish(self.of(topic).publish, topic)
+    }
+}
+
+impl TopicRule {
+    /// Refuses a payload that is larger than the rule lets it be.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub fn check_size(&self, bytes: usize) -> Result<(), Refusal> {
+        match self.max_message {
+            Some(max) if bytes > max => Err(Refusal::new(
+                ErrorCode::TooLarge,
+                format!(
+                    "the data has {bytes} bytes and the topic's rule allows {max}; send less, or in parts"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LiveRules {
+    /// Rules that hold until they are replaced.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules: ArcSwap::from_pointee(rules),
+            generation: AtomicU64::new(1),
+        }
+    }
+
+    /// The rules that hold now.
+    pub fn now(&self) -> arc_swap::Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Changes whenever the rules do: what was worked out by them is worked out anew then.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts others in their place.
+    pub(super) fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(of: &[(&str, Who)]) -> Rules {
+        let rule = |(filter, who): &(&str, Who)| Rule {
+            filter: Filter::new(filter).unwrap(),
+            topic: TopicRule {
+                subscribe: *who,
+                publish: *who,
+                ..TopicRule::default()
+            },
+        };
+        Rules::new(of.iter().map(rule).collect())
+    }
+
+    fn access(standing: Standing, granted: &[&str]) -> Access {
+        let granted: Vec<_> = granted.iter().map(|g| Filter::new(g).unwrap()).collect();
+        Access {
+            standing,
+            ..Access::anonymous(granted.clone(), granted)
+        }
+    }
+
+    const ALL: [Standing; 3] = [Standing::Anonymous, Standing::User, Standing::Api];
+
+    #[test]
+    fn a_rule_says_who_may() {
+        let topic = TopicName::new("t").unwrap();
+        for (who, without_grant, with_grant) in [
+            (Who::Granted, [false, false, false], [true, true, true]),
+            (
+                Who::Authenticated,
+                [false, true, false],
+                [false, true, true],
+            ),
+            (Who::Anyone, [true, true, false], [true, true, true]),
+            (Who::Api, [false, false, false], [false, false, true]),
+        ] {
+            let rules = rules(&[("t", who)]);
+            for (granted, expected) in [(&[][..], without_grant), (&["t"], with_grant)] {
+                for (standing, expected) in ALL.into_iter().zip(expected) {
+                    let access = access(standing, granted);
+                    let told = format!("{who:?} {standing:?} {granted:?}");
+                    assert_eq!(rules.may_read(&access, &topic), expected, "{told}");
+                    assert_eq!(rules.may_publish(&access, &topic), expected, "{told}");
+                    let filter = Filter::from(topic.clone());
+                    assert_eq!(rules.may_subscribe(&access, &filter), expected, "{told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rule_lets_one_publish_to_the_brokers_own_topics() {
+        let topic = TopicName::new("$sys/x").unwrap();
+        let rules = rules(&[("$sys/#", Who::Anyone)]);
+        for standing in ALL {
+            assert!(!rules.may_publish(&access(standing, &["$sys/#"]), &topic));
+        }
+    }
+
+    #[test]
+    fn a_filter_is_open_to_those_that_one_rule_opens_all_of_it_to() {
+        let rules = rules(&[
+            ("news/secret", Who::Granted),
+            ("news/#", Who::Anyone),
+            ("club/#", Who::Authenticated),
+            ("staff/#", Who::Api),
+        ]);
+        let filter = |text| Filter::new(text).unwrap();
+        let anonymous = access(Standing::Anonymous, &[]);
+        let user = access(Standing::User, &[]);
+        for (asked, of_anonymous, of_user) in [
+            ("news/#", true, true),
+            ("news/+/a", true, true),
+            ("news/secret", false, false),
+            ("club/+", false, true),
+            ("staff/+", false, false),
+            ("#", false, false),
+            ("+/#", false, false),
+        ] {
+            let asked = filter(asked);
+            assert_eq!(
+                rules.may_subscribe(&anonymous, &asked),
+                of_anonymous,
+                "{asked}"
+            );
+            assert_eq!(rules.may_subscribe(&user, &asked), of_user, "{asked}");
+        }
+        // It is accepted, and what an earlier rule keeps from it is withheld.
+        assert!(!rules.may_read(&anonymous, &TopicName::new("news/secret").unwrap()));
+        assert!(rules.may_subscribe(&access(Standing::Anonymous, &["#"]), &filter("#")));
     }
 }

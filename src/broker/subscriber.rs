@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::auth::Rights;
+use crate::config::Who;
 use crate::metrics::{DropReason, Held};
 use crate::model::{SessionId, TopicName};
 use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, close_bytes, control_bytes};
@@ -60,6 +62,7 @@ pub struct Subscriber {
     wire: Rc<dyn Wire>,
     outbox: RefCell<Outbox>,
     id: SessionId,
+    rights: Rc<Rights>,
     turn: Rc<Turn>,
     reported_bytes: Cell<usize>,
     /// Held while the outbox is counted among the slow ones.
@@ -80,6 +83,7 @@ impl Subscriber {
     pub fn new(
         id: SessionId,
         format: WireFormat,
+        rights: Rc<Rights>,
         wire: Rc<dyn Wire>,
         queue: usize,
         turn: Rc<Turn>,
@@ -91,6 +95,7 @@ impl Subscriber {
             wire,
             outbox: RefCell::new(Outbox::new(queue)),
             id,
+            rights,
             turn,
             reported_bytes: Cell::new(0),
             slow: RefCell::default(),
@@ -108,6 +113,11 @@ impl Subscriber {
     /// What is spoken on its wire.
     pub fn format(&self) -> WireFormat {
         self.format
+    }
+
+    /// What it may.
+    pub fn rights(&self) -> &Rc<Rights> {
+        &self.rights
     }
 
     /// Bytes waiting in its outbox.
@@ -289,6 +299,11 @@ impl Subscriber {
             return Wanted::Presence;
         }
         Wanted::live(if exact { echo } else { book.echoes(topic) })
+    }
+
+    /// Whether it may read a topic that is for those.
+    pub(super) fn may_read(&self, who: Who, topic: &TopicName) -> bool {
+        self.rights.access().may_read(who, topic)
     }
 
     /// Notes a visit by a delivery job; false if that job has been here already.

@@ -260,6 +260,11 @@ impl Registry {
             self.replaying.push(Rc::clone(subscriber));
             self.turn.wake();
         }
+        if stand.has_retained {
+            book.owe_retained(filter, &self.shards, []);
+            self.replaying.push(Rc::clone(subscriber));
+            self.turn.wake();
+        }
         let then = book.stand(filter, audience, key);
         subscriber.settle_book(&book);
         drop(book);

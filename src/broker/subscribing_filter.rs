@@ -1,6 +1,6 @@
 //! How subscriptions by filter begin: they stand once they stand at every home.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,6 +71,7 @@ impl Registry {
                 filter: ask.filter.clone(),
                 last: ask.last,
                 since,
+                access: subscriber.rights().access(),
                 homes: HomeOf {
                     shards: Arc::clone(&self.shards),
                     shard,
@@ -105,6 +106,14 @@ impl Registry {
         if !self.fanout.is_idle() {
             self.flush_all(Instant::now());
         }
+        let lost: HashSet<&TopicName> = stand.gaps.iter().collect();
+        let recovered: Vec<TopicName> = if opening.has_since && stand.may_retain {
+            let spans = stand.spans.iter().map(|(topic, _)| topic);
+            let recovered = spans.filter(|topic| !lost.contains(topic));
+            recovered.cloned().collect()
+        } else {
+            Vec::new()
+        };
         let spans = self.to_replay(&subscriber, stand.spans, opening.has_since);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
@@ -136,19 +145,22 @@ impl Registry {
         if opening.has_replay {
             for (topic, epoch, offset) in book.take_caught(&filter) {
                 let before = offset.saturating_sub(1);
-                // What the home said of it counts, where it knew of it.
-                match spans.get(&topic) {
-                    Some(span) if span.epoch == epoch => {
-                        book.start_replay(topic, span.replay());
-                    }
-                    _ => book.start_replay(topic, Replay::new(epoch, before, before)),
-                }
+                // What the home said of it counts, where it knew of it: also of another life, since a
+                // replay finds out what has become of its own.
+                let replay = spans.get(&topic).map(Span::replay);
+                let replay = replay.unwrap_or_else(|| Replay::new(epoch, before, before));
+                book.start_replay(topic, replay);
             }
             for (topic, span) in spans {
                 if span.count() > 0 && !book.replays(&topic) {
                     book.start_replay(topic, span.replay());
                 }
             }
+            self.replaying.push(Rc::clone(&subscriber));
+            self.turn.wake();
+        }
+        if stand.may_retain {
+            book.owe_retained(&filter, &self.shards, recovered);
             self.replaying.push(Rc::clone(&subscriber));
             self.turn.wake();
         }
@@ -167,7 +179,7 @@ impl Registry {
         has_since: bool,
     ) -> HashMap<TopicName, Span> {
         let book = subscriber.book.borrow();
-        let mut left = self.max_replay;
+        let mut left = self.common.max_replay();
         spans
             .into_iter()
             .filter(|(topic, _)| !book.stands_for(topic))
@@ -196,6 +208,7 @@ impl Opening {
                 self.stand.spans.extend(stand.spans.iter().cloned());
                 self.stand.gaps.extend(stand.gaps.iter().cloned());
                 self.stand.recovered &= stand.recovered;
+                self.stand.may_retain |= stand.may_retain;
             }
             Ok(_) => {}
             Err(refusal) => self.failed = Some(refusal.clone()),

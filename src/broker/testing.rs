@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Broker, Publication, Rule, Rules, Settings, Wire};
+use super::{Broker, Publication, Rule, Rules, Settings, TopicRule, Wire};
+use crate::auth::{Access, Rights};
+use crate::config::Who;
 use crate::history::{Bounds, MemoryStore};
 use crate::metrics::Metrics;
 use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
@@ -136,9 +138,11 @@ pub fn publication(name: &TopicName, text: &str, publisher: Option<SessionId>) -
         topic: name.clone(),
         payload: Payload::text(text),
         key: None,
+        retain: false,
         user: None,
         publisher,
         origin: Origin::Internal,
+        once: None,
     }
 }
 
@@ -151,20 +155,31 @@ pub fn store() -> Arc<MemoryStore> {
     ))
 }
 
-/// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; everything
-/// else is live only.
+/// Rights to everything.
+pub fn everything() -> Rc<Rights> {
+    Rights::to(Access::everything())
+}
+
+/// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`
+/// is for keys and keeps history and presence; everything else is live only.
 pub fn rules() -> Rules {
     let rule = |text: &str, messages, age: Option<u64>, presence| Rule {
         filter: filter(text),
-        history: (messages > 0).then(|| Bounds {
-            messages,
-            age: age.map(Duration::from_millis),
-            bytes: usize::MAX,
-        }),
-        presence,
-        join_leave: presence,
+        topic: TopicRule {
+            history: (messages > 0).then(|| Bounds {
+                messages,
+                age: age.map(Duration::from_millis),
+                bytes: usize::MAX,
+            }),
+            presence,
+            join_leave: presence,
+            ..TopicRule::default()
+        },
     };
+    let mut keys = rule("keys/#", 100, None, true);
+    keys.topic.subscribe = Who::Api;
     Rules::new(vec![
+        keys,
         rule("h/#", 1_000_000, None, false),
         rule("few/#", 10, None, false),
         rule("aged/#", 100, Some(1_000), false),
@@ -193,6 +208,8 @@ pub fn broker(workers: usize, queue: usize) -> Broker {
         max_replay: 1_000_000,
         max_subscriptions: 100,
         queue,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 1000,
     };
     Broker::new(settings, Metrics::new("0", "test").unwrap())
 }

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::testing::{FakeWire, broker, filter, member, metric, publication, topic};
+use super::testing::{FakeWire, broker, everything, filter, member, metric, publication, topic};
 use super::{Broker, Reply, ReplyTo, Subscriber, Subscription, Worker};
+use crate::auth::Rights;
 use crate::model::{Member, SessionId};
 use crate::protocol::{Cursor, Refusal, SubscribeOk, WireFormat};
 
 mod churn;
 mod delivery;
 mod machine;
+mod withheld;
 
 type Answer = oneshot::Receiver<Result<Reply, Refusal>>;
 
@@ -70,8 +72,19 @@ impl Client {
     }
 
     fn with_room(worker: &Rc<Worker>, id: u64, format: WireFormat, room: usize) -> Self {
+        Self::that_may(worker, id, format, room, everything())
+    }
+
+    fn that_may(
+        worker: &Rc<Worker>,
+        id: u64,
+        format: WireFormat,
+        room: usize,
+        rights: Rc<Rights>,
+    ) -> Self {
         let wire = FakeWire::with_room(room);
-        let subscriber = worker.attach(SessionId(id), format, Rc::<FakeWire>::clone(&wire));
+        let as_wire = Rc::<FakeWire>::clone(&wire);
+        let subscriber = worker.attach(SessionId(id), format, rights, as_wire);
         subscriber.open(Bytes::new());
         Self {
             worker: Rc::clone(worker),

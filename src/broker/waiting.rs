@@ -37,6 +37,13 @@ pub enum Waiting {
         /// The offset before the piece.
         after: u64,
     },
+    /// A piece of the retained messages.
+    Retained {
+        /// The session.
+        subscriber: Rc<Subscriber>,
+        /// The cursor that it is for.
+        number: u64,
+    },
 }
 
 /// All that waits on one worker, each under a token that is never given twice: an answer that comes

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Handler, Message};
 
+use crate::auth::Rights;
 use crate::history::Limit;
 use crate::metrics::Place;
 use crate::model::{Filter, Member, SessionId, Timestamp, TopicName};
@@ -93,6 +94,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 home,
                 Rc::clone(&turn),
                 &node.settings,
+                Arc::clone(&node.common),
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
@@ -123,14 +125,27 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
 impl Worker {
     /// A new session of this worker: it counts as connected and can subscribe; nothing is written
     /// before [`Subscriber::open`].
-    pub fn attach(&self, id: SessionId, format: WireFormat, wire: Rc<dyn Wire>) -> Rc<Subscriber> {
+    pub fn attach(
+        &self,
+        id: SessionId,
+        format: WireFormat,
+        rights: Rc<Rights>,
+        wire: Rc<dyn Wire>,
+    ) -> Rc<Subscriber> {
         Subscriber::new(
             id,
             format,
+            rights,
             wire,
             self.broker.node.settings.queue,
             Rc::clone(&self.turn),
         )
+    }
+
+    /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
+    pub fn recheck(&self, subscriber: &Rc<Subscriber>) {
+        let now = Instant::now();
+        self.registry.borrow_mut().recheck(subscriber, now);
     }
 
     /// Takes a session out of everything, whatever ended it.
@@ -177,6 +192,11 @@ impl Worker {
             .history(topic, since, last, limit, reply);
     }
 
+    /// Removes what a topic keeps.
+    pub fn clear(&self, topic: TopicName, reply: ReplyTo) {
+        self.registry.borrow_mut().clear(topic, reply);
+    }
+
     /// Asks who is in a topic.
     pub fn presence(&self, topic: TopicName, reply: ReplyTo) {
         self.registry.borrow_mut().presence(topic, reply);
@@ -215,7 +235,9 @@ impl Worker {
     /// What is done now and then.
     fn sweep(&self) {
         let mut registry = self.registry.borrow_mut();
-        registry.home.sweep(Timestamp::now());
+        let now = Timestamp::now();
+        registry.home.sweep(now);
+        registry.home.forget_answers(now, Instant::now());
         for shard in registry.peers.replaced() {
             registry.lost(shard);
         }

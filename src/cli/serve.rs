@@ -8,9 +8,10 @@ use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::configuration::is_source;
+use super::configuration::{Source, failure, is_source};
 use super::exit::{Exit, Failure};
-use crate::config::{Config, Loaded, LogFormat};
+use super::reload::Reloading;
+use crate::config::{LiveConfig, Loaded, LogFormat};
 use crate::shutdown::{self, Shutdown, Trigger};
 use crate::telemetry;
 
@@ -22,9 +23,13 @@ pub type StartResult = Result<(), Box<dyn Error>>;
 pub struct Listening(());
 
 impl Listening {
-    /// Logs the address, and prints the page's URL. To be called once connections are taken.
-    pub fn on(self, address: SocketAddr) {
+    /// Logs the addresses, the second being that of the HTTP API where it has one of its own, and
+    /// prints the page's URL. To be called once connections are taken.
+    pub fn on(self, address: SocketAddr, admin: Option<SocketAddr>) {
         tracing::info!(%address, "listening");
+        if let Some(address) = admin {
+            tracing::info!(%address, "listening for the HTTP API and the metrics");
+        }
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "Fanfare is at {}", page(address)).and_then(|()| stdout.flush());
     }
@@ -41,30 +46,32 @@ fn page(mut address: SocketAddr) -> String {
 }
 
 /// Runs the broker until it is told to stop, and has.
-pub(super) fn run<Start, Running>(loaded: Loaded, start: Start) -> Result<Exit, Failure>
+pub(super) fn run<Start, Running>(source: Source, start: Start) -> Result<Exit, Failure>
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
+    let loaded = source.load().map_err(|error| failure(&error))?;
     let log = &loaded.config.log;
     let format = match log.format {
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::init(&log.level, format).map_err(Failure::failed)?;
+    let level = telemetry::init(&log.level, format).map_err(Failure::failed)?;
     say_start(&loaded);
-    let listen = loaded.config.server.listen;
-    match actix::System::new().block_on(attended(loaded.config, start)) {
+    let live = LiveConfig::from(loaded.config);
+    let reloading = |live| Reloading::new(source, live, level);
+    match actix::System::new().block_on(attended(live, reloading, start)) {
         Ok(()) => {
             tracing::info!("stopped");
             Ok(Exit::Done)
         }
         // Who reads standard error as JSON gets nothing else there.
         Err(error) if format == telemetry::Format::Json => {
-            tracing::error!(why = explain(&*error, listen), "failed");
+            tracing::error!(why = explain(&*error), "failed");
             Ok(Exit::Failed)
         }
-        Err(error) => Err(Failure::failed(explain(&*error, listen))),
+        Err(error) => Err(Failure::failed(explain(&*error))),
     }
 }
 
@@ -81,16 +88,22 @@ fn say_start(loaded: &Loaded) {
 }
 
 /// The broker, with signals heard from before it starts until it has ended.
-async fn attended<Start, Running>(config: Config, start: Start) -> StartResult
+async fn attended<Start, Running>(
+    config: LiveConfig,
+    reloading: impl FnOnce(LiveConfig) -> io::Result<Reloading>,
+    start: Start,
+) -> StartResult
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let (trigger, shutdown) = shutdown::pair();
     let signals = Signals::new()?;
     let heard = actix::spawn(signals.obey(trigger));
+    let reloading = actix::spawn(reloading(config.clone())?.run());
     let ended = start(config, shutdown, Listening(())).await;
     heard.abort();
+    reloading.abort();
     ended
 }
 
@@ -98,7 +111,6 @@ where
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
@@ -106,7 +118,6 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -115,10 +126,6 @@ impl Signals {
         let mut draining = false;
         loop {
             let name = self.next().await;
-            if name == "SIGHUP" {
-                tracing::warn!("SIGHUP is ignored: a changed configuration needs a restart");
-                continue;
-            }
             if draining {
                 tracing::warn!(signal = name, "stopping at once");
             } else {
@@ -137,7 +144,6 @@ impl Signals {
             for (signal, name) in [
                 (&mut self.terminate, "SIGTERM"),
                 (&mut self.interrupt, "SIGINT"),
-                (&mut self.hangup, "SIGHUP"),
             ] {
                 if signal.poll_recv(cx).is_ready() {
                     return Poll::Ready(name);
@@ -149,40 +155,24 @@ impl Signals {
     }
 }
 
-/// Why the broker did not start or did not go on, and what to do about it where that is known.
-fn explain(error: &(dyn Error + 'static), listen: SocketAddr) -> String {
+/// Why the broker did not start or did not go on.
+fn explain(error: &(dyn Error + 'static)) -> String {
     let mut causes = vec![error.to_string()];
-    let mut kind = None;
-    let mut next = Some(error);
+    let mut next = error.source();
     while let Some(error) = next {
         let text = error.to_string();
         if !causes.iter().any(|cause| cause.contains(&text)) {
             causes.push(text);
         }
-        kind = kind.or(error.downcast_ref().map(io::Error::kind));
         next = error.source();
     }
-    let why = causes.join(": ");
-    match kind {
-        Some(io::ErrorKind::AddrInUse) => format!(
-            "{listen} is in use: end what listens there, or choose another port with --listen ({why})"
-        ),
-        Some(io::ErrorKind::PermissionDenied) if listen.port() < 1024 && listen.port() > 0 => {
-            format!(
-                "{listen} may not be listened on: ports below 1024 need CAP_NET_BIND_SERVICE; \
-                 grant it, or choose a higher port with --listen ({why})"
-            )
-        }
-        Some(io::ErrorKind::AddrNotAvailable) => format!(
-            "{listen} cannot be listened on: no interface of this machine has that address ({why})"
-        ),
-        _ => why,
-    }
+    causes.join(": ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn the_page_s_url_is_one_that_a_browser_here_can_open() {
@@ -201,38 +191,32 @@ mod tests {
     struct Bind(#[source] io::Error);
 
     #[test]
-    fn a_port_that_cannot_be_had_is_explained() {
-        let address: SocketAddr = "127.0.0.1:443".parse().unwrap();
-        for (kind, word) in [
-            (io::ErrorKind::AddrInUse, "in use"),
-            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
-            (io::ErrorKind::AddrNotAvailable, "no interface"),
-            (io::ErrorKind::Other, "cannot bind"),
-        ] {
-            let error = Bind(io::Error::from(kind));
-            let told = explain(&error, address);
-            assert!(told.contains(word), "{told}");
-            assert!(told.contains("cannot bind"), "{told}");
-        }
-        let high: SocketAddr = "127.0.0.1:8443".parse().unwrap();
-        let denied = Bind(io::Error::from(io::ErrorKind::PermissionDenied));
-        assert!(!explain(&denied, high).contains("1024"));
+    fn each_cause_is_told_once() {
+        let error = Bind(io::Error::other("it is taken"));
+        assert_eq!(explain(&error), "cannot bind: it is taken");
+        assert_eq!(explain(&io::Error::other("alone")), "alone");
+    }
+
+    fn from_nothing(live: LiveConfig) -> io::Result<Reloading> {
+        Reloading::new(Source::default(), live, telemetry::Level::of_nothing())
     }
 
     #[test]
     fn a_broker_that_ends_by_itself_ends_the_command() {
         let ended = actix::System::new().block_on(attended(
-            Config::default(),
+            LiveConfig::from(Config::default()),
+            from_nothing,
             |config, shutdown, _listening| async move {
                 assert!(!shutdown.is_draining());
                 let _: u16 = "8080".parse()?;
-                assert_eq!(config.server.listen.port(), 8080);
+                assert_eq!(config.now().server.listen.port(), 8080);
                 Ok(())
             },
         ));
         assert!(ended.is_ok());
         let failed = actix::System::new().block_on(attended(
-            Config::default(),
+            LiveConfig::from(Config::default()),
+            from_nothing,
             |_config, _shutdown, _listening| async { Err("broken".into()) },
         ));
         assert_eq!(failed.unwrap_err().to_string(), "broken");

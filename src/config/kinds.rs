@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 use ipnet::IpNet;
 
-use super::layer::is_bare_text;
+use super::layer::{is_bare_text, written_in};
 use super::reader::Check;
 use super::units::{format_duration, format_size, parse_duration, parse_size};
 use crate::model;
@@ -136,6 +137,24 @@ pub(super) fn path(value: &Value) -> Check<String> {
             r#"a path is needed that begins with "/" and has no blanks, queries or escapes"#
                 .to_owned(),
         ),
+    }
+}
+
+/// A directory that is there. A relative one is relative to the file that it is written in, so that
+/// a configuration works from wherever the broker is started; elsewhere, to the working directory.
+pub(super) fn directory(working_dir: &Path) -> impl Fn(&Value) -> Check<PathBuf> {
+    move |value| {
+        let path = text(value)?;
+        let file = written_in(value).map(|file| working_dir.join(file));
+        let base = file.as_deref().and_then(Path::parent);
+        let path = base.unwrap_or(working_dir).join(path);
+        if path.is_dir() {
+            return Ok(path);
+        }
+        Err(format!(
+            "{} is no directory; make it, or name another",
+            path.display()
+        ))
     }
 }
 

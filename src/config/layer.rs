@@ -116,6 +116,13 @@ pub(super) fn is_bare_text(value: &Value) -> bool {
         .is_some_and(|origin| origin.starts_with(ENVIRONMENT) || origin.starts_with(OPTION))
 }
 
+/// The file that the value was written in, if it was one.
+pub(super) fn written_in(value: &Value) -> Option<&Path> {
+    let origin = value.origin().filter(|_| !is_bare_text(value))?;
+    let (file, _line) = origin.rsplit_once(':')?;
+    Some(Path::new(file))
+}
+
 struct FileOrigin<'a> {
     name: String,
     text: &'a str,

@@ -5,13 +5,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::kinds;
 use super::layer::{BUILT_IN, Layer};
 use super::paths::Paths;
 use super::reader::{Reader, Section};
 use super::topics::{read_endpoints, read_rules};
 use super::{
-    Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server, Session,
-    Store, TopicRule, WebSocket,
+    Admin, Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server,
+    Session, Store, TopicRule, WebSocket,
 };
 
 /// The built-in defaults: every key, its default, one comment.
@@ -72,17 +73,7 @@ where
     let environment: BTreeMap<String, String> = input.environment.into_iter().collect();
     let mut notes = Vec::new();
     let mut layers = vec![Layer::toml(Path::new(BUILT_IN), DEFAULTS)?];
-    let named = environment
-        .get("FANFARE_CONFIG")
-        .filter(|name| !name.is_empty());
-    let named = input.file.or_else(|| named.map(PathBuf::from));
-    let files = [
-        (Some(PathBuf::from("config/default.toml")), false),
-        (named, true),
-        (Some(PathBuf::from("config/local.toml")), false),
-    ];
-    for (name, needed) in files {
-        let Some(name) = name else { continue };
+    for (name, needed) in files(input.file, &environment) {
         if let Some(text) = read_file(input.working_dir, &name, needed)? {
             layers.push(Layer::toml(&name, &text)?);
             notes.push(format!("read {}", name.display()));
@@ -108,10 +99,28 @@ where
     ] {
         layers.extend(text.map(|text| Layer::option(option, key, &text)));
     }
-    let config = read_layers(layers, &environment)?;
+    let config = read_layers(layers, &environment, input.working_dir)?;
     notes.extend(shadowed(&config.topics));
     notes.extend(unguarded(&config));
     Ok(Loaded { config, notes })
+}
+
+/// The files that are read, in their order, and whether each must be there.
+pub fn files(
+    file: Option<PathBuf>,
+    environment: &BTreeMap<String, String>,
+) -> Vec<(PathBuf, bool)> {
+    let named = environment
+        .get("FANFARE_CONFIG")
+        .filter(|name| !name.is_empty());
+    let named = file.or_else(|| named.map(PathBuf::from));
+    let first = (PathBuf::from("config/default.toml"), false);
+    let last = (PathBuf::from("config/local.toml"), false);
+    [first]
+        .into_iter()
+        .chain(named.map(|name| (name, true)))
+        .chain([last])
+        .collect()
 }
 
 /// A file's text; `None` where it need not be there and is not.
@@ -130,9 +139,12 @@ fn read_file(dir: &Path, name: &Path, needed: bool) -> Result<Option<String>, Co
 fn read_layers(
     layers: Vec<Layer>,
     environment: &BTreeMap<String, String>,
+    working_dir: &Path,
 ) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(layers);
-    let config = reader.root().map(|root| read(root, environment));
+    let config = reader
+        .root()
+        .map(|root| read(root, environment, working_dir));
     let faults = reader.finish();
     match config {
         Some(config) if faults.is_empty() => Ok(config),
@@ -144,13 +156,21 @@ fn read_layers(
 #[cfg(test)]
 pub(super) fn known_keys(layer: Layer) -> std::collections::BTreeSet<String> {
     let mut reader = Reader::new(vec![layer]);
-    let _ = reader.root().map(|root| read(root, &BTreeMap::new()));
+    let _ = reader
+        .root()
+        .map(|root| read(root, &BTreeMap::new(), Path::new("")));
     reader.known().clone()
 }
 
-fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config {
+fn read(
+    mut root: Section<'_>,
+    environment: &BTreeMap<String, String>,
+    working_dir: &Path,
+) -> Config {
+    let watch = root.read("watch", kinds::boolean).unwrap_or_default();
     let mut paths = Paths::default();
-    let server = Server::read(root.section("server"));
+    let server = Server::read(root.section("server"), working_dir);
+    let admin = Admin::read(root.section("admin"), &server);
     let websocket = WebSocket::read(root.section("websocket"), &mut paths);
     let metrics = Metrics::read(root.section("metrics"), &mut paths);
     let topics: Vec<TopicRule> = read_rules(&mut root);
@@ -159,14 +179,17 @@ fn read(mut root: Section<'_>, environment: &BTreeMap<String, String>) -> Config
     let api = Api::read(root.section("api"), environment);
     if root.is_clean(&["auth", "api"]) {
         say_who_may(&mut root, &server, auth.as_ref(), &api);
+        admin.say_who_may(&mut root, &api);
     }
     Config {
+        watch,
         heartbeat: Heartbeat::read(root.section("heartbeat")),
         session: Session::read(root.section("session")),
         limits: Limits::read(root.section("limits"), &websocket),
         store: Store::read(root.section("store")),
         log: Log::read(root.section("log")),
         server,
+        admin,
         websocket,
         auth,
         api,

@@ -3,9 +3,11 @@
 //! Nothing here reads the process's environment or its arguments: [`load`] is given both.
 
 mod access;
+mod admin;
 mod fault;
 mod kinds;
 mod layer;
+mod live;
 mod load;
 mod paths;
 mod rates;
@@ -19,14 +21,16 @@ mod topics;
 pub mod units;
 
 pub use access::{AllowedOrigin, Anonymous, Api, ApiKey, Auth, KeySecret, KeySource, Scope};
+pub use admin::Admin;
 pub use fault::{ConfigError, Fault};
-pub use load::{DEFAULTS, Input, Loaded, Overrides, load};
+pub use live::{Change, LiveConfig};
+pub use load::{DEFAULTS, Input, Loaded, Overrides, files, load};
 pub use rates::{ApiRate, Rate, Rates};
 pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
 };
 pub use show::show;
-pub use topics::{Endpoint, HistoryRule, TopicRule};
+pub use topics::{Endpoint, HistoryRule, TopicRule, Who};
 
 use crate::model::TopicName;
 
@@ -36,8 +40,12 @@ use crate::model::TopicName;
 /// and lets anyone there publish and subscribe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// `watch`: whether a changed file is read again by itself.
+    pub watch: bool,
     /// `[server]`: the listener and the process.
     pub server: Server,
+    /// `[admin]`: an address of its own for the HTTP API.
+    pub admin: Admin,
     /// `[websocket]`: where a WebSocket is taken, and how big its frames may be.
     pub websocket: WebSocket,
     /// `[heartbeat]`: how soon a silent session is asked, and given up.
@@ -65,7 +73,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            watch: false,
             server: Server::default(),
+            admin: Admin::default(),
             websocket: WebSocket::default(),
             heartbeat: Heartbeat::default(),
             session: Session::default(),

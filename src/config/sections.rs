@@ -1,6 +1,7 @@
 //! The sections that are plain numbers and names, each with its defaults.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -35,6 +36,8 @@ pub struct Server {
     pub drain: Duration,
     /// Proxies whose word on where a request comes from is taken: of `X-Forwarded-For`.
     pub trusted_proxies: Vec<IpNet>,
+    /// A directory whose files are served to browsers, in place of the demo; none by default.
+    pub public: Option<PathBuf>,
 }
 
 impl Default for Server {
@@ -46,12 +49,13 @@ impl Default for Server {
             backlog: 4096,
             drain: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
+            public: None,
         }
     }
 }
 
 impl Server {
-    pub(super) fn read(mut table: Table<'_>) -> Self {
+    pub(super) fn read(mut table: Table<'_>, working_dir: &Path) -> Self {
         let default = Self::default();
         Self {
             listen: table
@@ -76,6 +80,7 @@ impl Server {
                     kinds::network,
                 )
                 .unwrap_or(default.trusted_proxies),
+            public: table.read("public", kinds::directory(working_dir)),
         }
     }
 }

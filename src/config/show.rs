@@ -18,6 +18,7 @@ pub fn show(config: &Config) -> String {
     if config.topics.is_empty() {
         text.key("topic", "[]");
     }
+    text.key("watch", config.watch);
     if config.endpoints.is_empty() {
         text.key("endpoint", "[]");
     }
@@ -70,6 +71,14 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("backlog", config.server.backlog);
     text.key("drain", duration(config.server.drain));
     text.key("trusted_proxies", list(&config.server.trusted_proxies));
+    if let Some(public) = &config.server.public {
+        text.key("public", quote(&public.display().to_string()));
+    }
+
+    if let Some(listen) = config.admin.listen {
+        text.section("[admin]");
+        text.key("listen", quote(&listen.to_string()));
+    }
 
     text.section("[websocket]");
     text.key("path", quote(&config.websocket.path));
@@ -92,6 +101,13 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("batch", config.limits.batch);
     text.key("topics", config.limits.topics);
     show_rates(&config.limits.rates, text);
+
+    text.section("[api]");
+    text.key(
+        "idempotency_window",
+        duration(config.api.idempotency_window),
+    );
+    text.key("idempotency_keys", config.api.idempotency_keys);
 
     text.section("[store]");
     let kind = match config.store.kind {
@@ -187,6 +203,13 @@ fn show_rule(rule: &TopicRule, text: &mut Text) {
     }
     text.key("presence", rule.presence);
     text.key("join_leave", rule.join_leave);
+    text.key("retain", rule.retain);
+    text.key("subscribe", quote(rule.subscribe.as_str()));
+    text.key("publish", quote(rule.publish.as_str()));
+    text.key("expose_user", rule.expose_user);
+    if let Some(max) = rule.max_message {
+        text.key("max_message", quote(&format_size(max)));
+    }
 }
 
 fn show_endpoint(endpoint: &Endpoint, text: &mut Text) {

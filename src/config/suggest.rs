@@ -16,8 +16,10 @@ pub(super) fn suggest(key: &str, known: &BTreeSet<String>) -> String {
     if let Some((_, other)) = like {
         return format!("did you mean {}?", split(other).1);
     }
-    if let Some(elsewhere) = known.iter().find(|other| split(other).1 == name) {
-        return format!("did you mean {elsewhere}?");
+    let elsewhere = known.iter().filter(|other| split(other).1 == name);
+    let elsewhere: Vec<&str> = elsewhere.map(String::as_str).collect();
+    if !elsewhere.is_empty() {
+        return format!("did you mean {}?", elsewhere.join(" or "));
     }
     let names: Vec<&str> = siblings().map(|other| split(other).1).collect();
     if names.is_empty() {

@@ -25,6 +25,50 @@ pub struct TopicRule {
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
     pub join_leave: bool,
+    /// Whether one message may be retained for those who subscribe later.
+    pub retain: bool,
+    /// Who may subscribe, and ask for what is kept.
+    pub subscribe: Who,
+    /// Who may publish.
+    pub publish: Who,
+    /// Whether messages tell which user published them.
+    pub expose_user: bool,
+    /// The largest payload, in bytes; `None` is `limits.message_bytes`.
+    pub max_message: Option<usize>,
+}
+
+/// Who may do something with the topics of a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever was granted the topic.
+    #[default]
+    Granted,
+    /// Whoever came with credentials.
+    Authenticated,
+    /// Anyone at all.
+    Anyone,
+    /// API keys.
+    Api,
+}
+
+impl Who {
+    /// All of them, by the names that the configuration has for them.
+    pub(super) const NAMES: &[(&str, Self)] = &[
+        ("granted", Self::Granted),
+        ("authenticated", Self::Authenticated),
+        ("anyone", Self::Anyone),
+        ("api", Self::Api),
+    ];
+
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Authenticated => "authenticated",
+            Self::Anyone => "anyone",
+            Self::Api => "api",
+        }
+    }
 }
 
 impl TopicRule {
@@ -35,6 +79,11 @@ impl TopicRule {
             history: None,
             presence: false,
             join_leave: false,
+            retain: false,
+            subscribe: Who::Granted,
+            publish: Who::Granted,
+            expose_user: false,
+            max_message: None,
         }
     }
 
@@ -44,6 +93,12 @@ impl TopicRule {
         let history = history.map(HistoryRule::read);
         let presence = section.read("presence", kinds::boolean);
         let join_leave = section.read("join_leave", kinds::boolean);
+        let retain = section.read("retain", kinds::boolean);
+        let subscribe = section.read("subscribe", kinds::choice(Who::NAMES));
+        let publish = section.read("publish", kinds::choice(Who::NAMES));
+        let expose_user = section.read("expose_user", kinds::boolean);
+        let sizes = 1..=isize::MAX.unsigned_abs();
+        let max_message = section.read("max_message", kinds::size(sizes));
         Some(Self {
             filter: filter?,
             history: match history {
@@ -52,6 +107,11 @@ impl TopicRule {
             },
             presence: presence.unwrap_or_default(),
             join_leave: join_leave.unwrap_or_default(),
+            retain: retain.unwrap_or_default(),
+            subscribe: subscribe.unwrap_or_default(),
+            publish: publish.unwrap_or_default(),
+            expose_user: expose_user.unwrap_or_default(),
+            max_message,
         })
     }
 }
@@ -178,7 +238,6 @@ pub(super) fn read_endpoints(
 pub(super) fn built_in() -> Vec<TopicRule> {
     Filter::new("demo/#")
         .map(|filter| TopicRule {
-            filter,
             history: Some(HistoryRule {
                 messages: 30,
                 age: Some(Duration::from_hours(24)),
@@ -186,6 +245,7 @@ pub(super) fn built_in() -> Vec<TopicRule> {
             }),
             presence: true,
             join_leave: true,
+            ..TopicRule::live(filter)
         })
         .into_iter()
         .collect()

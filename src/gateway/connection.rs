@@ -210,15 +210,15 @@ impl Connection {
         if let Err(excess) = throttle.may_authenticate(self.client, now) {
             return refuse(&self.subscriber, id, &excess.refusal());
         }
-        if let Some(caller) = self.gateway.door.token(token) {
+        if let Some(caller) = self.gateway.entrance.door.now().token(token) {
             if let Some(user) = &caller.user
                 && let Err(excess) = self.entry.identify(&throttle, user)
             {
                 refuse(&self.subscriber, id, &excess.refusal());
                 return self.close(&too_much(&excess));
             }
-            self.session
-                .authenticated(caller.user.clone(), caller.access);
+            self.session.authenticated(&caller);
+            self.worker.recheck(&self.subscriber);
             self.socket.authenticated();
             if let Some(id) = id {
                 let answer = Answer::Authenticated {
@@ -301,9 +301,11 @@ pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
         topic,
         payload: Payload::text(text),
         key: None,
+        retain: false,
         user: None,
         publisher: None,
         origin: Origin::Internal,
+        once: None,
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::auth::{Caller, Door, Facts, is_credential_offer};
+use crate::broker::Rules;
 use crate::config::{Config, Endpoint};
 use crate::limits::{Excess, Throttle};
 use crate::metrics::{AuthFailure, Refusal as Reason};
@@ -82,7 +84,7 @@ pub struct Ask<'a> {
 /// Who lets in whom: what a handshake is held against.
 pub struct Entrances<'a> {
     /// Who may come in.
-    pub door: &'a Door,
+    pub door: Arc<Door>,
     /// Who comes too often.
     pub throttle: &'a Throttle,
 }
@@ -189,7 +191,6 @@ impl Ask<'_> {
                 endpoint: None,
             }
         };
-        check_rights(&plan.filters, &plan.caller)?;
         Ok(plan)
     }
 
@@ -213,7 +214,6 @@ impl Ask<'_> {
                 "name what to subscribe to, as in /sse?topic=news",
             ));
         }
-        check_rights(&wanted.filters, &caller)?;
         Ok(StreamPlan {
             filters: wanted.filters,
             last: wanted.last,
@@ -322,10 +322,14 @@ impl From<Excess> for Refused {
     }
 }
 
-fn check_rights(filters: &[Filter], caller: &Caller) -> Result<(), Refused> {
+/// Refuses filters that the caller may not subscribe to.
+///
+/// # Errors
+/// 401 where credentials may help, else 403.
+pub fn check_rights(filters: &[Filter], caller: &Caller, rules: &Rules) -> Result<(), Refused> {
     let denied = filters
         .iter()
-        .find(|filter| !caller.access.may_subscribe(filter));
+        .find(|filter| !rules.may_subscribe(&caller.access, filter));
     let Some(filter) = denied else { return Ok(()) };
     let (reason, code, message) = if caller.must_authenticate {
         let message =
@@ -349,7 +353,7 @@ fn choose(
     let known: &[WireFormat] = if is_endpoint {
         &[WireFormat::Raw]
     } else {
-        &[WireFormat::Json, WireFormat::Raw]
+        &[WireFormat::Json, WireFormat::Msgpack, WireFormat::Raw]
     };
     let mut real = offers
         .iter()

@@ -57,6 +57,8 @@ enum State {
     Waiting(u64),
     /// A request is.
     Served,
+    /// A request is, by something that watches over the connection itself.
+    Streamed,
     /// Somebody else watches over it: a session.
     Taken,
 }
@@ -123,17 +125,18 @@ impl Lobby {
 impl Guest {
     /// A request is being answered until [`Guest::wait`].
     pub fn serve(&self) {
-        if self.state.get() != State::Taken {
-            self.asked.set(true);
-            self.heard.set(None);
-            self.stop_waiting(State::Served);
-            self.count();
-        }
+        self.turn(State::Served);
+    }
+
+    /// The answer is given while it is made, until [`Guest::wait`]: whoever makes it ends the connection
+    /// of a peer that does not take it.
+    pub fn stream(&self) {
+        self.turn(State::Streamed);
     }
 
     /// The answer is on its way; the next request may come.
     pub fn wait(&self) {
-        if self.state.get() != State::Served {
+        if !matches!(self.state.get(), State::Served | State::Streamed) {
             return;
         }
         let place = self.lobby.next.get();
@@ -146,9 +149,7 @@ impl Guest {
 
     /// It has become something that is watched over elsewhere.
     pub fn leave(&self) {
-        self.asked.set(true);
-        self.stop_waiting(State::Taken);
-        self.count();
+        self.turn(State::Taken);
     }
 
     /// Bytes came.
@@ -162,7 +163,7 @@ impl Guest {
 
     /// Bytes were written, or none could be.
     pub fn wrote(&self, any: bool) {
-        if self.state.get() == State::Taken {
+        if matches!(self.state.get(), State::Taken | State::Streamed) {
             return;
         }
         if any {
@@ -180,7 +181,7 @@ impl Guest {
     /// Counts it among the busy ones while it is being answered, or its answer is on its way.
     fn count(&self) {
         let is_busy = match self.state.get() {
-            State::Served => true,
+            State::Served | State::Streamed => true,
             State::Waiting(_) => self.stalled.get().is_some(),
             State::Taken => false,
         };
@@ -191,6 +192,16 @@ impl Guest {
                 AtomicUsize::fetch_sub
             };
             change(&self.lobby.busy, 1, Ordering::Relaxed);
+        }
+    }
+
+    fn turn(&self, state: State) {
+        if self.state.get() != State::Taken {
+            self.asked.set(true);
+            self.heard.set(None);
+            self.stalled.set(None);
+            self.stop_waiting(state);
+            self.count();
         }
     }
 
@@ -284,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_become_a_session_or_has_gone_is_not_in_the_lobby() {
+    fn who_has_turna_session_or_has_gone_is_not_in_the_lobby() {
         let (lobby, _) = lobby();
         let session = guest(&lobby, "192.0.2.1");
         session.serve();

@@ -10,6 +10,7 @@ mod lobby;
 mod measure;
 mod reception;
 mod refusal;
+mod renewal;
 mod socket;
 mod sse;
 mod upgrade;
@@ -22,12 +23,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use crate::auth::{Caller, Door};
+use crate::auth::{Caller, LiveDoor};
 use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError, spoken};
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::limits::{Entry, Throttle};
 use crate::metrics::{Held, Metrics, Refusal as Reason};
 use crate::model::{SessionId, Timestamp};
@@ -38,12 +38,11 @@ use crate::shutdown::Shutdown;
 pub use drain::lead as drain_lead;
 pub use io::{Io, KillSwitch};
 pub use lobby::{Guest, REQUEST_TIMEOUT};
-pub use reception::{attended, receive_all};
+pub use reception::{Reception, attended};
 pub use sse::event_stream;
 pub use upgrade::upgrade;
 
 use handshake::{Entrances, Refused};
-use lobby::Lobby;
 use watch::{Timing, Watch};
 
 /// What all workers' gateways share.
@@ -52,15 +51,13 @@ pub struct Entrance {
     /// The broker.
     pub broker: Broker,
     /// Who may come in.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// Who comes or does too much.
     pub throttle: Arc<Throttle>,
     /// The configuration.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
     /// Says when to wind up.
     pub shutdown: Shutdown,
-    /// How many requests are being answered.
-    pub busy: Arc<AtomicUsize>,
     /// Sessions there may be.
     pub max_connections: usize,
 }
@@ -68,13 +65,10 @@ pub struct Entrance {
 /// One worker's gateway.
 pub struct Gateway {
     entrance: Entrance,
-    door: Arc<Door>,
     worker: Rc<Worker>,
     metrics: Metrics,
     watch: Rc<Watch>,
-    limits: Rc<Limits>,
     sessions: RefCell<HashMap<SessionId, Rc<Subscriber>>>,
-    lobby: Rc<Lobby>,
 }
 
 impl Gateway {
@@ -84,7 +78,7 @@ impl Gateway {
     /// See [`Broker::enter`].
     pub fn start(entrance: Entrance) -> Result<Rc<Self>, WorkerError> {
         let worker = entrance.broker.enter()?;
-        let config = &entrance.config;
+        let config = entrance.config.now();
         let metrics = entrance.broker.metrics().clone();
         let watch = Watch {
             wheel: wheel::start(),
@@ -92,29 +86,30 @@ impl Gateway {
                 heartbeat: config.heartbeat.interval,
                 timeout: config.heartbeat.timeout,
                 write: config.session.write_timeout,
-                auth: entrance.door.auth_timeout(),
+                auth: entrance.door.now().auth_timeout(),
             },
             worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };
-        let limits = Limits {
-            message_bytes: config.limits.message_bytes,
-            protocol_errors: config.limits.protocol_errors,
-        };
-        let busy = Arc::clone(&entrance.busy);
-        let lobby = Lobby::new(Rc::clone(&watch.wheel), busy, metrics.clone());
         let gateway = Rc::new(Self {
-            lobby,
-            door: Arc::clone(&entrance.door),
             worker,
             metrics,
             watch: Rc::new(watch),
-            limits: Rc::new(limits),
             sessions: RefCell::default(),
             entrance,
         });
         actix_rt::spawn(drain::run(Rc::downgrade(&gateway)));
+        actix_rt::spawn(renewal::run(Rc::downgrade(&gateway)));
         Ok(gateway)
+    }
+
+    /// What a session that opens now is held to, until it ends: it is told so in its welcome.
+    fn limits(&self) -> Limits {
+        let limits = &self.entrance.config.now().limits;
+        Limits {
+            message_bytes: limits.message_bytes,
+            protocol_errors: limits.protocol_errors,
+        }
     }
 
     /// Whether a new session may come in at all.
@@ -123,6 +118,7 @@ impl Gateway {
             let wait = self
                 .entrance
                 .config
+                .now()
                 .server
                 .drain
                 .max(Duration::from_secs(1));
@@ -148,7 +144,7 @@ impl Gateway {
     /// What a handshake is held against.
     fn entrances(&self) -> Entrances<'_> {
         Entrances {
-            door: &self.door,
+            door: self.entrance.door.now(),
             throttle: &self.entrance.throttle,
         }
     }

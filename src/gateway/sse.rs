@@ -1,6 +1,7 @@
 //! Server-sent events: a session whose wire is the body of an HTTP answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
 use actix_web::http::{StatusCode, header};
@@ -8,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::HttpContext;
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Rights};
 use crate::broker::{Subscriber, Wire};
 use crate::limits::Entry;
 use crate::metrics::{Held, Place, Refusal as Reason};
@@ -20,7 +21,7 @@ use crate::protocol::{
 use crate::session::{Profile, Session};
 
 use super::body::{BodyWire, Chunks};
-use super::handshake::{Ask, Refused};
+use super::handshake::{Ask, Refused, check_rights};
 use super::io::KillSwitch;
 use super::upgrade::stands;
 use super::{Gateway, Guest, random};
@@ -77,6 +78,8 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         peer,
     };
     let plan = ask.plan_stream(&gateway.entrances())?;
+    let rules = gateway.entrance.broker.rules();
+    check_rights(&plan.filters, &plan.caller, &rules.now())?;
     gateway.admit()?;
     let entry = gateway.enter(plan.client, &plan.caller)?;
     let last_event = last_event(request, plan.last_event.as_deref())?;
@@ -84,9 +87,12 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let wire = BodyWire::new(Rc::clone(&gateway.watch), switch);
     let id = SessionId(random());
     let as_wire: Rc<dyn Wire> = Rc::clone(&wire) as _;
-    let subscriber = gateway.worker.attach(id, WireFormat::Sse, as_wire);
+    let rights = Rc::new(Rights::of(&plan.caller));
+    let subscriber = gateway
+        .worker
+        .attach(id, WireFormat::Sse, Rc::clone(&rights), as_wire);
     gateway.remember(&subscriber, plan.client);
-    let session = session(gateway, id, &plan.caller);
+    let session = session(gateway, id, rights, &plan.caller);
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
         wire: Rc::clone(&wire),
@@ -149,17 +155,18 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     Ok(response.streaming(body))
 }
 
-fn session(gateway: &Gateway, id: SessionId, caller: &Caller) -> Session {
+fn session(gateway: &Gateway, id: SessionId, rights: Rc<Rights>, caller: &Caller) -> Session {
     let profile = Profile {
         format: WireFormat::Sse,
         id,
         user: caller.user.clone(),
-        access: caller.access.clone(),
+        rights,
+        rules: Arc::clone(gateway.entrance.broker.rules()),
         must_authenticate: false,
         publish_to: None,
         max_chars: None,
     };
-    Session::new(profile, Rc::clone(&gateway.limits))
+    Session::new(profile, gateway.limits())
 }
 
 /// Tells a stream that could not be brought up to date that it must reload what it shows.

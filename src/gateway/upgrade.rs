@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, AsyncContext};
@@ -11,6 +12,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
+use crate::auth::Rights;
 use crate::broker::{Reply, ReplyTo, Subscriber};
 use crate::limits::{Entry, Meter};
 use crate::metrics::Refusal as Reason;
@@ -21,7 +23,7 @@ use crate::protocol::{
 use crate::session::{Profile, Session};
 
 use super::connection::{Connection, endpoint_text};
-use super::handshake::{Ask, Plan, Refused};
+use super::handshake::{Ask, Plan, Refused, check_rights};
 use super::inbound::Frames;
 use super::io::Io;
 use super::socket::Socket;
@@ -58,7 +60,10 @@ pub async fn upgrade(
     let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
-    let subscriber = gateway.worker.attach(id, plan.format, wire);
+    let rights = Rc::new(Rights::of(&plan.caller));
+    let subscriber = gateway
+        .worker
+        .attach(id, plan.format, Rc::clone(&rights), wire);
     gateway.remember(&subscriber, plan.client);
     let (on_join, on_leave) = plan.greetings();
     let must_authenticate = plan.caller.must_authenticate;
@@ -67,12 +72,13 @@ pub async fn upgrade(
             format: plan.format,
             id,
             user: plan.caller.user.clone(),
-            access: plan.caller.access.clone(),
+            rights,
+            rules: Arc::clone(gateway.entrance.broker.rules()),
             must_authenticate,
             publish_to: plan.publish_to.clone(),
             max_chars: plan.endpoint.as_ref().and_then(|e| e.max_chars),
         },
-        Rc::clone(&gateway.limits),
+        gateway.limits(),
     );
     // From here on dropping it takes back whatever the session got.
     let mut connection = Connection {
@@ -81,7 +87,7 @@ pub async fn upgrade(
         subscriber: Rc::clone(&subscriber),
         worker: Rc::clone(&gateway.worker),
         gateway: Rc::clone(&gateway),
-        reader: MessageReader::new(gateway.entrance.config.websocket.max_message),
+        reader: MessageReader::new(gateway.entrance.config.now().websocket.max_message),
         on_leave: None,
         peer_code: None,
         counted: None,
@@ -122,12 +128,8 @@ pub async fn upgrade(
             socket.serve(&subscriber, false);
         }
     }
-    let max_frame = gateway
-        .entrance
-        .config
-        .websocket
-        .max_frame
-        .min(gateway.entrance.config.websocket.max_message);
+    let websocket = &gateway.entrance.config.now().websocket;
+    let max_frame = websocket.max_frame.min(websocket.max_message);
     let frames = Frames::new(
         socket,
         subscriber,
@@ -157,7 +159,13 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28], Entry),
             .collect(),
         peer: head.peer_addr.map(|address| address.ip()),
     };
-    let plan = ask.plan(&gateway.entrance.config, &gateway.entrances())?;
+    let config = gateway.entrance.config.now();
+    let plan = ask.plan(&config, &gateway.entrances())?;
+    check_rights(
+        &plan.filters,
+        &plan.caller,
+        &gateway.entrance.broker.rules().now(),
+    )?;
     gateway.admit()?;
     let entry = gateway.enter(plan.client, &plan.caller)?;
     let accept = ws::hash_key(ask.key().unwrap_or_default());
@@ -219,7 +227,7 @@ fn welcome<'a>(
     subscriber: &Subscriber,
     subscriptions: &'a [SubscribeOk],
 ) -> ServerFrame<'a> {
-    let config = &gateway.entrance.config;
+    let config = gateway.entrance.config.now();
     ServerFrame::Welcome {
         session: subscriber.id(),
         user: session.user(),

@@ -4,14 +4,16 @@
 //! tests: every rule here becomes a test of its own there.
 
 mod model;
+mod retained;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bounds, History, HistoryError, HistoryStore, Limit};
+use super::{Bounds, History, HistoryError, HistoryStore, Limit, Retain};
 use crate::model::{Epoch, Message, Payload, Position, Timestamp, TopicName};
 
 pub(crate) use model::a_history_does_what_a_plain_list_would;
+pub(crate) use retained::*;
 
 /// A store under test and what it stands on (a directory, say).
 pub(crate) trait Subject {
@@ -42,6 +44,10 @@ macro_rules! history_contract {
             a_history_that_would_keep_nothing_is_refused
             a_store_does_not_remember_what_was_before_it
             a_history_does_what_a_plain_list_would
+            the_retained_message_stays_when_the_bounds_drop_it
+            a_message_that_is_not_to_be_retained_leaves_the_one_that_is
+            a_cleared_history_retains_nothing
+            a_topic_without_history_retains_one_message_as_it_was_given
         );
     };
     (@each $subject:ty: $($rule:ident)*) => {
@@ -118,9 +124,19 @@ impl<S: Subject> Open<S> {
     }
 
     fn append(&mut self, size: usize, now: Timestamp) -> Arc<Message> {
-        let appended = self.history.append(message("t", size), now).unwrap();
+        self.append_and(Retain::Leave, size, now)
+    }
+
+    fn append_and(&mut self, retain: Retain, size: usize, now: Timestamp) -> Arc<Message> {
+        let appended = self.history.append(message("t", size), retain, now);
         self.subject.settle();
-        appended.message
+        appended.unwrap().message
+    }
+
+    /// The offset of the retained message.
+    fn retained(&self) -> Option<u64> {
+        let retained = self.history.retained()?;
+        retained.position.map(|position| position.offset)
     }
 
     fn read(&self, after: u64, now: Timestamp) -> Vec<u64> {
@@ -161,7 +177,9 @@ pub(crate) fn a_message_comes_back_as_it_was_given<S: Subject>() {
         epoch: Epoch::parse("other").unwrap(),
         offset: 9,
     });
-    open.history.append(given.clone(), at(5)).unwrap();
+    open.history
+        .append(given.clone(), Retain::Leave, at(5))
+        .unwrap();
     open.subject.settle();
     let held = open.history.read(0, ALL, at(5));
     assert_eq!(held.len(), 1);
@@ -324,8 +342,8 @@ pub(crate) fn topics_do_not_see_each_other<S: Subject>() {
     let mut other = one.subject.store().open(&topic("u"), WIDE).unwrap();
     assert_ne!(one.history.epoch(), other.epoch());
     one.append(1, at(0));
-    other.append(message("u", 1), at(0)).unwrap();
-    other.append(message("u", 1), at(0)).unwrap();
+    other.append(message("u", 1), Retain::Leave, at(0)).unwrap();
+    other.append(message("u", 1), Retain::Leave, at(0)).unwrap();
     one.subject.settle();
     assert_eq!((one.history.newest(), other.newest()), (1, 2));
     assert_eq!(one.read(0, at(0)), [1]);

@@ -1,4 +1,5 @@
-//! Histories that live as long as the process: a ring of shared messages per topic.
+//! Histories that live as long as the process: a ring of shared messages per topic, and one more that
+//! is retained.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,27 +7,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Appended, Bounds, Completion, History, HistoryError, HistoryStore, Limit};
-use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+mod retained;
 
-/// Keeps histories in memory, under one ceiling for all topics.
+use super::{
+    Appended, Bounds, Completion, History, HistoryError, HistoryStore, Limit, Retain, Retained,
+};
+use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+use retained::Slot;
+
+/// Keeps histories and retained messages in memory, under one ceiling for all topics.
 ///
-/// Cloning is cheap; clones are the same store. An append that takes the sum of all histories over
+/// Cloning is cheap; clones are the same store. An append that takes the sum of all that is kept over
 /// the ceiling drops the oldest messages of its own topic until the sum fits or only the message
 /// just appended is left of the topic. So a busy topic pays for itself and cannot push out a quiet
 /// one, and the sum goes over the ceiling by at most one message per topic.
+///
+/// Retained messages are not dropped, so one that does not fit is refused. Up to half of the ceiling
+/// is theirs whatever the histories hold, or full histories would keep any from being retained:
+/// these give way as they go on.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
-/// What all histories of a store hold together.
+/// What all topics of a store hold together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Messages held.
+    /// Messages held in histories.
     pub messages: usize,
     /// What they weigh, in bytes ([`Message::weight`]).
     pub bytes: usize,
+    /// Retained messages. One that a history holds as well counts in both.
+    pub retained: usize,
+    /// What these weigh.
+    pub retained_bytes: usize,
 }
 
 impl MemoryStore {
@@ -44,6 +58,8 @@ impl MemoryStore {
                 random: Box::new(random),
                 messages: AtomicUsize::new(0),
                 bytes: AtomicUsize::new(0),
+                retained: AtomicUsize::new(0),
+                retained_bytes: AtomicUsize::new(0),
                 known_from: AtomicU64::new(now.0),
             }),
         }
@@ -54,6 +70,8 @@ impl MemoryStore {
         Usage {
             messages: self.shared.messages.load(Ordering::Relaxed),
             bytes: self.shared.bytes.load(Ordering::Relaxed),
+            retained: self.shared.retained.load(Ordering::Relaxed),
+            retained_bytes: self.shared.retained_bytes.load(Ordering::Relaxed),
         }
     }
 }
@@ -72,7 +90,12 @@ impl HistoryStore for MemoryStore {
             newest: 0,
             last_time: Timestamp(0),
             lost_before: Timestamp(0),
+            retained: Slot::new(&self.shared),
         }))
+    }
+
+    fn open_retained(&self, _topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError> {
+        Ok(Box::new(Slot::new(&self.shared)))
     }
 
     fn remembers(&self, from: Timestamp) -> bool {
@@ -92,6 +115,8 @@ struct Shared {
     // Counts of their own: nothing is ordered by them, hence Relaxed.
     messages: AtomicUsize,
     bytes: AtomicUsize,
+    retained: AtomicUsize,
+    retained_bytes: AtomicUsize,
     /// No history that is gone had a message at or after this time.
     known_from: AtomicU64,
 }
@@ -99,6 +124,11 @@ struct Shared {
 impl Shared {
     fn new_epoch(&self) -> Epoch {
         Epoch::from_random((self.random)())
+    }
+
+    fn is_over_ceiling(&self) -> bool {
+        let retained = self.retained_bytes.load(Ordering::Relaxed);
+        self.bytes.load(Ordering::Relaxed).saturating_add(retained) > self.ceiling
     }
 }
 
@@ -108,6 +138,8 @@ impl fmt::Debug for Shared {
             .field("ceiling", &self.ceiling)
             .field("messages", &self.messages)
             .field("bytes", &self.bytes)
+            .field("retained", &self.retained)
+            .field("retained_bytes", &self.retained_bytes)
             .finish_non_exhaustive()
     }
 }
@@ -126,6 +158,7 @@ struct MemoryHistory {
     last_time: Timestamp,
     /// Every message that was dropped is older than this.
     lost_before: Timestamp,
+    retained: Slot,
 }
 
 impl MemoryHistory {
@@ -178,7 +211,7 @@ impl MemoryHistory {
         while self.ring.len() > 1
             && (self.ring.len() > self.bounds.messages
                 || self.bytes > self.bounds.bytes
-                || self.shared.bytes.load(Ordering::Relaxed) > self.shared.ceiling)
+                || self.shared.is_over_ceiling())
         {
             self.drop_oldest();
         }
@@ -195,7 +228,16 @@ impl MemoryHistory {
 }
 
 impl History for MemoryHistory {
-    fn append(&mut self, mut message: Message, now: Timestamp) -> Result<Appended, HistoryError> {
+    fn append(
+        &mut self,
+        mut message: Message,
+        retain: Retain,
+        now: Timestamp,
+    ) -> Result<Appended, HistoryError> {
+        let room = match retain {
+            Retain::Set => Some(self.retained.make_room(message.weight())?),
+            Retain::Leave | Retain::Clear => None,
+        };
         let time = now.max(self.last_time);
         self.drop_expired(time);
         self.newest += 1;
@@ -211,11 +253,20 @@ impl History for MemoryHistory {
         self.bytes += weight;
         self.shared.messages.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes.fetch_add(weight, Ordering::Relaxed);
+        match room {
+            Some(room) => self.retained.put(Arc::clone(&message), room),
+            None if retain == Retain::Clear => self.retained.clear(),
+            None => {}
+        }
         self.drop_excess();
         Ok(Appended {
             message,
             completion: Completion::Now,
         })
+    }
+
+    fn retained(&self) -> Option<Arc<Message>> {
+        self.retained.message()
     }
 
     fn epoch(&self) -> Epoch {
@@ -260,6 +311,7 @@ impl History for MemoryHistory {
             self.drop_oldest();
         }
         self.ring = VecDeque::new();
+        self.retained.clear();
         self.epoch = self.shared.new_epoch();
         self.newest = 0;
         Ok(())

@@ -1,7 +1,8 @@
-//! What topics remember: the one numberer of a topic's messages, and where they can be read again.
+//! What topics remember: the one numberer of a topic's messages, and where they can be read again;
+//! and the one message that a topic retains for those who come later.
 //!
-//! A [`HistoryStore`] opens one [`History`] per topic; the topic's home owns it and is the only one
-//! that appends. Nothing here reads a clock or waits: time is passed in, and what takes longer than
+//! A [`HistoryStore`] opens one [`History`] per topic, or, for a topic that keeps nothing but its
+//! retained message, one [`Retained`]; the topic's home owns it and is the only one that appends. Nothing here reads a clock or waits: time is passed in, and what takes longer than
 //! a call is told by a [`Ticket`].
 
 #[cfg(test)]
@@ -18,24 +19,36 @@ use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
 
 pub use memory::{MemoryStore, Usage};
 
-/// One topic's history. It gives the topic's messages their offsets, and nothing else ever does.
+/// One topic's history, its retained message included. It gives the topic's messages their offsets, and nothing else ever does.
 ///
 /// Offsets rise by one from 1 and are never given twice within an epoch. Message times never go
 /// back. What is dropped is always the oldest, so what is held is one unbroken run of offsets.
 /// The newest message is held whatever it weighs, until it is too old: a bound in bytes never makes
-/// a topic forget what it has just been given.
+/// a topic forget what it has just been given. The retained message stands beside these bounds: it
+/// stays until another takes its place or it is cleared, held by the run of offsets or not.
 pub trait History: Send + fmt::Debug {
     /// Takes a message: sets its position and its time (`now`, or the time of the message before
     /// if that is later; whatever `message` says of either is overwritten), and drops what the
-    /// bounds no longer allow.
+    /// bounds no longer allow. In the same step, and as durable, does to the retained message what
+    /// `retain` says.
     ///
     /// The offset stands at once. Nobody may be shown the message before it is complete
     /// ([`Completion`]), else a crash could give its offset to another message.
     ///
     /// # Errors
-    /// [`HistoryError::Unavailable`]: nothing was taken and no offset used; the publisher may try
-    /// again. A store in memory never fails.
-    fn append(&mut self, message: Message, now: Timestamp) -> Result<Appended, HistoryError>;
+    /// [`HistoryError::Unavailable`], and [`HistoryError::Full`] where the message is to be
+    /// retained: nothing was taken or changed and no offset used; the publisher may try again. A
+    /// store in memory fails in no other way.
+    fn append(
+        &mut self,
+        message: Message,
+        retain: Retain,
+        now: Timestamp,
+    ) -> Result<Appended, HistoryError>;
+
+    /// The retained message, as it was appended. One that a process before this one retained may be
+    /// of another epoch.
+    fn retained(&self) -> Option<Arc<Message>>;
 
     /// This life of the history. Changes only by [`clear`](History::clear).
     fn epoch(&self) -> Epoch;
@@ -62,8 +75,8 @@ pub trait History: Send + fmt::Debug {
     /// topics that nobody publishes to, whose memory would otherwise stay taken.
     fn trim(&mut self, now: Timestamp);
 
-    /// Forgets every message and starts another epoch at offset 0, so that no cursor from before
-    /// recovers. Times still do not go back.
+    /// Forgets every message, the retained one too, and starts another epoch at offset 0, so that no
+    /// cursor from before recovers. Times still do not go back.
     ///
     /// # Errors
     /// [`HistoryError::Unavailable`]: nothing was forgotten; try again later.
@@ -83,7 +96,7 @@ pub trait History: Send + fmt::Debug {
     /// this one, the offset was given, and every later message is still held at `now`.
     fn recovers(&self, cursor: Position, now: Timestamp) -> bool;
 
-    /// How many messages are held.
+    /// How many messages are held, the retained one not counted.
     fn len(&self) -> usize;
 
     /// Whether none is held.
@@ -91,8 +104,22 @@ pub trait History: Send + fmt::Debug {
         self.len() == 0
     }
 
-    /// What the messages held weigh, in bytes ([`Message::weight`]).
+    /// What the messages held weigh, in bytes ([`Message::weight`]), the retained one not counted.
     fn bytes(&self) -> usize;
+}
+
+/// The retained message of a topic that keeps no history. Numbers nothing.
+pub trait Retained: Send + fmt::Debug {
+    /// The message, as it was given.
+    fn message(&self) -> Option<Arc<Message>>;
+
+    /// Puts a message in the place of the one before; `None` clears. Nobody may be shown a message
+    /// before that is complete.
+    ///
+    /// # Errors
+    /// [`HistoryError::Full`], [`HistoryError::Unavailable`]: the one before still stands. A store
+    /// in memory always clears.
+    fn set(&mut self, message: Option<Arc<Message>>) -> Result<Completion, HistoryError>;
 }
 
 /// Where topics' histories are kept. Shared by all homes of a node.
@@ -106,6 +133,13 @@ pub trait HistoryStore: Send + Sync {
     /// [`HistoryError::NoMessages`] for bounds that keep nothing, [`HistoryError::Unavailable`]
     /// where the store cannot be reached.
     fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError>;
+
+    /// The retained message of a topic that keeps no history, as it was left if the store outlives
+    /// the process. A topic is opened as this or as a history, not as both.
+    ///
+    /// # Errors
+    /// [`HistoryError::Unavailable`] where the store cannot be reached.
+    fn open_retained(&self, topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError>;
 
     /// Whether no message since `from` went with a whole history: with the process before this one,
     /// or with a topic that was closed. Where it is false, a recovery by time (of topics the client
@@ -132,6 +166,18 @@ pub struct Limit {
     /// At most this much weight, in bytes, but always one message, or a reader whose limit is
     /// below one message's weight would never get on.
     pub bytes: usize,
+}
+
+/// What becomes of a topic's retained message when another message is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retain {
+    /// It stays as it is.
+    #[default]
+    Leave,
+    /// The message that is taken takes its place.
+    Set,
+    /// There is none any more.
+    Clear,
 }
 
 /// What became of an appended message.
@@ -172,6 +218,12 @@ pub enum HistoryError {
     /// The bounds keep no message. A fault of the configuration: trying again does not help.
     #[error("a history holds at least 1 message; give the topic no history to keep none")]
     NoMessages,
+    /// There is no room for another retained message; nothing was changed.
+    #[error(
+        "there is no room to retain the message: clear retained messages that are not needed, or \
+         raise store.memory"
+    )]
+    Full,
     /// The store cannot do it at present; nothing was changed. Trying again later may help.
     #[error("the history cannot be used at present ({0}); try again later")]
     Unavailable(String),
@@ -180,6 +232,6 @@ pub enum HistoryError {
 impl HistoryError {
     /// Whether the same call may succeed later.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Full | Self::Unavailable(_))
     }
 }

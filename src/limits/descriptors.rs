@@ -36,6 +36,17 @@ pub struct Descriptors {
     metrics: Metrics,
 }
 
+/// How many there still are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    /// Enough.
+    Enough,
+    /// They are short.
+    Little,
+    /// There are next to none.
+    None,
+}
+
 /// The descriptor of one connection, counted until this is dropped.
 pub struct Descriptor(Arc<Descriptors>);
 
@@ -66,14 +77,14 @@ impl Descriptors {
             .store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
-    /// Counts a connection. Whether they are short with it: then it stays only if another goes.
-    pub fn open(self: &Arc<Self>, now: Instant) -> (Descriptor, bool) {
+    /// Counts a connection; how many there are with it.
+    pub fn open(self: &Arc<Self>, now: Instant) -> (Descriptor, Room) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        let is_short = self.is_high();
-        if is_short {
+        let room = self.room();
+        if room > Room::Enough {
             self.now_short(now);
         }
-        (Descriptor(Arc::clone(self)), is_short)
+        (Descriptor(Arc::clone(self)), room)
     }
 
     /// Connections that may be accepted and not looked at, at a time: so few that they do not use up
@@ -101,7 +112,7 @@ impl Descriptors {
     }
 
     fn judge(&self, can_accept: bool, now: Instant) {
-        if !can_accept || self.is_high() {
+        if !can_accept || self.room() > Room::Enough {
             return self.now_short(now);
         }
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,9 +123,16 @@ impl Descriptors {
         }
     }
 
-    fn is_high(&self) -> bool {
+    fn room(&self) -> Room {
         let used = self.open.load(Ordering::Relaxed) + self.others.load(Ordering::Relaxed);
-        used >= self.limit.load(Ordering::Relaxed) - self.kept()
+        let (limit, kept) = (self.limit.load(Ordering::Relaxed), self.kept());
+        if used < limit - kept {
+            Room::Enough
+        } else if used < limit - kept / 2 {
+            Room::Little
+        } else {
+            Room::None
+        }
     }
 
     fn kept(&self) -> usize {
@@ -166,9 +184,14 @@ mod tests {
         let start = Instant::now();
         let mut open = Vec::new();
         for count in 1..=60 {
-            let (descriptor, is_short) = descriptors.open(start);
+            let (descriptor, room) = descriptors.open(start);
             open.push(descriptor);
-            assert_eq!(is_short, count >= 50, "{count}");
+            let expected = match count {
+                ..50 => Room::Enough,
+                50..55 => Room::Little,
+                _ => Room::None,
+            };
+            assert_eq!(room, expected, "{count}");
         }
         let state = || {
             (
@@ -186,8 +209,8 @@ mod tests {
         // Something else uses them up.
         descriptors.judge(false, start + CALM * 2);
         assert_eq!(state(), (true, "1".into(), "2".into()));
-        let (_one, is_short) = descriptors.open(start + CALM * 2);
-        assert!(!is_short);
+        let (_one, room) = descriptors.open(start + CALM * 2);
+        assert_eq!(room, Room::Enough);
         descriptors.judge(true, start + CALM * 3);
         assert_eq!(state(), (false, "0".into(), "2".into()));
     }

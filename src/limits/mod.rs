@@ -15,7 +15,7 @@ mod source;
 mod tests;
 mod throttle;
 
-pub use descriptors::{Descriptor, Descriptors};
+pub use descriptors::{Descriptor, Descriptors, Room};
 pub use excess::Excess;
 pub use meter::{Meter, Verdict};
 pub use source::Source;

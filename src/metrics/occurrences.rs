@@ -66,15 +66,31 @@ impl Metrics {
         }
     }
 
+    /// Whether the configuration that was read last holds.
+    pub fn set_reloaded(&self, holds: bool) {
+        self.series().reloaded.set(i64::from(holds));
+    }
+
     /// There are so many topics.
     pub fn set_topics(&self, topics: usize) {
         set(&self.series().topics, topics);
+    }
+
+    /// So many idempotency keys are remembered.
+    pub fn set_idempotency_keys(&self, keys: usize) {
+        set(&self.series().idempotency_keys, keys);
     }
 
     /// Histories hold so much.
     pub fn set_history(&self, messages: usize, bytes: usize) {
         set(&self.series().history_messages, messages);
         set(&self.series().history_bytes, bytes);
+    }
+
+    /// Topics retain so much, beside their histories.
+    pub fn set_retained(&self, messages: usize, bytes: usize) {
+        set(&self.series().retained_messages, messages);
+        set(&self.series().retained_bytes, bytes);
     }
 
     /// So many messages wait for the registry of that shard.

@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::server_frame::ServerFrame;
-use super::wire::{WireFormat, control_bytes, message_bytes};
-use crate::model::{Member, Message, SessionId, TopicName};
+use super::server_frame::{GapReason, ServerFrame};
+use super::wire::{Sent, WireFormat, control_bytes, message_bytes};
+use crate::model::{Epoch, Member, Message, SessionId, TopicName};
 
 /// What a topic tells its subscribers.
 #[derive(Clone, Debug)]
@@ -27,12 +27,31 @@ pub enum Event {
         /// Who.
         member: Member,
     },
+    /// What the topic kept was removed.
+    Cleared {
+        /// Where.
+        topic: TopicName,
+        /// How much.
+        removed: Removed,
+    },
+}
+
+/// What was removed from a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// How many messages.
+    pub count: u64,
+    /// The life of the history that has ended, and the newest offset in it; none where the topic
+    /// keeps no history.
+    pub end: Option<(Epoch, u64)>,
 }
 
 /// An event with its frames: each is made when the first subscriber needs it, and then shared.
 #[derive(Debug)]
 pub struct Published {
     event: Event,
+    /// The topic's retained message as it stood before the event.
+    retained: Option<Arc<Message>>,
     /// By [`WireFormat::index`]; empty bytes where the format has no such frame.
     frames: [OnceLock<Bytes>; WireFormat::COUNT],
 }
@@ -42,8 +61,21 @@ impl Published {
     pub fn new(event: Event) -> Self {
         Self {
             event,
+            retained: None,
             frames: [const { OnceLock::new() }; WireFormat::COUNT],
         }
+    }
+
+    /// The same, of a topic that had this retained message before.
+    pub fn after(mut self, retained: Option<Arc<Message>>) -> Self {
+        self.retained = retained;
+        self
+    }
+
+    /// The topic's retained message as it stood before the event: what someone has to have who has
+    /// subscribed before it.
+    pub fn retained(&self) -> Option<&Arc<Message>> {
+        self.retained.as_ref()
     }
 
     /// The event.
@@ -55,7 +87,7 @@ impl Published {
     pub fn message(&self) -> Option<&Message> {
         match &self.event {
             Event::Message(message) => Some(message),
-            Event::Join { .. } | Event::Leave { .. } => None,
+            Event::Join { .. } | Event::Leave { .. } | Event::Cleared { .. } => None,
         }
     }
 
@@ -63,7 +95,9 @@ impl Published {
     pub fn topic(&self) -> &TopicName {
         match &self.event {
             Event::Message(message) => &message.topic,
-            Event::Join { topic, .. } | Event::Leave { topic, .. } => topic,
+            Event::Join { topic, .. }
+            | Event::Leave { topic, .. }
+            | Event::Cleared { topic, .. } => topic,
         }
     }
 
@@ -83,7 +117,7 @@ impl Published {
     /// The session that came or went: it is not told of its own coming and going.
     pub fn subject(&self) -> Option<SessionId> {
         match &self.event {
-            Event::Message(_) => None,
+            Event::Message(_) | Event::Cleared { .. } => None,
             Event::Join { member, .. } | Event::Leave { member, .. } => Some(member.session),
         }
     }
@@ -91,12 +125,24 @@ impl Published {
 
 fn encode(format: WireFormat, event: &Event) -> Option<Bytes> {
     match event {
-        Event::Message(message) => Some(message_bytes(format, message, false)),
+        Event::Message(message) => Some(message_bytes(format, message, Sent::Live)),
         Event::Join { topic, member } => {
             control_bytes(format, &ServerFrame::Join { topic, member })
         }
         Event::Leave { topic, member } => {
             control_bytes(format, &ServerFrame::Leave { topic, member })
+        }
+        Event::Cleared { topic, removed } => {
+            let to = removed.end.map_or(0, |(_, newest)| newest);
+            let gap = ServerFrame::Gap {
+                topic,
+                reason: GapReason::Cleared,
+                count: removed.count,
+                epoch: removed.end.map(|(epoch, _)| epoch),
+                from: (to + 1).saturating_sub(removed.count),
+                to,
+            };
+            control_bytes(format, &gap)
         }
     }
 }

@@ -112,6 +112,8 @@ pub struct Publish {
     pub payload: Payload,
     /// The conflation key.
     pub key: Option<Arc<str>>,
+    /// Whether the topic is to retain it, or to retain nothing any more if it is null or empty.
+    pub retain: bool,
 }
 
 /// A question for a topic's history.

@@ -11,12 +11,12 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::auth::{Access, Secret};
-use crate::broker::{Publication, Subscription};
-use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
+use crate::auth::{Caller, Rights, Secret};
+use crate::broker::{LiveRules, Publication, Subscription};
+use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
-    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal, Since,
-    Subscribe, WireFormat, parse_json,
+    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal,
+    Request, Since, Subscribe, WireFormat, parse_json, parse_msgpack,
 };
 
 /// One client's protocol state.
@@ -24,14 +24,15 @@ pub struct Session {
     format: WireFormat,
     id: SessionId,
     user: Option<Arc<str>>,
-    access: Access,
+    rights: Rc<Rights>,
+    rules: Arc<LiveRules>,
     /// Nothing but `auth` and `ping` is carried out before credentials come.
     must_authenticate: bool,
     /// Where a raw session publishes.
     publish_to: Option<TopicName>,
     max_chars: Option<usize>,
     errors_in_a_row: usize,
-    limits: Rc<Limits>,
+    limits: Limits,
 }
 
 /// The bounds that one session is held to.
@@ -51,8 +52,10 @@ pub struct Profile {
     pub id: SessionId,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
-    /// What it may.
-    pub access: Access,
+    /// What it may, as it was granted.
+    pub rights: Rc<Rights>,
+    /// What topics let whom do.
+    pub rules: Arc<LiveRules>,
     /// Whether credentials are still to come.
     pub must_authenticate: bool,
     /// Where a raw session publishes.
@@ -89,12 +92,13 @@ pub enum Step {
 
 impl Session {
     /// A session that has said nothing yet.
-    pub fn new(profile: Profile, limits: Rc<Limits>) -> Self {
+    pub fn new(profile: Profile, limits: Limits) -> Self {
         Self {
             format: profile.format,
             id: profile.id,
             user: profile.user,
-            access: profile.access,
+            rights: profile.rights,
+            rules: profile.rules,
             must_authenticate: profile.must_authenticate,
             publish_to: profile.publish_to,
             max_chars: profile.max_chars,
@@ -124,9 +128,9 @@ impl Session {
     }
 
     /// Takes the rights that credentials give.
-    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Access) {
-        self.user = user;
-        self.access = access;
+    pub fn authenticated(&mut self, caller: &Caller) {
+        self.user.clone_from(&caller.user);
+        self.rights.prove(caller);
         self.must_authenticate = false;
     }
 
@@ -135,6 +139,7 @@ impl Session {
         match self.format {
             WireFormat::Raw => self.on_raw(message),
             WireFormat::Json | WireFormat::Sse => self.on_json(&message),
+            WireFormat::Msgpack => self.on_msgpack(&message),
         }
     }
 
@@ -143,7 +148,11 @@ impl Session {
     /// # Errors
     /// `forbidden`, with what would do.
     pub fn subscription(&self, ask: Subscribe) -> Result<Subscription, Refusal> {
-        if !self.access.may_subscribe(&ask.filter) {
+        if !self
+            .rules
+            .now()
+            .may_subscribe(&self.rights.access(), &ask.filter)
+        {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -169,23 +178,34 @@ impl Session {
     }
 
     fn on_json(&mut self, message: &Incoming) -> Step {
-        let parsed = match message {
+        match message {
             Incoming::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => parse_json(text),
-                Err(_) => {
-                    return Step::Close(close(
-                        CloseCode::INVALID_UTF8,
-                        "the text is not valid UTF-8",
-                    ));
-                }
+                Ok(text) => self.on_frame(parse_json(text), Origin::Json),
+                Err(_) => Step::Close(close(
+                    CloseCode::INVALID_UTF8,
+                    "the text is not valid UTF-8",
+                )),
             },
             Incoming::Binary(_) => {
                 let reason =
                     "fanfare.v1.json takes text frames only; send binary data with encoding base64";
-                return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
+                Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason))
             }
-        };
-        let request = match parsed {
+        }
+    }
+
+    fn on_msgpack(&mut self, message: &Incoming) -> Step {
+        match message {
+            Incoming::Binary(bytes) => self.on_frame(parse_msgpack(bytes), Origin::Msgpack),
+            Incoming::Text(_) => {
+                let reason = "fanfare.v1.msgpack takes binary frames only; offer fanfare.v1.json to send text";
+                Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason))
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: Result<Request, BadFrame>, origin: Origin) -> Step {
+        let request = match frame {
             Ok(request) => request,
             Err(BadFrame { id, refusal }) => return self.bad_frame(id, refusal),
         };
@@ -201,19 +221,15 @@ impl Session {
                 _ => Step::Refuse(id, refusal),
             };
         }
-        self.act(id, request.action)
+        self.act(id, request.action, origin)
             .unwrap_or_else(|refusal| Step::Refuse(id, refusal))
     }
 
-    fn act(&self, id: Option<u64>, action: Action) -> Result<Step, Refusal> {
+    fn act(&self, id: Option<u64>, action: Action, origin: Origin) -> Result<Step, Refusal> {
         Ok(match action {
             Action::Subscribe(ask) => Step::Subscribe(id, Box::new(self.subscription(ask)?)),
             Action::Unsubscribe(filter) => Step::Unsubscribe(id, filter),
-            Action::Publish(Publish {
-                topic,
-                payload,
-                key,
-            }) => self.publish(id, topic, payload, key, Origin::Json),
+            Action::Publish(publish) => self.publish(id, publish, origin),
             Action::History(query) => {
                 self.check_read(&query.topic)?;
                 Step::History(id, query)
@@ -229,10 +245,7 @@ impl Session {
 
     fn on_raw(&mut self, message: Incoming) -> Step {
         let payload = match message {
-            Incoming::Text(data) => Payload {
-                kind: Kind::Text,
-                data,
-            },
+            Incoming::Text(data) => Payload::text_checked(data),
             Incoming::Binary(data) => Payload::binary(data),
         };
         if let (Some(max), Some(text)) = (self.max_chars, payload.as_str())
@@ -247,31 +260,30 @@ impl Session {
             let reason = "this session has no topic to publish to; name one with ?publish=TOPIC";
             return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
         };
-        self.publish(None, topic, payload, None, Origin::Raw)
+        let publish = Publish {
+            topic,
+            payload,
+            key: None,
+            retain: false,
+        };
+        self.publish(None, publish, Origin::Raw)
     }
 
-    fn publish(
-        &self,
-        id: Option<u64>,
-        topic: TopicName,
-        payload: Payload,
-        key: Option<Arc<str>>,
-        origin: Origin,
-    ) -> Step {
-        match self.publication(topic, payload, key, origin) {
+    fn publish(&self, id: Option<u64>, publish: Publish, origin: Origin) -> Step {
+        match self.publication(publish, origin) {
             Ok(publication) => Step::Publish(id, publication),
             Err(refusal) => Step::RefusePublish(id, refusal),
         }
     }
 
-    fn publication(
-        &self,
-        topic: TopicName,
-        payload: Payload,
-        key: Option<Arc<str>>,
-        origin: Origin,
-    ) -> Result<Publication, Refusal> {
-        if !self.access.may_publish(&topic) {
+    fn publication(&self, publish: Publish, origin: Origin) -> Result<Publication, Refusal> {
+        let Publish {
+            topic,
+            payload,
+            key,
+            retain,
+        } = publish;
+        if !self.rules.now().may_publish(&self.rights.access(), &topic) {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -292,14 +304,16 @@ impl Session {
             topic,
             payload,
             key,
-            user: None,
+            retain,
+            user: self.user.clone(),
             publisher: Some(self.id),
             origin,
+            once: None,
         })
     }
 
     fn check_read(&self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.access.may_read(topic) {
+        if self.rules.now().may_read(&self.rights.access(), topic) {
             return Ok(());
         }
         Err(Refusal::new(

@@ -17,7 +17,7 @@ pub struct Process {
     child: Child,
     log: Option<JoinHandle<String>>,
     /// Where it looks for configuration.
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Process {
@@ -70,7 +70,7 @@ impl Process {
             address: url.trim_end().trim_end_matches('/').parse().unwrap(),
             child,
             log: Some(log),
-            _home: home,
+            home,
         };
         super::eventually("it is ready", || {
             let answer = Http::new(process.address, "GET", "/readyz").try_send();
@@ -98,6 +98,14 @@ impl Process {
     pub fn metric(&self, name: &str) -> u64 {
         let answer = Http::new(self.address, "GET", "/metrics").send();
         super::server::sum(&answer.text(), name)
+    }
+
+    /// Puts another configuration in the place of the one it was started with.
+    pub fn rewrite(&self, toml: &str) {
+        let next = self.home.path().join("next.toml");
+        std::fs::write(&next, toml).unwrap();
+        // Renamed, so that it never sees half of one.
+        std::fs::rename(next, self.home.path().join("test.toml")).unwrap();
     }
 
     pub fn signal(&self, signal: Signal) {

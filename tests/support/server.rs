@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use fanfare::app::App;
 use fanfare::broker::Broker;
-use fanfare::config::Config;
+use fanfare::config::{Change, Config, LiveConfig};
 use fanfare::shutdown::{self, Trigger};
 
 use super::{Answer, Client, Http, Raw, Wire, eventually};
@@ -14,7 +14,10 @@ use super::{Answer, Client, Http, Raw, Wire, eventually};
 /// A broker on a free port, in a thread of its own. Dropped, it is stopped.
 pub struct Server {
     pub address: SocketAddr,
+    /// Where the HTTP API is, where it has an address of its own.
+    pub admin: Option<SocketAddr>,
     pub broker: Broker,
+    config: LiveConfig,
     trigger: Trigger,
     thread: Option<JoinHandle<()>>,
 }
@@ -28,17 +31,22 @@ impl Server {
     pub fn start_with(config: Config, change: impl FnOnce(App) -> App + Send + 'static) -> Self {
         let (trigger, shutdown) = shutdown::pair();
         let (sender, bound) = mpsc::channel();
+        let config = LiveConfig::from(config);
+        let live = config.clone();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
-                let bound = change(App::build(config).unwrap()).bind().unwrap();
-                sender.send((bound.address(), bound.broker())).unwrap();
+                let bound = change(App::build(live).unwrap()).bind().unwrap();
+                let told = (bound.address(), bound.admin_address(), bound.broker());
+                sender.send(told).unwrap();
                 bound.run(shutdown).await.unwrap();
             });
         });
-        let (address, broker) = bound.recv().unwrap();
+        let (address, admin, broker) = bound.recv().unwrap();
         let server = Self {
             address,
+            admin,
             broker,
+            config,
             trigger,
             thread: Some(thread),
         };
@@ -47,6 +55,13 @@ impl Server {
             running == configured
         });
         server
+    }
+
+    /// Changes the configuration of the broker that runs.
+    pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Change {
+        let mut config = Config::clone(&self.config.now());
+        change(&mut config);
+        self.config.replace(config)
     }
 
     /// A JSON client on `/ws`.

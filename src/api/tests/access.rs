@@ -4,8 +4,9 @@ use actix_web::test::TestRequest;
 
 use super::*;
 
-const CALLS: [(&str, &str); 8] = [
+const CALLS: [(&str, &str); 9] = [
     ("POST", "/v1/topics/a/messages"),
+    ("DELETE", "/v1/topics/a/messages"),
     ("POST", "/v1/publish"),
     ("GET", "/v1/topics"),
     ("GET", "/v1/topics/a"),
@@ -84,11 +85,10 @@ fn a_key_does_what_its_scopes_say() {
     ];
     run(with_keys(&keys), async |api| {
         for (method, path) in CALLS {
-            let publishes = method == "POST";
             for (name, may) in [
-                ("writer", publishes),
-                ("reader", !publishes),
-                ("admin", false),
+                ("writer", method == "POST"),
+                ("reader", method == "GET"),
+                ("admin", method == "DELETE"),
             ] {
                 let answer = api
                     .send(with_key(remote(request(method, path)), name))
@@ -106,7 +106,7 @@ fn a_key_does_what_its_scopes_say() {
 
 #[test]
 fn a_key_reaches_the_topics_it_is_for_and_no_others() {
-    let scopes = [Scope::Publish, Scope::Read];
+    let scopes = [Scope::Publish, Scope::Read, Scope::Admin];
     let keys = [
         key("all", &scopes, None),
         key("some", &scopes, Some(&["chat/a/#", "news"])),
@@ -124,6 +124,16 @@ fn a_key_reaches_the_topics_it_is_for_and_no_others() {
                     assert_eq!(answer.status == 403, !may, "{name} {topic}{end}");
                 }
             }
+        }
+        for (topic, status) in [
+            ("chat/b", 403),
+            ("other", 403),
+            ("chat/a/c", 404),
+            ("news", 404),
+        ] {
+            let delete = TestRequest::delete().uri(&format!("/v1/topics/{topic}/messages"));
+            let answer = api.send(with_key(remote(delete), "some")).await;
+            assert_eq!(answer.status, status, "{topic}");
         }
         let list = TestRequest::with_uri("/v1/topics");
         let list = api.send(with_key(remote(list), "some")).await.json();

@@ -101,7 +101,7 @@ fn slashes_of_a_topic_may_be_encoded_or_not() {
 fn what_is_not_carried_out_yet_is_refused_and_not_dropped() {
     run(usual(), async |api| {
         let path = "/v1/topics/chat/a/messages";
-        for query in ["retain=true", "retain=yes", "key=a&key=b", "key=%zz"] {
+        for query in ["retain=yes", "retain", "key=a&key=b", "key=%zz"] {
             let answer = api
                 .post(&format!("{path}?{query}"), "text/plain", "x")
                 .await;
@@ -118,28 +118,9 @@ fn what_is_not_carried_out_yet_is_refused_and_not_dropped() {
         let history = api.get(path).await.json();
         assert_eq!(history["messages"].as_array().unwrap().len(), 1);
         assert_eq!(history["messages"][0]["key"], "k ");
-        for path in [path, "/v1/publish"] {
-            let request = local(TestRequest::post().uri(path))
-                .insert_header(("Idempotency-Key", "1"))
-                .set_payload(r#"{"topic":"a","data":1}"#);
-            api.send(request).await.problem(400, "bad_request");
-        }
-        for body in [
-            r#"{"topic":"a","data":1,"retain":true}"#,
-            r#"{"topic":"a","data":1,"idempotency_key":"k"}"#,
-        ] {
-            api.post_json("/v1/publish", body)
-                .await
-                .problem(400, "bad_request");
-        }
-        for (kind, named) in [
-            ("application/x-ndjson", "ndjson"),
-            ("text/plain", "application/json"),
-        ] {
-            let answer = api.post("/v1/publish", kind, "{}").await;
-            let detail = answer.problem(415, "bad_request");
-            assert!(detail.contains(named), "{detail}");
-        }
+        let answer = api.post("/v1/publish", "text/plain", "{}").await;
+        let detail = answer.problem(415, "bad_request");
+        assert!(detail.contains("application/x-ndjson"), "{detail}");
         let zipped =
             local(TestRequest::post().uri(path)).insert_header(("Content-Encoding", "gzip"));
         api.send(zipped.set_payload("x"))

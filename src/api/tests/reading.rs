@@ -80,9 +80,15 @@ fn a_topic_is_shown_with_the_rule_that_applies_to_it() {
         );
         assert_eq!(topic["offset"], 1);
         let history = json!({"messages": 3, "age_ms": null, "bytes": 16 << 20});
-        let rule =
-            json!({"filter": "chat/#", "history": history, "presence": true, "join_leave": false});
+        let rule = json!({
+            "filter": "chat/#", "history": history, "presence": true, "join_leave": false,
+            "retain": false,
+            "subscribe": "granted", "publish": "granted", "expose_user": false,
+            "max_message": null,
+        });
         assert_eq!(topic["rule"], rule);
+        // One, in less than a second.
+        assert_eq!(topic["rates"], json!({"published_per_second": 1.0}));
         api.get("/v1/topics/chat/b").await.problem(404, "not_found");
         api.get("/v1/topics/").await.problem(400, "invalid_topic");
         api.get("/v1/topics/a+").await.problem(400, "invalid_topic");
@@ -180,5 +186,69 @@ fn a_limited_key_gets_every_topic_of_its_own_however_small_the_pages() {
                 assert_eq!(names, expected, "{filter} {limit}");
             }
         }
+    });
+}
+
+#[test]
+fn a_retained_message_is_published_listed_and_removed_with_the_history() {
+    let mut config = usual();
+    config.topics.push(TopicRule {
+        retain: true,
+        ..TopicRule::live(filter("state/#"))
+    });
+    config.topics[0].retain = true;
+    run(config, async |api| {
+        let retain = async |topic: &str, text: &str| {
+            let path = format!("/v1/topics/{topic}/messages?retain=true");
+            api.post(&path, "text/plain", text.to_owned()).await
+        };
+        api.publish("chat/a", "1").await;
+        assert_eq!(retain("chat/a", "2").await.json()["offset"], 2);
+        assert!(retain("state/a", "on").await.json()["offset"].is_null());
+        retain("state/b", "on").await;
+        let batch = r#"[{"topic":"state/b","data":null,"retain":true},{"topic":"live","data":1,"retain":true}]"#;
+        let answer = api.post_json("/v1/publish", batch).await.json();
+        assert_eq!(answer[0]["topic"], "state/b");
+        assert_eq!(answer[1]["code"], "forbidden", "{answer}");
+        let list = api.get("/v1/topics").await.json();
+        let names = |list: &Value| -> Vec<String> {
+            let topics = list["topics"].as_array().unwrap().iter();
+            topics
+                .map(|t| format!("{} {}", t["topic"], t["retained"]))
+                .collect()
+        };
+        // What is cleared and holds nothing else is gone.
+        assert_eq!(names(&list), [r#""chat/a" true"#, r#""state/a" true"#]);
+        let epoch = list["topics"][0]["epoch"].clone();
+        let topic = api.get("/v1/topics/state/a").await.json();
+        assert_eq!(
+            (&topic["messages"], &topic["rule"]["retain"]),
+            (&json!(0), &json!(true))
+        );
+
+        let remove = async |topic: &str| {
+            let path = format!("/v1/topics/{topic}/messages");
+            api.send(local(TestRequest::delete().uri(&path))).await
+        };
+        let removed = remove("chat/a").await.json();
+        assert_eq!(
+            removed,
+            json!({"topic": "chat/a", "messages": 2, "retained": true})
+        );
+        let removed = remove("state/a").await.json();
+        assert_eq!(
+            removed,
+            json!({"topic": "state/a", "messages": 0, "retained": true})
+        );
+        for topic in ["chat/a", "state/a", "live"] {
+            remove(topic).await.problem(404, "not_found");
+        }
+        api.publish("chat/a", "3").await;
+        let again = api.get("/v1/topics/chat/a").await.json();
+        assert_ne!(again["epoch"], epoch);
+        assert_eq!(
+            (&again["offset"], &again["retained"]),
+            (&json!(1), &Value::Null)
+        );
     });
 }

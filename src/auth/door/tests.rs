@@ -2,6 +2,7 @@ use crate::config::{Anonymous, ApiKey, Auth, KeySecret, KeySource};
 use crate::model::{Filter, TopicName};
 
 use super::*;
+use crate::auth::Grant;
 
 type Header<'a> = (&'a str, &'a str);
 
@@ -52,8 +53,8 @@ fn anonymous_reader() -> Config {
 fn may(caller: &Caller, topic: &str) -> (bool, bool) {
     let topic = TopicName::new(topic).unwrap();
     (
-        caller.access.may_read(&topic),
-        caller.access.may_publish(&topic),
+        caller.access.may_read(Who::Granted, &topic),
+        caller.access.may_publish(Who::Granted, &topic),
     )
 }
 
@@ -87,7 +88,14 @@ fn without_auth_anyone_here_may_everything_and_nobody_elsewhere_anything() {
     let caller = door.session(&here(LOCAL)).unwrap();
     assert_eq!(may(&caller, "a"), (true, true));
     assert!(!caller.must_authenticate && caller.has(Scope::Admin));
-    assert_eq!(door.api(&here(LOCAL), Scope::Admin), Ok(caller));
+    let api = door.api(&here(LOCAL), Scope::Admin).unwrap();
+    assert_eq!(
+        (&api.access.subscribe, &api.scopes),
+        (&Grant::All, &caller.scopes)
+    );
+    // A rule that is for the API holds on this machine too: it is how one tries it out.
+    assert_eq!(caller.access.standing, Standing::Anonymous);
+    assert_eq!(api.access.standing, Standing::Api);
     for elsewhere in [
         facts(LOCAL, None, "192.0.2.7"),
         here(&[("host", "rebound.example")]),
@@ -152,7 +160,7 @@ fn with_auth_who_has_no_credentials_is_anonymous_or_must_authenticate() {
         for facts in [&elsewhere, &here(LOCAL)] {
             let caller = door.session(facts).unwrap();
             assert!(caller.must_authenticate);
-            assert_eq!(caller.access, Access::nothing());
+            assert_eq!(*caller.access, Access::nothing());
         }
         assert_eq!(door.auth_timeout(), Duration::from_secs(10));
     }
@@ -255,4 +263,21 @@ fn a_credential_is_seen_wherever_it_stands() {
     assert!(seen(&[("Authorization", "nonsense")], None));
     assert!(seen(&[("Sec-WebSocket-Protocol", "bearer.x")], None));
     assert!(seen(LOCAL, Some("token=")));
+}
+
+#[test]
+fn what_is_for_anyone_needs_no_credentials() {
+    let mut config = Config {
+        auth: Some(Auth::default()),
+        ..Config::default()
+    };
+    let session = |config: &Config| Door::from_config(config).session(&here(LOCAL)).unwrap();
+    assert!(session(&config).must_authenticate);
+    config.topics = vec![TopicRule {
+        subscribe: Who::Anyone,
+        ..TopicRule::live(Filter::new("news/#").unwrap())
+    }];
+    let caller = session(&config);
+    assert!(!caller.must_authenticate);
+    assert_eq!(*caller.access, Access::nothing());
 }

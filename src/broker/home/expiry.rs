@@ -23,9 +23,10 @@ impl Home {
                     continue;
                 }
                 entry.expiry = None;
-                if let (Some(history), Some(age)) =
-                    (&mut entry.history, entry.rule.history.and_then(|h| h.age))
-                {
+                if let (Some(history), Some(age)) = (
+                    entry.kept.history_mut(),
+                    entry.rule.history.and_then(|h| h.age),
+                ) {
                     history.trim(now);
                     entry.card.set_history(history.len(), history.newest());
                     if let Some(oldest) = oldest_time(&**history, now) {

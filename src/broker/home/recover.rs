@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Home;
+use super::retained::is_after;
 use crate::broker::message::{HistoryPage, Piece, ReadAsk, Span, WildAsk, WildSince, WildStand};
 use crate::history::{History, Limit};
 use crate::model::{Filter, Position, Timestamp, TopicName};
@@ -19,6 +20,7 @@ impl Home {
         self.add_filter(shard, &ask.filter);
         let mut stand = WildStand {
             recovered: true,
+            may_retain: self.may_retain(),
             ..WildStand::default()
         };
         if ask.last.is_none() && ask.since.is_none() {
@@ -29,8 +31,12 @@ impl Home {
             for (topic, known) in since.positions.iter() {
                 let lost = ask.filter.matches(topic)
                     && ask.homes.is_home(topic)
+                    && self.common.rules.now().may_read(&ask.access, topic)
                     && known.offset > 0
-                    && self.topics.get(topic).is_none_or(|t| t.history.is_none());
+                    && self
+                        .topics
+                        .get(topic)
+                        .is_none_or(|t| t.kept.history().is_none());
                 if lost {
                     stand.gaps.push(topic.clone());
                 }
@@ -43,12 +49,12 @@ impl Home {
             }
         }
         let since = ask.since.as_ref().map(Known::new);
-        let mut left = self.common.max_replay;
+        let mut left = self.common.max_replay();
         for (topic, entry) in &mut self.topics {
-            if !ask.filter.matches(topic) {
+            if !ask.filter.matches(topic) || !ask.access.may_read(entry.rule.subscribe, topic) {
                 continue;
             }
-            let Some(history) = &mut entry.history else {
+            let Some(history) = entry.kept.history_mut() else {
                 continue;
             };
             history.trim(now);
@@ -99,16 +105,14 @@ impl Home {
 
     /// One piece of a replay.
     pub fn read(&mut self, ask: &ReadAsk, now: Timestamp) -> Piece {
-        let history = self
-            .topics
-            .get(&ask.topic)
-            .and_then(|topic| topic.history.as_deref());
-        let Some(history) = history else {
+        let entry = self.topics.get(&ask.topic);
+        let Some(history) = entry.and_then(|entry| entry.kept.history()) else {
             return Piece {
                 epoch: None,
                 messages: Vec::new(),
                 newest: ask.after,
                 is_head: true,
+                skipped: None,
             };
         };
         let messages = history.read(ask.after, ask.limit, now);
@@ -118,11 +122,19 @@ impl Home {
             .and_then(|m| m.position)
             .map_or(ask.after, |p| p.offset);
         let is_head = messages.is_empty() || reached >= newest;
+        let epoch = Some(history.epoch());
+        let first = messages.first().and_then(|m| m.position);
+        // What the history dropped from under the cursor may be retained: then it is not lost.
+        let skipped = history.retained().filter(|retained| {
+            is_after(retained, epoch, ask.after)
+                && first.is_none_or(|first| !is_after(retained, epoch, first.offset - 1))
+        });
         Piece {
-            epoch: Some(history.epoch()),
+            epoch,
             messages,
             newest,
             is_head,
+            skipped,
         }
     }
 
@@ -138,7 +150,7 @@ impl Home {
         limit: Limit,
         now: Timestamp,
     ) -> Result<HistoryPage, Refusal> {
-        if self.common.rules.of(topic).history.is_none() {
+        if self.common.rules.now().of(topic).history.is_none() {
             return Err(history_disabled(topic));
         }
         let is_new = !self.topics.contains_key(topic);
@@ -146,7 +158,8 @@ impl Home {
             // So that the answer names a life of the topic, if only a short one.
             self.create(topic)?;
         }
-        let Some(history) = self.topics.get_mut(topic).and_then(|t| t.history.as_mut()) else {
+        let entry = self.topics.get_mut(topic);
+        let Some(history) = entry.and_then(|entry| entry.kept.history_mut()) else {
             return Err(history_disabled(topic));
         };
         history.trim(now);

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 
+use super::interest::matching_interest;
 use super::*;
+use crate::auth::Access;
 use crate::broker::filters::FilterTrie;
-use crate::broker::message::{HomeOf, ReadAsk, WildAsk, WildSince};
+use crate::broker::message::{ExactAsk, HomeOf, ReadAsk, Receipt, WildAsk, WildSince};
 use crate::broker::shards::Shards;
 use crate::broker::testing::{filter, member, publication, rules, store, topic};
 use crate::history::Limit;
-use crate::model::{Epoch, Filter};
+use crate::model::{Epoch, Filter, SessionId};
 use crate::protocol::Cursor;
 
 const ALL: Limit = Limit {
@@ -15,18 +17,23 @@ const ALL: Limit = Limit {
 };
 
 fn home() -> Home {
+    home_with(AnswerBound::new(Duration::ZERO, 0))
+}
+
+pub fn home_with(answers: AnswerBound) -> Home {
     let common = Common {
-        rules: rules(),
+        rules: Arc::new(LiveRules::new(rules())),
         store: store(),
         directory: TopicDirectory::default(),
         topics: AtomicUsize::new(0),
-        max_topics: 5,
-        max_replay: 20,
+        max_topics: AtomicUsize::new(5),
+        max_replay: AtomicU64::new(20),
+        answers: Arc::new(answers),
     };
     Home::new(Arc::new(common), RandomState::new())
 }
 
-fn publish(home: &mut Home, name: &str, now: u64) -> (Receipt, Delivery) {
+pub fn publish(home: &mut Home, name: &str, now: u64) -> (Receipt, Delivery) {
     let message = publication(&topic(name), "x", None);
     home.publish(message, Timestamp(now), Instant::now())
         .unwrap()
@@ -50,6 +57,7 @@ fn wild(text: &str, last: Option<u64>, since: Option<WildSince>) -> WildAsk {
         filter: filter(text),
         last,
         since,
+        access: Arc::new(Access::everything()),
         homes: HomeOf {
             shards: Arc::new(Shards::new(1)),
             shard: 0,

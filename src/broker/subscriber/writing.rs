@@ -150,6 +150,7 @@ impl Subscriber {
 pub fn spoken(format: WireFormat) -> Protocol {
     match format {
         WireFormat::Json => Protocol::Json,
+        WireFormat::Msgpack => Protocol::Msgpack,
         WireFormat::Raw => Protocol::Raw,
         WireFormat::Sse => Protocol::Sse,
     }

@@ -211,3 +211,27 @@ fn origins_take_the_form_that_browsers_send() {
         ["*", "https://a.example", "http://b:8080", "app://x"]
     );
 }
+
+#[test]
+fn a_directory_is_relative_to_the_file_that_names_it_else_to_where_the_broker_is_started() {
+    let place = || {
+        Place::empty()
+            .with_file("site/fanfare.toml", "server.public = 'public'")
+            .with_file("site/public/index.html", "")
+            .with_file("here/index.html", "")
+    };
+    let named = place().with_config("site/fanfare.toml");
+    let dir = named.dir.path().to_owned();
+    let public = named.config().server.public;
+    assert_eq!(public, Some(dir.join("site/public")));
+    for set in [
+        place().with_set("server.public", "here"),
+        place().with_env("FANFARE__SERVER__PUBLIC", "here"),
+    ] {
+        let dir = set.dir.path().to_owned();
+        assert_eq!(set.config().server.public, Some(dir.join("here")));
+    }
+    let faults = place().with_set("server.public", "nowhere").faults();
+    let [fault] = faults.try_into().unwrap();
+    assert!(fault.remedy.contains("is no directory"), "{fault}");
+}

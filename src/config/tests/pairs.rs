@@ -48,6 +48,10 @@ fn pairs_that_cannot_go_together_are_refused() {
             "websocket.path: \"/healthz\", which is the broker's own",
         ),
         (
+            "server.listen = '127.0.0.1:81'\nadmin.listen = '127.0.0.1:81'".to_owned(),
+            "admin.listen: 127.0.0.1:81, which is server.listen; give it a port of its own",
+        ),
+        (
             "[[topic]]\nfilter = 'a'\n[[topic]]\nfilter = 'a'".to_owned(),
             "topic[1].filter: the same filter as that of topic[0]",
         ),
@@ -140,6 +144,28 @@ fn where_others_can_listen_it_must_be_said_who_may() {
             let place = (fault.source.as_str(), fault.key.as_str());
             assert_eq!(place, ("--set", "server.listen"));
             assert!(fault.remedy.contains("say who may"), "{fault}");
+        }
+    }
+}
+
+#[test]
+fn where_others_can_reach_the_http_api_it_needs_a_key() {
+    let key = "[[api.key]]\nname = 'a'\nenv = 'KEY'\nscopes = ['read']\n";
+    let auth = "[auth]\nanonymous = { subscribe = ['#'] }";
+    for (listen, text, refused) in [
+        ("127.0.0.1:0", "", false),
+        ("[::1]:0", "", false),
+        ("0.0.0.0:0", "", true),
+        ("0.0.0.0:0", auth, true),
+        ("10.0.0.1:81", auth, true),
+        ("0.0.0.0:0", key, false),
+    ] {
+        let place = Place::local(text).with_env("KEY", "k");
+        let faults = place.with_set("admin.listen", listen).faults();
+        assert_eq!(faults.len(), usize::from(refused), "{listen}: {faults:?}");
+        for fault in faults {
+            assert_eq!(fault.key, "admin.listen");
+            assert!(fault.remedy.contains("a key"), "{fault}");
         }
     }
 }

@@ -12,6 +12,7 @@ fn full() -> Config {
     let [live] = filters(&["live/+"]).try_into().unwrap();
     let mut config = Config::default();
     config.server.listen = "0.0.0.0:80".parse().unwrap();
+    config.admin.listen = Some("127.0.0.1:8081".parse().unwrap());
     config.server.drain = Duration::from_millis(1500);
     config.websocket.max_frame = 1025;
     config.heartbeat.interval = Duration::ZERO;
@@ -71,7 +72,9 @@ fn full() -> Config {
 fn what_is_shown_loads_back_to_the_same() {
     let mut none = Config::default();
     none.topics.clear();
-    for config in [Config::default(), none, full()] {
+    let mut public = Config::default();
+    public.server.public = Some(env!("CARGO_MANIFEST_DIR").into());
+    for config in [Config::default(), none, public, full()] {
         assert_eq!(shown_and_loaded(&config), config, "{}", show(&config));
     }
 }

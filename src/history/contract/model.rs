@@ -5,12 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::{ALL, BEGUN, Bounds, Limit, Open, Subject, message, offsets};
+use super::{ALL, BEGUN, Bounds, Limit, Open, Retain, Subject, message, offsets};
 use crate::model::{Message, Timestamp};
 
 #[derive(Clone, Debug)]
 enum Op {
-    Append { size: usize },
+    Append { size: usize, retain: Retain },
     Pass { ms: u64 },
     StepBack { ms: u64 },
     Trim,
@@ -20,8 +20,13 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let limit = (0_usize..8, 0_usize..2000).prop_map(|(messages, bytes)| Limit { messages, bytes });
+    let retain = prop_oneof![
+        4 => Just(Retain::Leave),
+        2 => Just(Retain::Set),
+        1 => Just(Retain::Clear),
+    ];
     let op = prop_oneof![
-        12 => (0_usize..600).prop_map(|size| Op::Append { size }),
+        12 => (0_usize..600, retain).prop_map(|(size, retain)| Op::Append { size, retain }),
         6 => (0_u64..80).prop_map(|ms| Op::Pass { ms }),
         1 => (0_u64..40).prop_map(|ms| Op::StepBack { ms }),
         2 => Just(Op::Trim),
@@ -51,6 +56,7 @@ struct Plain {
     bounds: Bounds,
     held: Vec<Entry>,
     lost: Vec<Entry>,
+    retained: Option<u64>,
     newest: u64,
     last_time: u64,
 }
@@ -67,10 +73,15 @@ impl Plain {
         }
     }
 
-    fn append(&mut self, message: &Message, now: u64) {
+    fn append(&mut self, message: &Message, retain: Retain, now: u64) {
         self.last_time = now.max(self.last_time);
         self.trim(self.last_time);
         self.newest += 1;
+        match retain {
+            Retain::Leave => {}
+            Retain::Set => self.retained = Some(self.newest),
+            Retain::Clear => self.retained = None,
+        }
         self.held.push(Entry {
             offset: self.newest,
             time: self.last_time,
@@ -85,6 +96,7 @@ impl Plain {
 
     fn clear(&mut self) {
         self.lost.append(&mut self.held);
+        self.retained = None;
         self.newest = 0;
     }
 
@@ -133,15 +145,16 @@ pub(crate) fn a_history_does_what_a_plain_list_would<S: Subject>() {
             bounds,
             held: Vec::new(),
             lost: Vec::new(),
+            retained: None,
             newest: 0,
             last_time: 0,
         };
         let mut now = BEGUN.0;
         for op in ops {
             match op {
-                Op::Append { size } => {
-                    open.append(size, Timestamp(now));
-                    plain.append(&message("t", size), now);
+                Op::Append { size, retain } => {
+                    open.append_and(retain, size, Timestamp(now));
+                    plain.append(&message("t", size), retain, now);
                 }
                 Op::Pass { ms } => now += ms,
                 Op::StepBack { ms } => now -= ms,
@@ -171,6 +184,7 @@ fn agree<S: Subject>(open: &Open<S>, plain: &Plain, now: u64) -> Result<(), Test
     let history = &open.history;
     prop_assert_eq!(history.len(), plain.held.len());
     prop_assert_eq!(history.bytes(), plain.bytes());
+    prop_assert_eq!(open.retained(), plain.retained);
     prop_assert_eq!(history.newest(), plain.newest);
     prop_assert_eq!(history.settled(), plain.newest);
     let oldest = plain.held.first().map_or(plain.newest + 1, |e| e.offset);

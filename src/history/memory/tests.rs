@@ -32,7 +32,7 @@ history_contract!(Memory);
 fn messages_in_memory_are_complete_at_once() {
     let store = store(usize::MAX, T);
     let mut history = store.open(&topic("t"), WIDE).unwrap();
-    let appended = history.append(message("t", 1), T).unwrap();
+    let appended = history.append(message("t", 1), Retain::Leave, T).unwrap();
     assert_eq!(appended.completion, Completion::Now);
     assert_eq!(appended.offset(), 1);
 }
@@ -41,7 +41,7 @@ fn messages_in_memory_are_complete_at_once() {
 fn readers_share_the_message_that_is_held() {
     let store = store(usize::MAX, T);
     let mut history = store.open(&topic("t"), WIDE).unwrap();
-    let appended = history.append(message("t", 1), T).unwrap();
+    let appended = history.append(message("t", 1), Retain::Leave, T).unwrap();
     let read = history.read(0, ALL, T);
     assert!(Arc::ptr_eq(&read[0], &appended.message));
 }
@@ -52,9 +52,11 @@ fn over_the_ceiling_a_topic_pays_with_its_own_oldest_messages() {
     let store = store(weight * 4, T);
     let mut quiet = store.open(&topic("quiet"), WIDE).unwrap();
     let mut busy = store.open(&topic("busy"), WIDE).unwrap();
-    quiet.append(message("quiet", 100), T).unwrap();
+    quiet
+        .append(message("quiet", 100), Retain::Leave, T)
+        .unwrap();
     for _ in 0..10 {
-        busy.append(message("busy", 100), T).unwrap();
+        busy.append(message("busy", 100), Retain::Leave, T).unwrap();
     }
     assert_eq!(offsets(&quiet.read(0, ALL, T)), [1]);
     assert_eq!(offsets(&busy.read(0, ALL, T)), [8, 9, 10]);
@@ -68,12 +70,64 @@ fn what_is_just_appended_is_held_even_where_the_others_fill_the_ceiling() {
     let store = store(weight, T);
     let mut full = store.open(&topic("full"), WIDE).unwrap();
     let mut late = store.open(&topic("late"), WIDE).unwrap();
-    full.append(message("full", 100), T).unwrap();
+    full.append(message("full", 100), Retain::Leave, T).unwrap();
     for offset in 1..4 {
-        late.append(message("late", 100), T).unwrap();
+        late.append(message("late", 100), Retain::Leave, T).unwrap();
         assert_eq!(offsets(&late.read(0, ALL, T)), [offset]);
     }
     assert_eq!(store.usage().messages, 2);
+}
+
+#[test]
+fn a_retained_message_that_does_not_fit_is_refused_and_nothing_is_changed() {
+    let weight = message("r", 100).weight();
+    let store = store(weight * 4, T);
+    let open = |name: &str| store.open_retained(&topic(name)).unwrap();
+    let given = |size| Some(Arc::new(message("r", size)));
+    let mut all: Vec<_> = ["a", "b", "c", "d", "e"].map(open).into();
+    for retained in &mut all[..4] {
+        retained.set(given(100)).unwrap();
+    }
+    let refused = all[4].set(given(0)).unwrap_err();
+    assert_eq!(refused, HistoryError::Full);
+    assert!(refused.is_passing());
+    assert_eq!(all[0].set(given(101)), Err(HistoryError::Full));
+    assert_eq!(all[0].message().unwrap().weight(), weight);
+    // What takes another's place needs no room of its own, and what is cleared leaves some.
+    all[0].set(given(100)).unwrap();
+    all[1].set(None).unwrap();
+    all[4].set(given(100)).unwrap();
+    assert_eq!(store.usage().retained_bytes, weight * 4);
+    drop(all);
+    assert_eq!(store.usage(), Usage::default());
+}
+
+#[test]
+fn histories_that_fill_the_ceiling_leave_half_of_it_to_retained_messages() {
+    let weight = message("t", 100).weight();
+    let store = store(weight * 6, T);
+    let mut busy = store.open(&topic("busy"), WIDE).unwrap();
+    let append = |busy: &mut Box<dyn History>, retain| {
+        busy.append(message("busy", 100), retain, T)
+            .map(|appended| appended.offset())
+    };
+    for _ in 0..6 {
+        append(&mut busy, Retain::Leave).unwrap();
+    }
+    let mut retained: Vec<_> = (0..4)
+        .map(|_| store.open_retained(&topic("r")).unwrap())
+        .collect();
+    for one in &mut retained[..3] {
+        one.set(Some(Arc::new(message("r", 100)))).unwrap();
+    }
+    let more = Some(Arc::new(message("r", 100)));
+    assert_eq!(retained[3].set(more), Err(HistoryError::Full));
+    // One that is refused takes no offset.
+    assert_eq!(append(&mut busy, Retain::Set), Err(HistoryError::Full));
+    assert_eq!(append(&mut busy, Retain::Leave), Ok(7));
+    assert_eq!(offsets(&busy.read(0, ALL, T)), [5, 6, 7]);
+    let usage = store.usage();
+    assert_eq!(usage.bytes + usage.retained_bytes, weight * 6);
 }
 
 #[test]
@@ -81,8 +135,10 @@ fn a_closed_history_gives_its_room_back_and_is_not_remembered() {
     let store = store(usize::MAX, T);
     let mut history = store.open(&topic("t"), WIDE).unwrap();
     let last = Timestamp(T.0 + 50);
-    history.append(message("t", 1), T).unwrap();
-    history.append(message("t", 1), last).unwrap();
+    history.append(message("t", 1), Retain::Leave, T).unwrap();
+    history
+        .append(message("t", 1), Retain::Leave, last)
+        .unwrap();
     let first_life = history.epoch();
     assert_eq!(store.usage().messages, 2);
     assert!(store.remembers(T));
@@ -116,9 +172,10 @@ fn a_quiet_topic_gives_back_the_room_of_a_burst() {
         newest: 0,
         last_time: Timestamp(0),
         lost_before: Timestamp(0),
+        retained: Slot::new(&store.shared),
     };
     for _ in 0..1_000 {
-        history.append(message("t", 1), T).unwrap();
+        history.append(message("t", 1), Retain::Leave, T).unwrap();
     }
     history.trim(Timestamp(T.0 + 11));
     assert!(history.ring.capacity() <= 32);
@@ -135,7 +192,9 @@ fn homes_on_many_threads_count_as_one() {
                 let name = format!("t{home}");
                 let mut history = store.open(&topic(&name), WIDE).unwrap();
                 for _ in 0..2_000 {
-                    history.append(message(&name, 100), T).unwrap();
+                    history
+                        .append(message(&name, 100), Retain::Leave, T)
+                        .unwrap();
                     // Each home holds one message at least, and may have one more in hand.
                     assert!(store.usage().bytes <= weight * 58);
                 }
@@ -149,26 +208,46 @@ proptest! {
     #[test]
     fn the_usage_is_the_sum_of_what_the_topics_hold(
         ceiling in 0_usize..6_000,
-        ops in prop::collection::vec((0_usize..5, 0_usize..800, 0_u64..40), 1..150),
+        ops in prop::collection::vec((0_usize..5, 0_usize..800, 0_u64..40, 0_usize..3), 1..150),
     ) {
         let store = store(ceiling, T);
         let bounds = Bounds { age: Some(Duration::from_millis(500)), ..WIDE };
         let open = |_| store.open(&topic("t"), bounds).unwrap();
         let mut topics: Vec<_> = (0..5).map(open).collect();
+        let weights = |topics: &[Box<dyn History>]| -> Vec<usize> {
+            let held = topics.iter().filter_map(|topic| topic.retained());
+            held.map(|message| message.weight()).collect()
+        };
         let mut now = T;
-        for (index, size, pass) in ops {
+        for (index, size, pass, retain) in ops {
             now.0 += pass;
             match size {
                 0..40 => topics[index] = open(index),
                 40..80 => topics[index].clear().unwrap(),
                 80..160 => topics[index].trim(now),
                 _ => {
-                    topics[index].append(message("t", size), now).unwrap();
-                    let only = topics[index].len() == 1;
-                    prop_assert!(only || store.usage().bytes <= ceiling);
+                    let retain = [Retain::Leave, Retain::Set, Retain::Clear][retain];
+                    let before = weights(&topics).iter().sum::<usize>();
+                    let leaves = topics[index].retained().map_or(0, |m| m.weight());
+                    let given = message("t", size);
+                    let retained = before - leaves + given.weight();
+                    match topics[index].append(given, retain, now) {
+                        Ok(_) => {
+                            let only = topics[index].len() == 1;
+                            let usage = store.usage();
+                            prop_assert!(only || usage.bytes + usage.retained_bytes <= ceiling);
+                        }
+                        Err(error) => {
+                            prop_assert_eq!((error, retain), (HistoryError::Full, Retain::Set));
+                            prop_assert!(retained > ceiling / 2);
+                        }
+                    }
                 }
             }
+            let retained = weights(&topics);
             prop_assert_eq!(store.usage(), Usage {
+                retained: retained.len(),
+                retained_bytes: retained.iter().sum(),
                 messages: topics.iter().map(|topic| topic.len()).sum(),
                 bytes: topics.iter().map(|topic| topic.bytes()).sum(),
             });

@@ -51,26 +51,31 @@ fn text_of(bytes: &[u8]) -> &str {
 
 #[test]
 fn a_json_message_has_its_fields_in_order() {
-    for (message, replay, expected) in [
+    for (message, sent, expected) in [
         (
             message(Payload::json_checked("{\"n\":1.50}")),
-            false,
+            Sent::Live,
             r#"{"type":"message","topic":"a/\"b\"","data":{"n":1.50},"time":1700000000123}"#,
         ),
         (
             message(Payload::text("a\n\"")),
-            true,
+            Sent::Replayed,
             r#"{"type":"message","topic":"a/\"b\"","data":"a\n\"","encoding":"text","time":1700000000123,"replay":true}"#,
         ),
         (
             with_everything(Payload::binary(Bytes::from_static(b"\xff\xef"))),
-            true,
+            Sent::Replayed,
             r#"{"type":"message","topic":"a/\"b\"","data":"/+8=","encoding":"base64","time":1700000000123,"epoch":"ep1","offset":42,"user":"Zoë\n","key":"k\r","replay":true}"#,
         ),
+        (
+            message(Payload::json_checked("1")),
+            Sent::Retained,
+            r#"{"type":"message","topic":"a/\"b\"","data":1,"time":1700000000123,"retain":true}"#,
+        ),
     ] {
-        let bytes = message_bytes(WireFormat::Json, &message, replay);
+        let bytes = message_bytes(WireFormat::Json, &message, sent);
         assert_eq!(text_of(&bytes), expected);
-        assert_eq!(message_json(&message, replay), expected);
+        assert_eq!(message_json(&message, sent), expected);
     }
 }
 
@@ -83,8 +88,8 @@ fn a_raw_message_is_its_payload() {
         (Payload::binary(Bytes::from_static(b"\xff")), 2, b"\xff"),
     ] {
         let message = with_everything(payload);
-        for replay in [false, true] {
-            let bytes = message_bytes(WireFormat::Raw, &message, replay);
+        for sent in [Sent::Live, Sent::Replayed, Sent::Retained] {
+            let bytes = message_bytes(WireFormat::Raw, &message, sent);
             assert_eq!(walk::only(&bytes), (opcode, data));
         }
     }
@@ -99,8 +104,8 @@ fn an_event_has_the_id_of_its_message() {
         ),
         (message(Payload::json_checked("1")), "-:0:1700000000123"),
     ] {
-        let bytes = message_bytes(WireFormat::Sse, &message, true);
-        let json = message_json(&message, true);
+        let bytes = message_bytes(WireFormat::Sse, &message, Sent::Replayed);
+        let json = message_json(&message, Sent::Replayed);
         let expected = format!("id: {id}\nevent: message\ndata: {json}\n\n");
         assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
         assert_eq!(expected.matches(['\n', '\r']).count(), 4);
@@ -111,10 +116,10 @@ fn an_event_has_the_id_of_its_message() {
 fn frames_of_every_length_have_the_right_header() {
     for len in [0, 60, 61, 62, 125, 126, 65_480, 65_535, 65_536, 100_000] {
         let message = message(Payload::text("x".repeat(len)));
-        for format in [WireFormat::Json, WireFormat::Raw] {
-            let bytes = message_bytes(format, &message, false);
+        for format in [WireFormat::Json, WireFormat::Msgpack, WireFormat::Raw] {
+            let bytes = message_bytes(format, &message, Sent::Live);
             let (opcode, payload) = walk::only(&bytes);
-            assert_eq!(opcode, 1);
+            assert_eq!(opcode, if format == WireFormat::Msgpack { 2 } else { 1 });
             assert!(payload.len() >= len);
         }
     }
@@ -174,7 +179,7 @@ fn an_event_is_encoded_once_for_all() {
         let Event::Message(message) = published.event() else {
             panic!("a message");
         };
-        assert_eq!(first, message_bytes(format, message, false));
+        assert_eq!(first, message_bytes(format, message, Sent::Live));
     }
     assert_eq!(published.publisher(), Some(SessionId(7)));
     assert_eq!(published.subject(), None);
@@ -215,7 +220,12 @@ fn formats_have_their_names_and_a_place_each() {
     let names = WireFormat::ALL.map(WireFormat::subprotocol);
     assert_eq!(
         names,
-        ["fanfare.v1.json", "fanfare.v1.raw", "fanfare.v1.json",]
+        [
+            "fanfare.v1.json",
+            "fanfare.v1.msgpack",
+            "fanfare.v1.raw",
+            "fanfare.v1.json",
+        ]
     );
 }
 
@@ -239,7 +249,7 @@ proptest! {
             key: key.as_deref().map(Arc::from),
             ..with_everything(payload)
         };
-        let bytes = message_bytes(WireFormat::Json, &sent, false);
+        let bytes = message_bytes(WireFormat::Json, &sent, Sent::Live);
         let text = text_of(&bytes);
         let value: Value = serde_json::from_str(text).unwrap();
         prop_assert_eq!(value["key"].as_str(), key.as_deref());

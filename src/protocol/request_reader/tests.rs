@@ -131,6 +131,16 @@ fn every_other_type_is_read_with_its_fields() {
                 topic: topic("a"),
                 payload: Payload::json_checked(r#"{"n":1}"#),
                 key: Some("k\n".into()),
+                retain: false,
+            }),
+        ),
+        (
+            r#"{"type":"publish","topic":"a","data":null,"retain":true}"#,
+            Action::Publish(Publish {
+                topic: topic("a"),
+                payload: Payload::json_checked("null"),
+                key: None,
+                retain: true,
             }),
         ),
         (
@@ -291,8 +301,9 @@ fn what_is_no_frame_is_a_bad_request_that_names_the_field() {
         {"type":"publish","topic":"a","data":1,"data":2} => 'data' stands twice
         {"type":"publish","topic":"a","data":1,"\u0064ata":2} => 'data' stands twice
         {"type":"publish","topic":"a","data":1,"key":1} => 'key' must be a string
-        {"type":"publish","topic":"a","data":1,"retain":true} => 'retain' as given is not carried out
         {"type":"publish","topic":"a","data":1,"retain":1} => 'retain' must be true or false
+        {"type":"publish","topic":"a","data":1,"retain":"true"} => 'retain' must be true or false
+        {"type":"publish","topic":"a","data":1,"retain":null} => 'retain' must be true or false
         {"type":"publish","topic":"a","data":1,"encoding":"text"} => 'data' must be a string
         {"type":"publish","topic":"a","data":{},"encoding":"base64"} => 'data' must be a string
         {"type":"publish","topic":"a","data":"_-8","encoding":"base64"} => 'data' must be base64

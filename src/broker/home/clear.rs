@@ -1,0 +1,62 @@
+//! How what a topic keeps is removed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Delivery, Home, unavailable};
+use crate::broker::directory::TopicCard;
+use crate::broker::message::Cleared;
+use crate::model::{Timestamp, TopicName};
+use crate::protocol::{ErrorCode, Event, Published, Refusal, Removed};
+
+impl Home {
+    /// Removes the history and the retained message; the delivery tells subscribers, in order with
+    /// what is published.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such topic; `unavailable`: nothing was removed.
+    pub fn clear(
+        &mut self,
+        topic: &TopicName,
+        now: Timestamp,
+    ) -> Result<(Cleared, Option<Delivery>), Refusal> {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return Err(Refusal::new(
+                ErrorCode::NotFound,
+                "the topic has neither sessions nor history nor a retained message at present",
+            ));
+        };
+        if let Some(history) = entry.kept.history_mut() {
+            history.trim(now);
+        }
+        let history = entry.kept.history();
+        let cleared = Cleared {
+            messages: history.map_or(0, |history| history.len() as u64),
+            retained: entry.kept.retained().is_some(),
+        };
+        let end = history.map(|history| (history.epoch(), history.newest()));
+        entry.kept.clear().map_err(|error| unavailable(&error))?;
+        if let Some(history) = entry.kept.history() {
+            // The card names the epoch, so there is another.
+            let card = TopicCard::new(topic.clone(), Some(history.epoch()));
+            card.set_subscribers(entry.interest.total());
+            entry.card = Arc::clone(&card);
+            self.common.directory.insert(card);
+        }
+        // A topic that has nothing to lose tells nothing.
+        let told = (end.is_some() || cleared.retained).then(|| {
+            let count = if end.is_some() { cleared.messages } else { 1 };
+            Delivery {
+                published: Arc::new(Published::new(Event::Cleared {
+                    topic: topic.clone(),
+                    removed: Removed { count, end },
+                })),
+                accepted: Instant::now(),
+                to: entry.audience(&self.filters, topic),
+            }
+        });
+        self.note_retained(topic);
+        self.forget_if_idle(topic, now);
+        Ok((cleared, told))
+    }
+}
