@@ -33,5 +33,6 @@ mod public;
 mod raw;
 mod reload;
 mod rules;
+mod sessions;
 mod slow;
 mod subscribing;

@@ -4,15 +4,15 @@ use rmpv::Value;
 use serde_json::json;
 use tungstenite::Message;
 
-use crate::support::{Events, Packed, Server, config, packed};
+use crate::support::{Edit, Events, Packed, Server, config, packed};
 
 fn bytes(bytes: &[u8]) -> Value {
     Value::Binary(bytes.to_vec())
 }
 
 #[test]
-fn bytes_inside_data_survive_live_in_replays_and_in_the_history() {
-    let server = Server::start(config());
+fn bytes_inside_data_survive_live_replayed_in_the_history_and_retained() {
+    let server = Server::start(config().with(|c| c.topics[0].retain = true));
     let mut sender = Packed::open(server.address, "/ws");
     let mut listener = Packed::open(server.address, "/ws?topic=kept%2Fa");
     let mut json = server.connect();
@@ -27,7 +27,7 @@ fn bytes_inside_data_survive_live_in_replays_and_in_the_history() {
         ),
         (Value::from("size"), Value::from(u64::MAX)),
     ]);
-    let publish = json!({"type": "publish", "topic": "kept/a"});
+    let publish = json!({"type": "publish", "topic": "kept/a", "retain": true});
     let ok = sender.ask(publish, Some(data.clone()));
     assert_eq!(ok["offset"], Value::from(1), "{ok}");
 
@@ -49,6 +49,12 @@ fn bytes_inside_data_survive_live_in_replays_and_in_the_history() {
     let replayed = late.expect("message");
     assert_eq!(
         (&replayed["data"], &replayed["replay"]),
+        (&data, &Value::from(true))
+    );
+    let mut fresh = Packed::open(server.address, "/ws?topic=kept%2Fa");
+    let retained = fresh.expect("message");
+    assert_eq!(
+        (&retained["data"], &retained["retain"]),
         (&data, &Value::from(true))
     );
     let ok = json

@@ -90,6 +90,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<HttpResponse, Problem> {
 fn read_cursor(cursor: &str) -> Result<String, Problem> {
     let name = URL_SAFE_NO_PAD.decode(cursor).ok();
     name.and_then(|name| String::from_utf8(name).ok())
+        .filter(|name| !name.is_empty())
         .ok_or_else(|| Problem::bad_request("'after' must be the 'next' of the page before"))
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn post(
 }
 
 /// The message, of the kind that the content type says.
-fn read(request: &HttpRequest, data: Bytes) -> Result<model::Payload, Problem> {
+pub(super) fn read(request: &HttpRequest, data: Bytes) -> Result<model::Payload, Problem> {
     let kind = content_type(request)?.unwrap_or_default();
     let read = if kind == "application/json" {
         model::Payload::json(&data)

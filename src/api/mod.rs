@@ -17,6 +17,7 @@ mod publish;
 mod query;
 mod route;
 mod serve;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod topic;

@@ -33,7 +33,7 @@ pub(super) async fn post(call: &Call<'_>, payload: Payload) -> Result<HttpRespon
     let caller = call.admit(Scope::Publish)?;
     let key = IdempotencyKey::of_header(call.request)?;
     let publisher = Publisher::new(call, caller);
-    let limits = &call.state.config.now().limits;
+    let limits = call.state.config.now().limits.clone();
     // One message always has room, whatever its base64 and its fields take.
     let one = limits.message_bytes.saturating_mul(2).saturating_add(4096);
     match content_type(call.request)?.as_deref() {

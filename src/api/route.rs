@@ -6,6 +6,7 @@ use super::ApiState;
 use super::openapi;
 use super::page::File;
 use super::query::decode;
+use super::sessions::SessionRoute;
 
 /// One of the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Route<'a> {
     Topics,
     /// `/v1/publish`.
     Publish,
+    /// One of those of sessions and users.
+    Sessions(SessionRoute<'a>),
     /// `/v1/stats`.
     Stats,
     /// `/openapi.json`.
@@ -68,6 +71,7 @@ impl Address {
             | Route::Topic(_)
             | Route::Topics
             | Route::Publish
+            | Route::Sessions(_)
             | Route::Stats
             | Route::OpenApi
             | Route::Metrics => self != Self::Server,
@@ -101,10 +105,9 @@ impl<'a> Route<'a> {
             _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
             _ => match path.strip_prefix("/v1/topics/") {
                 Some(rest) => Self::below_topics(rest),
-                None => state
-                    .page
-                    .find(path)
-                    .map(Self::Page)
+                None => SessionRoute::of(path)
+                    .map(Self::Sessions)
+                    .or(state.page.find(path).map(Self::Page))
                     .or(config.server.public.as_deref().map(Self::Public))
                     .unwrap_or(Self::Unknown),
             },
@@ -130,6 +133,7 @@ impl<'a> Route<'a> {
             Self::Topic(_) => "/v1/topics/{topic}",
             Self::Topics => "/v1/topics",
             Self::Publish => "/v1/publish",
+            Self::Sessions(route) => route.pattern(),
             Self::Stats => "/v1/stats",
             Self::OpenApi => "/openapi.json",
             Self::Metrics => "/metrics",
@@ -146,6 +150,7 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
+            Self::Sessions(route) => Some(route.allow()),
             Self::Events => Some("GET"),
             Self::Page(_) | Self::Public(_) | Self::WebSocket => Some("GET, HEAD"),
             Self::Unknown => None,

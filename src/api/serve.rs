@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::guard::caught;
 use super::query::Query;
 use super::{
-    ApiState, Problem, Route, history, listing, message, node, openapi, public, publish, topic,
+    ApiState, Problem, Route, history, listing, message, node, openapi, public, publish, sessions,
+    topic,
 };
 use crate::auth::{Caller, Denied, Door, Facts, Scope};
 use crate::protocol::{ErrorCode, Refusal};
@@ -152,6 +153,7 @@ async fn answer(
         Route::Topic(topic) => topic::get(call, topic),
         Route::Topics => listing::get(call).await,
         Route::Publish => publish::post(call, payload).await,
+        Route::Sessions(route) => sessions::answer(call, route, payload).await,
         Route::Stats => node::stats(call).await,
         Route::OpenApi => openapi::get(call.state),
         Route::Metrics => node::metrics(call).await,

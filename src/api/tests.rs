@@ -4,8 +4,10 @@ mod access;
 mod lines;
 mod node;
 mod once;
+mod openapi;
 mod publishing;
 mod reading;
+mod sessions;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,7 +35,7 @@ use crate::shutdown::{self, Trigger};
 struct Api {
     state: web::Data<ApiState>,
     trigger: Trigger,
-    _worker: Rc<Worker>,
+    worker: Rc<Worker>,
 }
 
 /// What was answered.
@@ -194,7 +196,7 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         let mut api = Api {
             state: web::Data::new(state),
             trigger,
-            _worker: worker,
+            worker,
         };
         test(&mut api).await;
     });

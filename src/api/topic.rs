@@ -47,7 +47,7 @@ struct Applied<'a> {
     presence: bool,
     /// Whether they tell who comes and goes.
     join_leave: bool,
-    /// Whether they retain a message.
+    /// Whether they retain a message for who subscribes later.
     retain: bool,
     /// Who may subscribe: granted, authenticated, anyone or api.
     subscribe: &'static str,

@@ -133,6 +133,30 @@ impl Access {
         self.subscribe.admits(self.standing, who, topic)
     }
 
+    /// What it may read of what a filter matches that it was subscribed to by those who manage: as if
+    /// the filter were granted.
+    #[must_use]
+    pub fn lent(&self, filter: &Filter) -> Self {
+        Self {
+            subscribe: Grant::Filters(vec![filter.clone()]),
+            publish: Grant::None,
+            manage: Grant::None,
+            standing: self.standing,
+        }
+    }
+
+    /// Whether a topic that is for those may be read where it is granted.
+    pub fn may_read_granted(&self, who: Who) -> bool {
+        match (who, self.standing) {
+            (Who::Granted | Who::Anyone, _)
+            | (_, Standing::Api)
+            | (Who::Authenticated, Standing::User) => true,
+            (Who::Authenticated | Who::Api, Standing::Anonymous) | (Who::Api, Standing::User) => {
+                false
+            }
+        }
+    }
+
     /// Whether a topic that is for those may be published to. The broker's own never may, whatever
     /// is granted.
     pub fn may_publish(&self, who: Who, topic: &TopicName) -> bool {

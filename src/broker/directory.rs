@@ -1,10 +1,9 @@
-//! What many threads read of topics and sessions: for the HTTP API, the gauges and the drain.
+//! What many threads read of topics: for the HTTP API and the gauges.
 //!
-//! Homes and workers own what they write here; nothing is written per message but a topic's own
-//! card, whose counters only its home touches.
+//! Homes own what they write here; nothing is written per message but a topic's own card, whose
+//! counters only its home touches.
 
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -12,8 +11,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 
 use super::rate::Rate;
-use crate::model::{Epoch, Filter, SessionId, Timestamp, TopicName};
-use crate::protocol::WireFormat;
+use crate::model::{Epoch, Filter, TopicName};
 
 /// All topics of the node, by name.
 #[derive(Default)]
@@ -31,8 +29,8 @@ pub struct TopicCard {
     subscribers: AtomicU64,
     messages: AtomicU64,
     offset: AtomicU64,
-    retained: AtomicBool,
     published: Rate,
+    retained: AtomicBool,
 }
 
 /// A topic at one moment.
@@ -46,10 +44,10 @@ pub struct TopicView {
     pub messages: u64,
     /// The life of its history and the newest offset, where it keeps one.
     pub position: Option<(Epoch, u64)>,
-    /// Whether it has a retained message.
-    pub retained: bool,
     /// Messages published per second, over the last ten.
     pub published_per_second: f64,
+    /// Whether it has a retained message.
+    pub retained: bool,
 }
 
 impl TopicCard {
@@ -61,8 +59,8 @@ impl TopicCard {
             subscribers: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
-            retained: AtomicBool::new(false),
             published: Rate::new(Instant::now()),
+            retained: AtomicBool::new(false),
         })
     }
 
@@ -77,14 +75,14 @@ impl TopicCard {
         self.offset.store(offset, Ordering::Relaxed);
     }
 
-    /// Says whether there is a retained message.
-    pub fn set_retained(&self, has_one: bool) {
-        self.retained.store(has_one, Ordering::Relaxed);
-    }
-
     /// Says that a message was published.
     pub fn count_published(&self, at: Instant) {
         self.published.count(at);
+    }
+
+    /// Says whether there is a retained message.
+    pub fn set_retained(&self, has_one: bool) {
+        self.retained.store(has_one, Ordering::Relaxed);
     }
 
     /// The topic now.
@@ -96,8 +94,8 @@ impl TopicCard {
             position: self
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
-            retained: self.retained.load(Ordering::Relaxed),
             published_per_second: self.published.per_second(Instant::now()),
+            retained: self.retained.load(Ordering::Relaxed),
         }
     }
 }
@@ -148,52 +146,6 @@ impl TopicDirectory {
             .iter()
             .filter_map(|name| self.get(name))
             .collect()
-    }
-}
-
-/// All sessions of the node.
-#[derive(Default)]
-pub struct SessionDirectory {
-    cards: DashMap<SessionId, SessionCard>,
-}
-
-/// What is known of a session outside its worker.
-#[derive(Clone, Debug)]
-pub struct SessionCard {
-    /// The session.
-    pub session: SessionId,
-    /// What it speaks.
-    pub format: WireFormat,
-    /// Where its connection comes from.
-    pub address: Option<IpAddr>,
-    /// When it opened.
-    pub since: Timestamp,
-}
-
-impl SessionDirectory {
-    /// How many sessions there are.
-    pub fn count(&self) -> usize {
-        self.cards.len()
-    }
-
-    /// Enters a session.
-    pub fn insert(&self, card: SessionCard) {
-        self.cards.insert(card.session, card);
-    }
-
-    /// Strikes a session out.
-    pub fn remove(&self, session: SessionId) {
-        self.cards.remove(&session);
-    }
-
-    /// Whether any session is so.
-    pub fn any(&self, so: impl Fn(&SessionCard) -> bool) -> bool {
-        self.cards.iter().any(|card| so(&card))
-    }
-
-    /// One session.
-    pub fn get(&self, session: SessionId) -> Option<SessionCard> {
-        self.cards.get(&session).map(|card| card.clone())
     }
 }
 

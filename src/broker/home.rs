@@ -159,7 +159,8 @@ impl Home {
         if let Some(history) = entry.kept.history_mut() {
             history.trim(now);
         }
-        if entry.interest.is_empty() && entry.kept.is_empty() && !self.answers.has(topic) {
+        let is_held = !entry.kept.is_empty() || self.answers.has(topic);
+        if entry.interest.is_empty() && !is_held {
             self.topics.remove(topic);
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);

@@ -5,6 +5,8 @@
 mod audience;
 mod batch;
 mod book;
+mod direct;
+mod direct_delivery;
 mod directory;
 mod fanout;
 pub mod filters;
@@ -19,13 +21,17 @@ mod registry;
 mod replay;
 mod reply;
 mod retained;
+mod roster;
 mod rules;
+mod serving;
+mod session_directory;
+mod session_query;
 mod shards;
 mod subscriber;
 mod subscribing;
 mod subscribing_filter;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -33,32 +39,36 @@ mod waiting;
 mod wire;
 mod worker;
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::history::{HistoryStore, Limit};
 use crate::metrics::Metrics;
-use crate::model::{Filter, Member, SessionId, TopicName};
+use crate::model::{Filter, Member, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
-pub use directory::{SessionCard, TopicView};
+pub use direct::Whom;
+pub use directory::TopicView;
 pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
+pub use roster::Opening;
 pub use rules::{LiveRules, Rule, Rules, TopicRule};
-pub use subscriber::{Ending, Subscriber, spoken};
+pub use session_directory::SessionCard;
+pub use session_query::{SessionPage, SessionQuery, SessionView};
+pub use subscriber::{Ending, SessionCounts, Subscriber, spoken};
 pub use subscribing::Subscription;
 pub use wire::Wire;
 pub use worker::Worker;
 
-use directory::{SessionDirectory, TopicDirectory};
+use directory::TopicDirectory;
 use home::{AnswerBound, Common};
+use session_directory::SessionDirectory;
 use shards::Shards;
 
 /// The one handle through which everything publishes, subscribes and asks. Cheap to clone.
@@ -105,6 +115,8 @@ struct Node {
     common: Arc<Common>,
     shards: Arc<Shards>,
     sessions: SessionDirectory,
+    /// Room for what is under way to sessions themselves, in bytes.
+    direct: Arc<Semaphore>,
     metrics: Metrics,
     settings: Settings,
 }
@@ -152,6 +164,7 @@ impl Broker {
                 common,
                 shards,
                 sessions: SessionDirectory::default(),
+                direct: Arc::new(Semaphore::new(direct::UNDER_WAY)),
                 metrics,
                 settings,
             }),
@@ -265,16 +278,6 @@ impl Broker {
         self.node.common.directory.count()
     }
 
-    /// Enters a session into the directory: it counts from here on.
-    pub fn register(&self, card: SessionCard) {
-        self.node.sessions.insert(card);
-    }
-
-    /// Strikes a session out of the directory.
-    pub fn deregister(&self, session: SessionId) {
-        self.node.sessions.remove(session);
-    }
-
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
         self.node.sessions.count()
@@ -282,14 +285,7 @@ impl Broker {
 
     /// Whether there is any session that is no event stream.
     pub fn has_sockets(&self) -> bool {
-        self.node
-            .sessions
-            .any(|card| card.format != WireFormat::Sse)
-    }
-
-    /// One session.
-    pub fn session(&self, session: SessionId) -> Option<SessionCard> {
-        self.node.sessions.get(session)
+        self.node.sessions.any(|format| format != WireFormat::Sse)
     }
 
     /// How many workers run, of how many.
@@ -310,6 +306,27 @@ impl Broker {
     /// What the broker was built with.
     pub fn settings(&self) -> &Settings {
         &self.node.settings
+    }
+
+    /// Does something on that worker's thread; `None` where the worker is gone.
+    async fn on<T: Send + 'static>(
+        &self,
+        worker: usize,
+        act: impl FnOnce(&Worker) -> T + Send + 'static,
+    ) -> Option<T> {
+        if let Some(here) = worker::here(self)
+            && here.shard() == worker
+        {
+            return Some(act(&here));
+        }
+        let registry = self.node.shards.address(worker)?;
+        let (sender, answer) = oneshot::channel();
+        let errand = worker::Errand(Box::new(move |worker: &Worker| {
+            // A caller that went away does not want it any more.
+            let _gone = sender.send(act(worker));
+        }));
+        registry.send(errand).await.ok()?;
+        answer.await.ok()
     }
 
     /// Asks on this thread where it is a worker, else on the home's.
@@ -340,16 +357,6 @@ impl Broker {
             ))
         })
     }
-}
-
-/// What a session is opened with.
-pub struct Opening {
-    /// Its name.
-    pub id: SessionId,
-    /// What is spoken on its wire.
-    pub format: WireFormat,
-    /// Where its connection comes from.
-    pub address: Option<IpAddr>,
 }
 
 fn internal() -> Refusal {

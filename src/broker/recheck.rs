@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::{Filter, Member, Timestamp};
+use crate::model::Filter;
 use crate::protocol::{Close, CloseCode, ErrorCode, Refusal, ServerFrame, WireFormat};
 
 use super::book::Place;
@@ -22,22 +22,20 @@ impl Registry {
         let mut lost: Vec<Filter> = Vec::new();
         let mut book = subscriber.book.borrow_mut();
         for entry in book.entries() {
-            if !rules.may_subscribe(&access, &entry.filter) {
+            if !entry.is_lent && !rules.may_subscribe(&access, &entry.filter) {
                 lost.push(entry.filter.clone());
             } else if let Place::Standing(audience, key) = &entry.place {
                 audience.refresh_grant(*key, &access);
             }
         }
-        book.keep_replays(|_, topic| rules.may_read(&access, topic));
+        book.keep_replays(|book, topic| {
+            let who = rules.of(topic).subscribe;
+            access.may_read(who, topic) || book.lends(topic, &access, who)
+        });
         subscriber.settle_book(&book);
         drop(book);
         drop(rules);
-        let member = Member {
-            session: subscriber.id(),
-            user: subscriber.rights().user(),
-            info: None,
-            since: Timestamp::default(),
-        };
+        let member = subscriber.member();
         for filter in lost {
             self.unsubscribe(subscriber, Some(&filter), &member, now, ReplyTo::Nobody);
             tell(subscriber, &filter, now);

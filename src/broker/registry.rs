@@ -341,7 +341,8 @@ impl Registry {
     }
 }
 
-fn label(origin: Origin) -> Source {
+/// By which door a message came, as the metrics name it.
+pub(super) fn label(origin: Origin) -> Source {
     match origin {
         Origin::Json => Source::Json,
         Origin::Msgpack => Source::Msgpack,

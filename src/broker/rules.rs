@@ -86,14 +86,14 @@ impl Rules {
             .map_or_else(TopicRule::default, |rule| rule.topic)
     }
 
-    /// Whether any topic may retain a message.
-    pub fn any_retains(&self) -> bool {
-        self.0.iter().any(|rule| rule.topic.retain)
-    }
-
     /// The rule that applies to that topic, if any does.
     pub fn rule(&self, topic: &TopicName) -> Option<&Rule> {
         self.0.iter().find(|rule| rule.filter.matches(topic))
+    }
+
+    /// Whether any topic may retain a message.
+    pub fn any_retains(&self) -> bool {
+        self.0.iter().any(|rule| rule.topic.retain)
     }
 
     /// Whether that access lets one subscribe to the filter. Topics below it may still be withheld:

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Broker, Publication, Rule, Rules, Settings, TopicRule, Wire};
-use crate::auth::{Access, Rights};
+use super::{Broker, Opening, Publication, Rule, Rules, Settings, TopicRule, Wire};
+use crate::auth::{Access, Caller, Rights};
 use crate::config::Who;
 use crate::history::{Bounds, MemoryStore};
 use crate::metrics::Metrics;
 use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
+use crate::protocol::WireFormat;
 
 /// A connection whose kernel takes `room` bytes.
 pub struct FakeWire {
@@ -122,6 +123,24 @@ pub fn topic(text: &str) -> TopicName {
 
 pub fn filter(text: &str) -> Filter {
     Filter::new(text).unwrap()
+}
+
+/// That user, who may do everything.
+pub fn caller_of(user: &str) -> Caller {
+    Caller {
+        user: Some(user.into()),
+        ..Caller::that_may(Access::everything())
+    }
+}
+
+/// A session of nobody's.
+pub fn opening(id: u64, format: WireFormat) -> Opening {
+    Opening {
+        id: SessionId(id),
+        format,
+        address: None,
+        rights: everything(),
+    }
 }
 
 pub fn member(session: SessionId) -> Member {

@@ -217,7 +217,9 @@ impl Connection {
                 refuse(&self.subscriber, id, &excess.refusal());
                 return self.close(&too_much(&excess));
             }
+            let before = self.subscriber.rights().user();
             self.session.authenticated(&caller);
+            self.worker.identify(&self.subscriber, before.as_deref());
             self.worker.recheck(&self.subscriber);
             self.socket.authenticated();
             if let Some(id) = id {
@@ -291,7 +293,6 @@ impl Drop for Connection {
         self.worker.detach(&self.subscriber, &self.member());
         // What it leaves uncounted is handed in at the end of a turn, which may be none otherwise.
         self.worker.turn().wake();
-        self.gateway.forget(self.subscriber.id());
     }
 }
 

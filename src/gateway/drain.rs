@@ -76,7 +76,7 @@ pub async fn run(gateway: Weak<Gateway>) {
 }
 
 fn sessions_of(gateway: &Gateway) -> Vec<Rc<Subscriber>> {
-    gateway.sessions.borrow().values().cloned().collect()
+    gateway.worker.sessions()
 }
 
 /// How long readiness fails before the first session is told to go, so that a load balancer sees

@@ -18,19 +18,16 @@ mod wanted;
 mod watch;
 mod wheel;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{Caller, LiveDoor};
-use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError, spoken};
+use crate::broker::{Broker, Worker, WorkerError, spoken};
 use crate::config::LiveConfig;
 use crate::limits::{Entry, Throttle};
 use crate::metrics::{Held, Metrics, Refusal as Reason};
-use crate::model::{SessionId, Timestamp};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::session::Limits;
 use crate::shutdown::Shutdown;
@@ -68,7 +65,6 @@ pub struct Gateway {
     worker: Rc<Worker>,
     metrics: Metrics,
     watch: Rc<Watch>,
-    sessions: RefCell<HashMap<SessionId, Rc<Subscriber>>>,
 }
 
 impl Gateway {
@@ -95,7 +91,6 @@ impl Gateway {
             worker,
             metrics,
             watch: Rc::new(watch),
-            sessions: RefCell::default(),
             entrance,
         });
         actix_rt::spawn(drain::run(Rc::downgrade(&gateway)));
@@ -154,27 +149,9 @@ impl Gateway {
         Ok(self.entrance.throttle.enter(client, caller.user.as_ref())?)
     }
 
-    /// Enters a session into the directories, until [`Gateway::forget`].
-    fn remember(&self, subscriber: &Rc<Subscriber>, address: Option<IpAddr>) {
-        let (id, format) = (subscriber.id(), subscriber.format());
-        self.sessions.borrow_mut().insert(id, Rc::clone(subscriber));
-        self.entrance.broker.register(SessionCard {
-            session: id,
-            format,
-            address,
-            since: Timestamp::now(),
-        });
-    }
-
     /// Counts a session as connected for as long as what is returned is held.
     fn count(&self, format: WireFormat) -> Held {
         self.metrics.connected(spoken(format))
-    }
-
-    /// Strikes a session out of the directories.
-    fn forget(&self, session: SessionId) {
-        self.sessions.borrow_mut().remove(&session);
-        self.entrance.broker.deregister(session);
     }
 
     fn refused(&self, refused: &Refused) {

@@ -23,7 +23,7 @@ pub async fn run(gateway: Weak<Gateway>) {
             return;
         };
         let door = gateway.entrance.door.now();
-        let sessions: Vec<_> = gateway.sessions.borrow().values().cloned().collect();
+        let sessions = gateway.worker.sessions();
         for slice in sessions.chunks(SLICE) {
             for session in slice {
                 renew(&gateway, &door, session);

@@ -10,7 +10,7 @@ use actix_web_actors::HttpContext;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::auth::{Caller, Rights};
-use crate::broker::{Subscriber, Wire};
+use crate::broker::{Opening, Subscriber, Wire};
 use crate::limits::Entry;
 use crate::metrics::{Held, Place, Refusal as Reason};
 use crate::model::{Epoch, Filter, Member, SessionId, Timestamp};
@@ -88,10 +88,13 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let id = SessionId(random());
     let as_wire: Rc<dyn Wire> = Rc::clone(&wire) as _;
     let rights = Rc::new(Rights::of(&plan.caller));
-    let subscriber = gateway
-        .worker
-        .attach(id, WireFormat::Sse, Rc::clone(&rights), as_wire);
-    gateway.remember(&subscriber, plan.client);
+    let opening = Opening {
+        id,
+        format: WireFormat::Sse,
+        address: plan.client,
+        rights: Rc::clone(&rights),
+    };
+    let subscriber = gateway.worker.attach(opening, as_wire);
     let session = session(gateway, id, rights, &plan.caller);
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
@@ -302,7 +305,6 @@ impl Drop for EventStream {
         self.subscriber.kill();
         self.gateway.worker.detach(&self.subscriber, &self.member);
         self.gateway.worker.turn().wake();
-        self.gateway.forget(self.subscriber.id());
         if self.counted.is_some() {
             let by_server = self.subscriber.closed_with().map(|(code, _)| code);
             self.gateway

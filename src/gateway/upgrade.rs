@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::auth::Rights;
-use crate::broker::{Reply, ReplyTo, Subscriber};
+use crate::broker::{Opening, Reply, ReplyTo, Subscriber};
 use crate::limits::{Entry, Meter};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
@@ -61,10 +61,7 @@ pub async fn upgrade(
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::of(&plan.caller));
-    let subscriber = gateway
-        .worker
-        .attach(id, plan.format, Rc::clone(&rights), wire);
-    gateway.remember(&subscriber, plan.client);
+    let subscriber = gateway.worker.attach(opening(id, &plan, &rights), wire);
     let (on_join, on_leave) = plan.greetings();
     let must_authenticate = plan.caller.must_authenticate;
     let session = Session::new(
@@ -142,6 +139,15 @@ pub async fn upgrade(
         connection
     });
     Ok(())
+}
+
+fn opening(id: SessionId, plan: &Plan, rights: &Rc<Rights>) -> Opening {
+    Opening {
+        id,
+        format: plan.format,
+        address: plan.client,
+        rights: Rc::clone(rights),
+    }
 }
 
 /// Checks the request against configuration and door.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus::{IntCounter, IntGauge};
 
 use super::labels::{
-    AuthFailure, Each, ErrorCode, Label, Place, Protocol, RateLimit, Recovery, Refusal,
+    AuthFailure, Each, ErrorCode, Label, Place, Protocol, RateLimit, Recovery, Refusal, Source,
     SubscriptionKind,
 };
 use super::{Held, Metrics, close_code};
@@ -129,6 +129,15 @@ impl Metrics {
     /// A client asked for what it had missed.
     pub fn recovery(&self, result: Recovery) {
         count(&self.series().recoveries, result);
+    }
+
+    /// A message that goes to sessions themselves was accepted.
+    pub fn published(&self, source: Source, bytes: usize) {
+        let series = self.series();
+        count(&series.published, source);
+        if let Some(counter) = series.published_bytes.get(source) {
+            counter.inc_by(bytes as u64);
+        }
     }
 
     /// A publish was refused.

@@ -30,7 +30,7 @@ pub use problem::{PROBLEM_TYPE, Problem, title};
 pub use request::{
     Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
 };
-pub use request_reader::{parse_json, parse_msgpack, parse_publish};
+pub use request_reader::{parse_json, parse_msgpack, parse_publish, parse_subscribe};
 pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
 pub use wire::{Sent, WireFormat, control_bytes, message_bytes, message_json};
 

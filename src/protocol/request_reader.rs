@@ -65,6 +65,17 @@ pub fn parse_publish(text: &str) -> Result<Publish, Refusal> {
     read_publish(&object)
 }
 
+/// Reads a subscription, `{topic, last?, since?, echo?}`: the fields of a `subscribe` frame, as the
+/// HTTP API takes them.
+///
+/// # Errors
+/// `bad_request` or `invalid_topic`, as [`parse_json`].
+pub fn parse_subscribe(text: &str) -> Result<Subscribe, Refusal> {
+    let object = Fields::read("a subscription", JsonValue(text), &FRAME)?;
+    object.check()?;
+    read_subscribe(&object)
+}
+
 fn read_frame<'a>(frame: impl Value<'a>) -> Result<Request, BadFrame> {
     let frame =
         Fields::read("a frame", frame, &FRAME).map_err(|refusal| BadFrame { id: None, refusal })?;

@@ -80,7 +80,10 @@ pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes
             Bytes::from(out)
         }
         WireFormat::Sse => Bytes::from(exactly(|out| {
-            put_event_id(out, message);
+            // What is of no topic is no place to go on from: the stream's last id stays.
+            if !message.topic.is_of_no_topic() {
+                put_event_id(out, message);
+            }
             put_event(out, "message", |out| put_message(out, message, sent));
         })),
     }
@@ -97,6 +100,7 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
             ServerFrame::Gap { .. }
             | ServerFrame::Join { .. }
             | ServerFrame::Leave { .. }
+            | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Closing { .. },
         ) => Some(Bytes::from(exactly(|out| {
             put_event(out, frame.name(), |out| frame.put(out));

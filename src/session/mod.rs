@@ -16,7 +16,7 @@ use crate::broker::{LiveRules, Publication, Subscription};
 use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
     Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal,
-    Request, Since, Subscribe, WireFormat, parse_json, parse_msgpack,
+    Request, Subscribe, WireFormat, parse_json, parse_msgpack,
 };
 
 /// One client's protocol state.
@@ -161,20 +161,7 @@ impl Session {
                 ),
             ));
         }
-        let (since, since_filter) = match ask.since {
-            None => (None, None),
-            Some(Since::Position(cursor)) => (Some(cursor), None),
-            Some(Since::Positions { positions, from }) => (None, Some((Arc::new(positions), from))),
-        };
-        Ok(Subscription {
-            filter: ask.filter,
-            echo: ask.echo,
-            last: ask.last,
-            since,
-            since_filter,
-            from: None,
-            member: self.member(),
-        })
+        Ok(Subscription::new(ask, self.member()))
     }
 
     fn on_json(&mut self, message: &Incoming) -> Step {

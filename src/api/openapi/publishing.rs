@@ -59,7 +59,13 @@ pub const OPERATIONS: &[Operation] = &[
                 kind: JSON,
                 schema: |generator| {
                     let one = envelope(generator);
-                    json_schema!({"anyOf": [one, {"type": "array", "items": one}]})
+                    json_schema!({
+                        "anyOf": [one, {
+                            "type": "array",
+                            "description": "Such objects, at most limits.batch messages; what is \
+                                none is answered by a problem in its place.",
+                        }],
+                    })
                 },
             },
             Media {

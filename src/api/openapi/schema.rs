@@ -86,7 +86,12 @@ pub fn envelope(_: &mut SchemaGenerator) -> Schema {
         fields["properties"][topics.0] = topics.1;
         fields
     };
-    let several = json!({"type": "array", "items": topic(), "minItems": 1});
+    let several = json!({
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string"},
+        "description": "Topics; a name that is none is answered by a problem in its place.",
+    });
     json_schema!({
         "oneOf": [
             fields(("topic", topic())),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::operation::{Needs, Operation, Parameter};
 use super::schema::{AFTER, TOPIC, filter, integer, json_of, message};
-use crate::api::history;
+use crate::api::history::{self, Removed};
 use crate::api::listing::{self, List};
 use crate::api::topic::{Described, Present};
 use crate::auth::Scope;
@@ -98,6 +98,17 @@ pub const OPERATIONS: &[Operation] = &[
             })
         })],
         problems: &[409, 503],
+    },
+    Operation {
+        pattern: "/v1/topics/{topic}/messages",
+        method: "DELETE",
+        name: "removeMessages",
+        summary: "Removes the messages that the topic keeps, and begins another epoch.",
+        needs: Needs::Key(Scope::Admin),
+        parameters: &[TOPIC],
+        bodies: &[],
+        answers: &[json_of(|generator| generator.subschema_for::<Removed>())],
+        problems: &[404, 503],
     },
     Operation {
         pattern: "/v1/topics/{topic}/presence",

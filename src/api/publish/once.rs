@@ -77,7 +77,7 @@ impl IdempotencyKey {
             put(&mut body, 3, key.as_bytes());
         }
         if publish.retain {
-            put(&mut body, 4, &[]);
+            body.update([4]);
         }
         Once {
             name: name.finalize().into(),

@@ -106,6 +106,19 @@ impl Publisher {
         self.state.shutdown.is_draining()
     }
 
+    /// Counts a message against the rate of whoever sends it.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn admitted(&self) -> Result<(), Refusal> {
+        let who = || match &self.caller.key {
+            Some(key) => limits::Publisher::Key(Arc::clone(key)),
+            None => limits::Publisher::Address(limits::Source::of(self.client)),
+        };
+        let admitted = self.state.throttle.publish(who, Instant::now());
+        admitted.map_err(|excess| self.counted(excess.refusal()))
+    }
+
     /// Sends a message to its topic's home, in the moment that this is first polled.
     pub fn hand_in(&self, item: Item) -> impl Future<Output = Result<Published, Refusal>> + use<> {
         let checked = self.checked(item);
@@ -127,12 +140,7 @@ impl Publisher {
             let message = format!("the message has {length} bytes; it may have {most}");
             return Err(self.counted(Refusal::new(ErrorCode::TooLarge, message)));
         }
-        let who = || match &self.caller.key {
-            Some(key) => limits::Publisher::Key(Arc::clone(key)),
-            None => limits::Publisher::Address(limits::Source::of(self.client)),
-        };
-        let admitted = self.state.throttle.publish(who, Instant::now());
-        admitted.map_err(|excess| self.counted(excess.refusal()))?;
+        self.admitted()?;
         let publisher = self.caller.key.as_deref();
         let once = key.map(|key| Box::new(key.once(publisher, &publish)));
         Ok(Publication {

@@ -18,8 +18,9 @@ fn paths_that_are_not_there_are_not_found() {
             "/console",
             "/demo/",
             "/demo/../Cargo.toml",
-            "/v1/sessions",
-            "/v1/broadcast",
+            "/v1/sessions/1/x",
+            "/v1/broadcast/x",
+            "/v1/users",
         ] {
             api.get(path).await.problem(404, "not_found");
         }
@@ -30,7 +31,7 @@ fn paths_that_are_not_there_are_not_found() {
 fn other_methods_are_told_which_there_are() {
     run(usual(), async |api| {
         for (method, path, allow) in [
-            ("PUT", "/v1/topics/a/messages", "GET, HEAD, POST, DELETE"),
+            ("PUT", "/v1/topics/a/messages", "DELETE, GET, HEAD, POST"),
             ("GET", "/v1/publish", "POST"),
             ("POST", "/v1/topics", "GET, HEAD"),
             ("POST", "/v1/topics/a", "GET, HEAD"),

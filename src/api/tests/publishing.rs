@@ -118,6 +118,10 @@ fn what_is_not_carried_out_yet_is_refused_and_not_dropped() {
         let history = api.get(path).await.json();
         assert_eq!(history["messages"].as_array().unwrap().len(), 1);
         assert_eq!(history["messages"][0]["key"], "k ");
+        let retain = r#"{"topic":"a","data":1,"retain":1}"#;
+        api.post_json("/v1/publish", retain)
+            .await
+            .problem(400, "bad_request");
         let answer = api.post("/v1/publish", "text/plain", "{}").await;
         let detail = answer.problem(415, "bad_request");
         assert!(detail.contains("application/x-ndjson"), "{detail}");

@@ -81,6 +81,7 @@ impl Home {
                 return Err(unavailable(&error));
             }
         };
+        entry.card.count_published(accepted);
         if let Some(history) = entry.kept.history() {
             entry.card.set_history(history.len(), history.newest());
             if let (None, Some(age)) = (entry.expiry, entry.rule.history.and_then(|h| h.age)) {
@@ -89,7 +90,6 @@ impl Home {
                 self.expiries.push(Reverse((due, topic.clone())));
             }
         }
-        entry.card.count_published(accepted);
         let to = entry.audience(&self.filters, &topic);
         let receipt = Receipt {
             position: message.position,
