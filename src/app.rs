@@ -1,6 +1,7 @@
 //! The broker as a program: built from a configuration, run until it is told to stop.
 
 mod listen;
+mod reload;
 mod serve;
 mod wind_up;
 
@@ -13,7 +14,7 @@ use actix_web::web::ServiceConfig;
 use thiserror::Error;
 
 use crate::broker::{Broker, Rules, Settings};
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::gateway::random;
 use crate::history::MemoryStore;
 use crate::metrics::{Metrics, MetricsError};
@@ -21,6 +22,7 @@ use crate::model::Timestamp;
 use crate::shutdown::Shutdown;
 
 use listen::{Listener, explain};
+use reload::{Doors, follow};
 use serve::serve;
 use wind_up::wind_up;
 
@@ -28,7 +30,7 @@ type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// A broker that is built and does not listen yet.
 pub struct App {
-    config: Arc<Config>,
+    config: LiveConfig,
     broker: Broker,
     routes: Vec<Routes>,
 }
@@ -64,7 +66,9 @@ impl App {
     ///
     /// # Errors
     /// [`StartError::Metrics`].
-    pub fn build(config: Config) -> Result<Self, StartError> {
+    pub fn build(config: impl Into<LiveConfig>) -> Result<Self, StartError> {
+        let live = config.into();
+        let config = live.now();
         let metrics = Metrics::new(
             env!("CARGO_PKG_VERSION"),
             option_env!("FANFARE_REVISION").unwrap_or("unknown"),
@@ -83,12 +87,16 @@ impl App {
             max_replay: config.limits.replay_messages as u64,
             max_subscriptions: config.session.subscriptions,
             queue: config.session.queue,
+            idempotency_window: config.api.idempotency_window,
+            max_answers: config.api.idempotency_keys,
         };
         let broker = Broker::new(settings, metrics.clone());
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
+        let reloads = live.clone();
         metrics.on_scrape(Box::new(move |metrics| {
             let Some(broker) = seen.upgrade() else { return };
+            metrics.set_reloaded(reloads.is_up_to_date());
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
             metrics.set_retained(usage.retained, usage.retained_bytes);
@@ -109,7 +117,7 @@ impl App {
             }
         }));
         Ok(Self {
-            config: Arc::new(config),
+            config: live,
             broker,
             routes: Vec::new(),
         })
@@ -132,13 +140,14 @@ impl App {
     /// # Errors
     /// [`StartError::Listen`].
     pub fn bind(self) -> Result<Bound, StartError> {
-        let backlog = self.config.server.backlog;
+        let config = self.config.now();
+        let backlog = config.server.backlog;
         let bind = |address| {
             Listener::on(address, backlog).map_err(|source| StartError::Listen { address, source })
         };
         Ok(Bound {
-            server: bind(self.config.server.listen)?,
-            admin: self.config.admin.listen.map(bind).transpose()?,
+            server: bind(config.server.listen)?,
+            admin: config.admin.listen.map(bind).transpose()?,
             app: self,
         })
     }
@@ -176,8 +185,10 @@ impl Bound {
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
         let Self { app, server, admin } = self;
         let broker = app.broker.clone();
-        let drain = app.config.server.drain;
-        let server = serve(app, server, admin, &shutdown)?;
+        let drain = app.config.now().server.drain;
+        let doors = Doors::new(&app.config.now(), admin.as_ref().map(|a| a.address.ip()));
+        let following = actix_rt::spawn(follow(app.config.clone(), broker.clone(), doors.clone()));
+        let server = serve(app, server, admin, &doors, &shutdown)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
         let sampling = actix_rt::spawn(async move {
@@ -191,6 +202,7 @@ impl Bound {
         let served = server.await;
         winding_up.abort();
         sampling.abort();
+        following.abort();
         Ok(served?)
     }
 }

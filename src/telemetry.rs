@@ -9,9 +9,9 @@ use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,24 @@ pub enum TelemetryError {
     /// The process has a log already.
     #[error("the log was set up already")]
     Already,
+    /// There is no log any more.
+    #[error("the log has ended")]
+    Gone,
+}
+
+/// The level of the log that runs, to be changed.
+#[derive(Clone, Debug)]
+pub struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Logs at that level from now on.
+    ///
+    /// # Errors
+    /// If the level is not understood; the log goes on as it was.
+    pub fn set(&self, level: &str) -> Result<(), TelemetryError> {
+        let filter = filter(level)?;
+        self.0.reload(filter).map_err(|_| TelemetryError::Gone)
+    }
 }
 
 /// Starts the log and sends panics there. Once a process: it is `main`'s to call.
@@ -50,8 +68,8 @@ pub enum TelemetryError {
 ///
 /// # Errors
 /// If the level is not understood, or the process has a log already.
-pub fn init(level: &str, format: Format) -> Result<(), TelemetryError> {
-    let filter = filter(level)?;
+pub fn init(level: &str, format: Format) -> Result<Level, TelemetryError> {
+    let (filter, handle) = reload::Layer::new(filter(level)?);
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let started = match format {
@@ -64,7 +82,7 @@ pub fn init(level: &str, format: Format) -> Result<(), TelemetryError> {
     };
     started.map_err(|_| TelemetryError::Already)?;
     std::panic::set_hook(Box::new(log_panic));
-    Ok(())
+    Ok(Level(handle))
 }
 
 /// Checks a level without starting anything, for the check of a configuration.
@@ -114,6 +132,13 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Level {
+        /// The level of no log at all.
+        pub fn of_nothing() -> Self {
+            Self(reload::Layer::new(EnvFilter::default()).1)
+        }
+    }
 
     #[test]
     fn a_level_is_a_word_or_a_list_of_directives() {

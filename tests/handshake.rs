@@ -250,6 +250,12 @@ fn the_first_subprotocol_that_is_known_is_spoken_and_no_other_is_named() {
         (&[][..], 101, none),
         (&["fanfare.v1.json"], 101, Some("fanfare.v1.json")),
         (&["fanfare.v1.raw"], 101, Some("fanfare.v1.raw")),
+        (&["fanfare.v1.msgpack"], 101, Some("fanfare.v1.msgpack")),
+        (
+            &["fanfare.v1.msgpack", "fanfare.v1.json"],
+            101,
+            Some("fanfare.v1.msgpack"),
+        ),
         (
             &["fanfare.v1.raw, fanfare.v1.json"],
             101,
@@ -287,7 +293,7 @@ fn the_first_subprotocol_that_is_known_is_spoken_and_no_other_is_named() {
         );
         if status == 400 {
             let text = answer.text();
-            for known in ["fanfare.v1.json", "fanfare.v1.raw"] {
+            for known in ["fanfare.v1.json", "fanfare.v1.msgpack", "fanfare.v1.raw"] {
                 assert!(text.contains(known), "{text}");
             }
         }

@@ -41,6 +41,13 @@ fn a_silent_session_is_pinged_and_its_answers_round_trip_is_measured() {
         wire.send(frame(PONG, payload));
         server.await_metric("fanfare_heartbeat_rtt_seconds_count", round);
     }
+    let session = welcome["session"].as_str().unwrap();
+    let shown = server.get(&format!("/v1/sessions/{session}")).json();
+    let took = shown["rtt_ms"].as_f64().unwrap();
+    assert!(
+        took > 0.0 && took < TIMEOUT.as_secs_f64() * 1000.0,
+        "{shown}"
+    );
     assert_eq!(server.metric("fanfare_heartbeat_timeouts_total"), 0);
     assert_eq!(server.metric("fanfare_connections"), 1);
 }

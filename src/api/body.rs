@@ -27,15 +27,9 @@ pub(super) async fn read(
     mut payload: Payload,
     most: usize,
 ) -> Result<Bytes, Problem> {
-    let headers = request.headers();
-    let encodings = headers.get_all(header::CONTENT_ENCODING);
-    if encodings.into_iter().any(|encoding| encoding != "identity") {
-        return Err(Problem::with_status(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be sent without a Content-Encoding",
-        ));
-    }
-    let announced = headers
+    refuse_encoding(request)?;
+    let announced = request
+        .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > most as u64) {
@@ -44,8 +38,7 @@ pub(super) async fn read(
     let start = Instant::now();
     let mut body = BytesMut::new();
     loop {
-        let earned = Duration::from_secs((body.len() / BYTES_PER_SECOND) as u64);
-        let next = in_time(start + PATIENCE + earned, payload.next()).await?;
+        let next = in_time(start + patience(body.len()), payload.next()).await?;
         let Some(piece) = next else {
             return Ok(body.freeze());
         };
@@ -55,6 +48,26 @@ pub(super) async fn read(
         }
         body.extend_from_slice(&piece);
     }
+}
+
+/// Refuses a body that is compressed.
+///
+/// # Errors
+/// 415.
+pub(super) fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    if encodings.any(|encoding| encoding != "identity") {
+        return Err(Problem::with_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must be sent without a Content-Encoding",
+        ));
+    }
+    Ok(())
+}
+
+/// How long a body may take of which so many bytes have come.
+pub(super) fn patience(bytes: usize) -> Duration {
+    PATIENCE + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
 }
 
 async fn in_time<T>(deadline: Instant, next: impl Future<Output = T>) -> Result<T, Problem> {

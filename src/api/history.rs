@@ -1,6 +1,7 @@
 //! `/v1/topics/{topic}/messages`: a topic's history, read with GET and removed with DELETE.
 
 use actix_web::HttpResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::serve::{Call, json, json_text};
@@ -13,15 +14,18 @@ use crate::protocol::{Cursor, ErrorCode, Refusal, Sent, message_json};
 /// Messages of one answer, where the request does not say.
 const USUAL: u64 = 1000;
 /// Messages of one answer at most.
-const MOST: u64 = 10_000;
+pub(super) const MOST: u64 = 10_000;
 /// Bytes of one answer, above which no further message is added.
 const BYTES: usize = 8 * 1024 * 1024;
 
 /// What was removed.
-#[derive(Serialize)]
-struct Removed<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Removed<'a> {
+    /// The topic.
     topic: &'a str,
+    /// So many messages of its history.
     messages: u64,
+    /// Whether there was a retained one.
     retained: bool,
 }
 

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Problem;
@@ -15,16 +16,22 @@ use crate::protocol::Refusal;
 /// Topics of a page, where the request does not say.
 const USUAL: u64 = 100;
 /// Topics of a page at most.
-const MOST: u64 = 1000;
+pub(super) const MOST: u64 = 1000;
 
 /// A topic as lists have it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ListedTopic")]
 pub(super) struct Listed {
+    /// Its name.
     topic: String,
+    /// Sessions that subscribed to its very name.
     subscribers: u64,
+    /// Messages that its history holds.
     messages: u64,
+    /// This life of its history, where it keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
+    /// The newest message's place in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
     /// Whether it has a retained message; left out where it has none.
@@ -32,9 +39,13 @@ pub(super) struct Listed {
     retained: bool,
 }
 
-#[derive(Serialize)]
-struct List {
+/// A page of topics.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TopicList")]
+pub(super) struct List {
+    /// In the order of their names.
     topics: Vec<Listed>,
+    /// What 'after' of the next page is; null on the last.
     next: Option<String>,
 }
 
@@ -79,6 +90,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<HttpResponse, Problem> {
 fn read_cursor(cursor: &str) -> Result<String, Problem> {
     let name = URL_SAFE_NO_PAD.decode(cursor).ok();
     name.and_then(|name| String::from_utf8(name).ok())
+        .filter(|name| !name.is_empty())
         .ok_or_else(|| Problem::bad_request("'after' must be the 'next' of the page before"))
 }
 

@@ -3,7 +3,7 @@
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 
-use super::publish::{Publisher, refuse_idempotency};
+use super::publish::{IdempotencyKey, Item, Publisher};
 use super::serve::{Call, json};
 use super::{Problem, body, topic};
 use crate::auth::Scope;
@@ -16,29 +16,31 @@ pub(super) async fn post(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = call.admit(Scope::Publish)?;
-    refuse_idempotency(call.request)?;
+    let idempotency = IdempotencyKey::of_header(call.request)?;
     let topic = topic::name(topic)?;
     let query = call.query()?;
     let retain = query.boolean("retain")?;
     let key = query.get("key")?.map(Into::into);
-    let publisher = Publisher::new(call.state, &caller);
+    let publisher = Publisher::new(call.state.clone(), caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
-    let most = call.state.config.limits.message_bytes;
+    let most = call.state.config.now().limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
-    let receipt = publisher
-        .publish(Publish {
-            topic,
-            payload: read(call.request, data)?,
-            key,
-            retain,
-        })
-        .await?;
-    json(&receipt)
+    let publish = Publish {
+        topic,
+        payload: read(call.request, data)?,
+        key,
+        retain,
+    };
+    let item = Item {
+        publish,
+        key: idempotency,
+    };
+    json(&publisher.publish(item).await?)
 }
 
 /// The message, of the kind that the content type says.
-fn read(request: &HttpRequest, data: Bytes) -> Result<model::Payload, Problem> {
+pub(super) fn read(request: &HttpRequest, data: Bytes) -> Result<model::Payload, Problem> {
     let kind = content_type(request)?.unwrap_or_default();
     let read = if kind == "application/json" {
         model::Payload::json(&data)

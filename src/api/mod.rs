@@ -9,6 +9,7 @@ mod history;
 mod listing;
 mod message;
 mod node;
+mod openapi;
 mod page;
 mod problem;
 mod public;
@@ -16,6 +17,7 @@ mod publish;
 mod query;
 mod route;
 mod serve;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -23,11 +25,12 @@ mod topic;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::HttpRequest;
 use actix_web::web::{self, Data, ServiceConfig};
 
-use crate::auth::Door;
+use crate::auth::LiveDoor;
 use crate::broker::Broker;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
@@ -41,32 +44,49 @@ pub struct ApiState {
     /// Publishes, and knows what there is.
     pub broker: Broker,
     /// Says who may.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// Tells when no more is published.
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
+    /// The configuration at the start: paths and the like do not change.
+    pub fixed: Arc<Config>,
     /// At which address it answers.
     pub address: Address,
+    /// How the connection of a request is ended.
+    pub hang_up: fn(&HttpRequest) -> Option<HangUp>,
+    /// The description of the API.
+    pub openapi: Arc<str>,
     /// When the process started.
     pub started: Instant,
     /// The page with the demo; nothing of it where other files are served.
     pub page: Page,
 }
 
+/// Ends a connection from outside, whatever its task does.
+pub type HangUp = Box<dyn Fn()>;
+
 impl ApiState {
     /// The state of a broker that starts now, and listens on one address.
-    pub fn new(broker: Broker, door: Arc<Door>, shutdown: Shutdown, config: Arc<Config>) -> Self {
-        let page = match config.server.public {
+    pub fn new(
+        broker: Broker,
+        door: Arc<LiveDoor>,
+        shutdown: Shutdown,
+        config: LiveConfig,
+    ) -> Self {
+        let page = match config.now().server.public {
             None => Page::embedded(),
             Some(_) => Page::default(),
         };
         Self {
+            openapi: openapi::document(&config.now()).into(),
             broker,
             door,
             shutdown,
+            fixed: config.now(),
             config,
             address: Address::Only,
+            hang_up: |_| None,
             started: Instant::now(),
             page,
         }

@@ -1,6 +1,7 @@
 //! The node itself: whether it is alive and ready, its numbers, its metrics.
 
 use actix_web::{HttpResponse, web};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::serve::{Call, json, json_text};
@@ -9,31 +10,49 @@ use crate::auth::Scope;
 use crate::metrics::Metrics;
 use crate::protocol::{ErrorCode, Refusal};
 
-#[derive(Serialize)]
-struct Stats {
+/// The node in numbers.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Stats {
+    /// The broker's version.
     version: &'static str,
+    /// starting, running or draining.
     state: &'static str,
+    /// How long the process runs.
     uptime_seconds: u64,
+    /// Its workers.
     workers: Workers,
+    /// Sessions that are connected.
     connections: usize,
+    /// Topics that the broker holds anything of.
     topics: usize,
+    /// Subscriptions that stand.
     subscriptions: u64,
+    /// Messages accepted since the start.
     published: u64,
+    /// Messages delivered since the start.
     delivered: u64,
+    /// What happens per second.
     rates: Rates,
+    /// The memory that the process takes.
     memory_bytes: u64,
 }
 
 /// Averages over the last ten seconds.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeRates")]
 struct Rates {
+    /// Messages accepted.
     published_per_second: f64,
+    /// Messages delivered.
     delivered_per_second: f64,
 }
 
-#[derive(Serialize)]
+/// Worker threads.
+#[derive(Serialize, JsonSchema)]
 struct Workers {
+    /// Those that run.
     running: usize,
+    /// Those that are to run.
     configured: usize,
 }
 
@@ -126,7 +145,7 @@ fn sum(text: &str, name: &str) -> u64 {
 }
 
 /// A rate as people read it: to a tenth.
-fn rounded(rate: f64) -> f64 {
+pub(super) fn rounded(rate: f64) -> f64 {
     (rate * 10.0).round() / 10.0
 }
 

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::ApiState;
+use super::openapi;
 use super::page::File;
 use super::query::decode;
+use super::sessions::SessionRoute;
 
 /// One of the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +21,12 @@ pub enum Route<'a> {
     Topics,
     /// `/v1/publish`.
     Publish,
+    /// One of those of sessions and users.
+    Sessions(SessionRoute<'a>),
     /// `/v1/stats`.
     Stats,
+    /// `/openapi.json`.
+    OpenApi,
     /// The path of the metrics.
     Metrics,
     /// `/healthz`.
@@ -65,7 +71,9 @@ impl Address {
             | Route::Topic(_)
             | Route::Topics
             | Route::Publish
+            | Route::Sessions(_)
             | Route::Stats
+            | Route::OpenApi
             | Route::Metrics => self != Self::Server,
         }
     }
@@ -83,11 +91,12 @@ impl<'a> Route<'a> {
     }
 
     fn anywhere(path: &'a str, state: &'a ApiState) -> Self {
-        let config = &state.config;
+        let config = &state.fixed;
         match path {
             "/v1/publish" => Self::Publish,
             "/v1/topics" => Self::Topics,
             "/v1/stats" => Self::Stats,
+            "/openapi.json" => Self::OpenApi,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/sse" => Self::Events,
@@ -96,10 +105,9 @@ impl<'a> Route<'a> {
             _ if config.endpoints.iter().any(|bound| bound.path == path) => Self::WebSocket,
             _ => match path.strip_prefix("/v1/topics/") {
                 Some(rest) => Self::below_topics(rest),
-                None => state
-                    .page
-                    .find(path)
-                    .map(Self::Page)
+                None => SessionRoute::of(path)
+                    .map(Self::Sessions)
+                    .or(state.page.find(path).map(Self::Page))
                     .or(config.server.public.as_deref().map(Self::Public))
                     .unwrap_or(Self::Unknown),
             },
@@ -125,7 +133,9 @@ impl<'a> Route<'a> {
             Self::Topic(_) => "/v1/topics/{topic}",
             Self::Topics => "/v1/topics",
             Self::Publish => "/v1/publish",
+            Self::Sessions(route) => route.pattern(),
             Self::Stats => "/v1/stats",
+            Self::OpenApi => "/openapi.json",
             Self::Metrics => "/metrics",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
@@ -140,11 +150,12 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Self::Messages(_) => Some("GET, HEAD, POST, DELETE"),
-            Self::Publish => Some("POST"),
+            Self::Sessions(route) => Some(route.allow()),
             Self::Events => Some("GET"),
+            Self::Page(_) | Self::Public(_) | Self::WebSocket => Some("GET, HEAD"),
             Self::Unknown => None,
-            _ => Some("GET, HEAD"),
+            // A call that is not described is not there.
+            call => openapi::allow(call.pattern()),
         }
     }
 }

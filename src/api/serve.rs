@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use super::guard::caught;
 use super::query::Query;
-use super::{ApiState, Problem, Route, history, listing, message, node, public, publish, topic};
+use super::{
+    ApiState, Problem, Route, history, listing, message, node, openapi, public, publish, sessions,
+    topic,
+};
 use crate::auth::{Caller, Denied, Facts, Scope};
 use crate::protocol::{ErrorCode, Refusal};
 
@@ -25,7 +28,7 @@ impl Call<'_> {
     /// # Errors
     /// 401 or 403.
     pub(super) fn admit(&self, needs: Scope) -> Result<Caller, Problem> {
-        self.count(self.state.door.api(&self.facts(), needs))
+        self.count(self.state.door.now().api(&self.facts(), needs))
     }
 
     /// Lets in who may read the metrics.
@@ -33,7 +36,7 @@ impl Call<'_> {
     /// # Errors
     /// 401 or 403.
     pub(super) fn admit_to_metrics(&self) -> Result<Caller, Problem> {
-        self.count(self.state.door.metrics(&self.facts()))
+        self.count(self.state.door.now().metrics(&self.facts()))
     }
 
     /// The request's query.
@@ -130,7 +133,9 @@ async fn answer(
         Route::Topic(topic) => topic::get(call, topic),
         Route::Topics => listing::get(call).await,
         Route::Publish => publish::post(call, payload).await,
+        Route::Sessions(route) => sessions::answer(call, route, payload).await,
         Route::Stats => node::stats(call).await,
+        Route::OpenApi => openapi::get(call.state),
         Route::Metrics => node::metrics(call).await,
         Route::Health => node::health(),
         Route::Ready => node::ready(call),

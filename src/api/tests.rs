@@ -1,13 +1,18 @@
 //! The API as a client sees it, over a broker of one worker.
 
 mod access;
+mod lines;
 mod node;
+mod once;
+mod openapi;
 mod publishing;
 mod reading;
+mod sessions;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
@@ -15,7 +20,7 @@ use actix_web::{App, web};
 use serde_json::Value;
 
 use super::{ApiState, configure};
-use crate::auth::Door;
+use crate::auth::{Door, LiveDoor};
 use crate::broker::{Broker, Rules, Settings, Worker};
 use crate::config::{
     ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Limits, Scope, TopicRule,
@@ -29,7 +34,7 @@ use crate::shutdown::{self, Trigger};
 struct Api {
     state: web::Data<ApiState>,
     trigger: Trigger,
-    _worker: Rc<Worker>,
+    worker: Rc<Worker>,
 }
 
 /// What was answered.
@@ -177,17 +182,19 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         max_replay: 100,
         max_subscriptions: 10,
         queue: 1024,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 10,
     };
     let (trigger, shutdown) = shutdown::pair();
     let broker = Broker::new(settings, Metrics::new("0", "test").unwrap());
-    let door = Arc::new(Door::from_config(&config));
-    let state = ApiState::new(broker, door, shutdown, Arc::new(config));
+    let door = LiveDoor::new(Door::from_config(&config));
+    let state = ApiState::new(broker, door, shutdown, config.into());
     actix_rt::System::new().block_on(async {
         let worker = state.broker.enter().unwrap();
         let mut api = Api {
             state: web::Data::new(state),
             trigger,
-            _worker: worker,
+            worker,
         };
         test(&mut api).await;
     });

@@ -1,53 +1,98 @@
 //! One topic: what is known of it, and who is there.
 
 use actix_web::HttpResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Problem;
 use super::listing::Listed;
+use super::node::rounded;
 use super::query::decode;
 use super::serve::{Call, json};
 use crate::auth::Scope;
-use crate::config::TopicRule;
+use crate::broker::{Rule, TopicRule};
 use crate::model::{Member, TopicName};
 use crate::protocol::{ErrorCode, Refusal};
 
 /// A topic with the rule that applies to it.
-#[derive(Serialize)]
-struct Described<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Topic")]
+pub(super) struct Described<'a> {
     #[serde(flatten)]
     topic: Listed,
-    rule: Option<Rule<'a>>,
+    /// What happens in it.
+    rates: Rates,
+    /// The rule that applies: the first whose filter matches.
+    rule: Option<Applied<'a>>,
 }
 
-#[derive(Serialize)]
-struct Rule<'a> {
+/// Averages over about the last ten seconds.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TopicRates")]
+struct Rates {
+    /// Messages that were published.
+    published_per_second: f64,
+}
+
+/// The rule that applies to a topic.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TopicRule")]
+struct Applied<'a> {
+    /// The topics it is for.
     filter: &'a str,
-    history: Option<HistoryRule>,
+    /// How much they keep; null: they are live only.
+    history: Option<Kept>,
+    /// Whether they tell who is there.
     presence: bool,
+    /// Whether they tell who comes and goes.
     join_leave: bool,
+    /// Whether they retain a message for who subscribes later.
     retain: bool,
+    /// Who may subscribe: granted, authenticated, anyone or api.
+    subscribe: &'static str,
+    /// Who may publish.
+    publish: &'static str,
+    /// Whether messages tell which user published them.
+    expose_user: bool,
+    /// The largest payload, in bytes, where it is bounded further than all are.
+    max_message: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct HistoryRule {
+/// How much history a topic keeps.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "HistoryBounds")]
+struct Kept {
+    /// At most so many messages.
     messages: usize,
-    age_ms: Option<u128>,
+    /// None older than this, in milliseconds; null: of any age.
+    age_ms: Option<u64>,
+    /// At most so many bytes.
     bytes: usize,
 }
 
-#[derive(Serialize)]
-struct Present<'a> {
+/// Who is in a topic.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Presence")]
+pub(super) struct Present<'a> {
+    /// The sessions that subscribed to its very name, the earliest first.
     sessions: Vec<Entry<'a>>,
+    /// How many they are.
     count: usize,
 }
 
-#[derive(Serialize)]
+/// One session in a topic.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PresentSession")]
 struct Entry<'a> {
+    /// Its name.
     session: String,
+    /// Its user, where it has one.
     user: Option<&'a str>,
+    /// What it says of itself.
+    #[schemars(with = "Option<serde_json::Value>")]
     info: Option<&'a RawValue>,
+    /// Since when it is there, in milliseconds since 1970.
     since: u64,
 }
 
@@ -58,9 +103,14 @@ pub(super) fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Problem>
             "the topic has neither sessions nor history nor a retained message at present",
         )
     })?;
+    let rules = call.state.broker.rules().now();
+    let rates = Rates {
+        published_per_second: rounded(view.published_per_second),
+    };
     json(&Described {
         topic: view.into(),
-        rule: call.state.config.rule_for(&topic).map(Rule::from),
+        rates,
+        rule: rules.rule(&topic).map(Applied::from),
     })
 }
 
@@ -107,18 +157,33 @@ pub(super) fn name(topic: &str) -> Result<TopicName, Problem> {
     TopicName::new(&decoded).map_err(|error| Refusal::invalid_topic("topic", &error).into())
 }
 
-impl<'a> From<&'a TopicRule> for Rule<'a> {
-    fn from(rule: &'a TopicRule) -> Self {
+impl<'a> From<&'a Rule> for Applied<'a> {
+    fn from(rule: &'a Rule) -> Self {
+        // Whole, so that nothing of a rule is left untold.
+        let TopicRule {
+            history,
+            presence,
+            join_leave,
+            retain,
+            subscribe,
+            publish,
+            expose_user,
+            max_message,
+        } = rule.topic;
         Self {
             filter: rule.filter.as_str(),
-            history: rule.history.as_ref().map(|history| HistoryRule {
+            history: history.map(|history| Kept {
                 messages: history.messages,
-                age_ms: history.age.map(|age| age.as_millis()),
+                age_ms: history.age.map(|age| age.as_millis() as u64),
                 bytes: history.bytes,
             }),
-            presence: rule.presence,
-            join_leave: rule.join_leave,
-            retain: rule.retain,
+            presence,
+            join_leave,
+            retain,
+            subscribe: subscribe.as_str(),
+            publish: publish.as_str(),
+            expose_user,
+            max_message,
         }
     }
 }

@@ -17,10 +17,10 @@ use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::web;
 
 use super::listen::{Listener, max_connections};
+use super::reload::Doors;
 use super::{App, StartError};
 use crate::api::{self, Address, ApiState};
-use crate::auth::Door;
-use crate::gateway::{Entrance, Gateway, Io, event_stream, upgrade};
+use crate::gateway::{Entrance, Gateway, Io, KillSwitch, event_stream, upgrade};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
@@ -37,23 +37,27 @@ pub fn serve(
     app: App,
     server: Listener,
     admin: Option<Listener>,
+    doors: &Doors,
     shutdown: &Shutdown,
 ) -> Result<Server, StartError> {
-    let config = app.config;
-    let door = Arc::new(Door::from_config(&config));
+    let config = app.config.now();
     let entrance = Entrance {
         broker: app.broker.clone(),
-        door: Arc::clone(&door),
-        config: Arc::clone(&config),
+        door: Arc::clone(&doors.server),
+        config: app.config.clone(),
         shutdown: shutdown.clone(),
         max_connections: max_connections(config.server.max_connections),
     };
     let mut state = ApiState::new(
         app.broker.clone(),
-        door,
+        Arc::clone(&doors.server),
         shutdown.clone(),
-        Arc::clone(&config),
+        app.config.clone(),
     );
+    state.hang_up = |request| {
+        let switch = request.conn_data::<Rc<KillSwitch>>()?.clone();
+        Some(Box::new(move || switch.kill()))
+    };
     let builder = Server::build()
         .workers(app.broker.settings().workers)
         .backlog(config.server.backlog)
@@ -65,7 +69,7 @@ pub fn serve(
         None => builder,
         Some(admin) => {
             let of_operators = ApiState {
-                door: Arc::new(state.door.for_operators(admin.address.ip())),
+                door: Arc::clone(&doors.admin),
                 address: Address::Admin,
                 ..state.clone()
             };

@@ -1,8 +1,5 @@
 //! What one session or request may do.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
 use crate::config::Who;
 use crate::model::{Filter, TopicName};
 
@@ -31,27 +28,6 @@ pub enum Standing {
     /// By an API key, or as the machine that the HTTP API is open to. A key is for its topics and no
     /// others, so the rule of a topic never lets it do more than granted.
     Api,
-}
-
-/// The access of one session, which may change while it runs: shared by those that decide by it.
-#[derive(Debug)]
-pub struct Rights(RefCell<Arc<Access>>);
-
-impl Rights {
-    /// Rights that are that access until it is replaced.
-    pub fn new(access: Arc<Access>) -> Self {
-        Self(RefCell::new(access))
-    }
-
-    /// What may be done now.
-    pub fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.0.borrow())
-    }
-
-    /// Gives other rights.
-    pub fn replace(&self, access: Arc<Access>) {
-        self.0.replace(access);
-    }
 }
 
 /// A set of topics.
@@ -155,6 +131,30 @@ impl Access {
     /// Whether a topic that is for those may be read: subscribed to, and asked what it keeps.
     pub fn may_read(&self, who: Who, topic: &TopicName) -> bool {
         self.subscribe.admits(self.standing, who, topic)
+    }
+
+    /// What it may read of what a filter matches that it was subscribed to by those who manage: as if
+    /// the filter were granted.
+    #[must_use]
+    pub fn lent(&self, filter: &Filter) -> Self {
+        Self {
+            subscribe: Grant::Filters(vec![filter.clone()]),
+            publish: Grant::None,
+            manage: Grant::None,
+            standing: self.standing,
+        }
+    }
+
+    /// Whether a topic that is for those may be read where it is granted.
+    pub fn may_read_granted(&self, who: Who) -> bool {
+        match (who, self.standing) {
+            (Who::Granted | Who::Anyone, _)
+            | (_, Standing::Api)
+            | (Who::Authenticated, Standing::User) => true,
+            (Who::Authenticated | Who::Api, Standing::Anonymous) | (Who::Api, Standing::User) => {
+                false
+            }
+        }
     }
 
     /// Whether a topic that is for those may be published to. The broker's own never may, whatever

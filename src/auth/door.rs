@@ -10,8 +10,8 @@ use crate::metrics::{self, AuthFailure};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::{
-    Access, AllowedOrigin, ApiKeys, Circumstances, KeyEntry, Malformed, Scope, Secret, Standing,
-    find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
+    Access, AllowedOrigin, ApiKeys, Circumstances, Identity, KeyEntry, Malformed, Scope, Secret,
+    Standing, find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
 };
 
 /// Lets requests in, or says why not.
@@ -53,6 +53,8 @@ pub struct Facts<'a> {
 pub struct Caller {
     /// The topics it may use.
     pub access: Arc<Access>,
+    /// By what it was let in.
+    pub identity: Identity,
     /// Its user, where its credentials name one.
     pub user: Option<Arc<str>>,
     /// The name of the key it came with.
@@ -177,6 +179,7 @@ impl Door {
             Some(access) => Caller::anonymous(Arc::clone(access)),
             None => Caller {
                 must_authenticate: true,
+                identity: Identity::Pending,
                 ..Caller::anonymous(Arc::new(Access::nothing()))
             },
         })
@@ -223,6 +226,19 @@ impl Door {
         self.keys.find(secret).map(Caller::with_key)
     }
 
+    /// What those that came in by that may now; `None` where they would not be let in any more.
+    pub fn renewed(&self, identity: Identity) -> Option<Arc<Access>> {
+        match identity {
+            Identity::Key(sha256) => {
+                let key = self.keys.of_hash(&sha256)?;
+                Some(Arc::new(Access::for_key(key)))
+            }
+            Identity::Local if !self.has_auth => Some(Arc::clone(&self.local)),
+            Identity::Local | Identity::Anonymous => self.anonymous.clone(),
+            Identity::Pending => Some(Arc::new(Access::nothing())),
+        }
+    }
+
     /// How long a session that must authenticate may take to do so.
     pub fn auth_timeout(&self) -> Duration {
         self.timeout
@@ -251,6 +267,7 @@ impl Door {
         };
         match is_local(&circumstances) {
             Ok(()) => Ok(Caller {
+                identity: Identity::Local,
                 scopes: vec![Scope::Publish, Scope::Read, Scope::Admin],
                 ..Caller::anonymous(Arc::clone(access))
             }),
@@ -267,9 +284,16 @@ impl Caller {
         self.scopes.contains(&scope)
     }
 
+    /// Someone of whom no more is known than what it may.
+    #[cfg(test)]
+    pub fn that_may(access: Access) -> Self {
+        Self::anonymous(Arc::new(access))
+    }
+
     fn anonymous(access: Arc<Access>) -> Self {
         Self {
             access,
+            identity: Identity::Anonymous,
             user: None,
             key: None,
             scopes: Vec::new(),
@@ -279,6 +303,7 @@ impl Caller {
 
     fn with_key(key: &KeyEntry) -> Self {
         Self {
+            identity: Identity::Key(key.sha256),
             key: Some(key.name.as_str().into()),
             scopes: key.scopes.clone(),
             ..Self::anonymous(Arc::new(Access::for_key(key)))

@@ -95,6 +95,13 @@ impl ApiKeys {
     }
 }
 
+impl ApiKeys {
+    /// The key of that SHA-256, which nobody presents: it was found by it before.
+    pub fn of_hash(&self, sha256: &[u8; 32]) -> Option<&KeyEntry> {
+        self.entries.iter().find(|entry| entry.sha256 == *sha256)
+    }
+}
+
 /// The SHA-256 of a key, as a [`KeyEntry`] holds it.
 pub fn sha256(key: &Secret) -> [u8; 32] {
     Sha256::digest(key.reveal().as_bytes()).into()

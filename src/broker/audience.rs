@@ -6,6 +6,7 @@ use std::rc::Rc;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use crate::auth::Access;
 use crate::config::Who;
 use crate::model::{Filter, TopicName};
 use crate::protocol::WireFormat;
@@ -98,6 +99,14 @@ impl Audience {
             role,
             is_granted,
         })
+    }
+
+    /// Looks again whether a member was granted all that the filter matches.
+    pub(super) fn refresh_grant(&self, key: usize, access: &Access) {
+        if let Some(member) = self.members.borrow_mut().get_mut(key) {
+            member.is_granted =
+                !self.filter.has_wildcard() || access.subscribe.allows_filter(&self.filter);
+        }
     }
 
     /// Takes a member out.

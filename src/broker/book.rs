@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::auth::Access;
+use crate::config::Who;
 use crate::model::{Epoch, Filter, Member, TopicName};
 
 use super::audience::Audience;
@@ -29,6 +31,8 @@ pub struct Entry {
     pub filter: Filter,
     /// False: what this session publishes itself is not delivered to it.
     pub echo: bool,
+    /// Whether the server's side began it: it need not be granted to the session.
+    pub is_lent: bool,
     /// Where it stands.
     pub place: Place,
 }
@@ -101,12 +105,13 @@ impl Book {
     }
 
     /// Adds a subscription that opens.
-    pub fn add(&mut self, filter: Filter, echo: bool) {
+    pub fn add(&mut self, filter: Filter, echo: bool, is_lent: bool) {
         // Most sessions have one; a list that grows by doubling would start with room for four.
         self.entries.reserve_exact(1);
         self.entries.push(Entry {
             filter,
             echo,
+            is_lent,
             place: Place::Opening {
                 catching: None,
                 then: Vec::new(),
@@ -163,6 +168,16 @@ impl Book {
         self.entries
             .iter()
             .any(|e| matches!(e.place, Place::Standing(..)) && e.filter.matches(topic))
+    }
+
+    /// Whether the server's side subscribed to something that lets a session of that access read a
+    /// topic that is for those: to its very name, or to a filter as if it were granted.
+    pub fn lends(&self, topic: &TopicName, access: &Access, who: Who) -> bool {
+        let mut lent = self.entries.iter().filter(|entry| entry.is_lent);
+        lent.any(|entry| {
+            entry.filter.matches(topic)
+                && (!entry.filter.has_wildcard() || access.may_read_granted(who))
+        })
     }
 
     /// Whether any filter with a wildcard stands.
@@ -248,8 +263,13 @@ impl Book {
 
     /// Ends the replays of topics that no subscription matches any more.
     pub fn end_orphaned_replays(&mut self) {
+        self.keep_replays(Self::stands_for);
+    }
+
+    /// Ends the replays of topics that are not to be kept.
+    pub fn keep_replays(&mut self, keep: impl Fn(&Self, &TopicName) -> bool) {
         if let Some(mut replays) = self.replays.take() {
-            replays.by_topic.retain(|topic, _| self.stands_for(topic));
+            replays.by_topic.retain(|topic, _| keep(self, topic));
             replays.asked = replays.by_topic.values().filter(|r| r.asked).count();
             if !replays.by_topic.is_empty() {
                 self.replays = Some(replays);

@@ -1,17 +1,17 @@
-//! What many threads read of topics and sessions: for the HTTP API, the gauges and the drain.
+//! What many threads read of topics: for the HTTP API and the gauges.
 //!
-//! Homes and workers own what they write here; nothing is written per message but a topic's own
-//! card, whose counters only its home touches.
+//! Homes own what they write here; nothing is written per message but a topic's own card, whose
+//! counters only its home touches.
 
 use std::collections::BinaryHeap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 
-use crate::model::{Epoch, Filter, SessionId, Timestamp, TopicName};
-use crate::protocol::WireFormat;
+use super::rate::Rate;
+use crate::model::{Epoch, Filter, TopicName};
 
 /// All topics of the node, by name.
 #[derive(Default)]
@@ -29,11 +29,12 @@ pub struct TopicCard {
     subscribers: AtomicU64,
     messages: AtomicU64,
     offset: AtomicU64,
+    published: Rate,
     retained: AtomicBool,
 }
 
 /// A topic at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicView {
     /// The topic.
     pub topic: TopicName,
@@ -43,6 +44,8 @@ pub struct TopicView {
     pub messages: u64,
     /// The life of its history and the newest offset, where it keeps one.
     pub position: Option<(Epoch, u64)>,
+    /// Messages published per second, over the last ten.
+    pub published_per_second: f64,
     /// Whether it has a retained message.
     pub retained: bool,
 }
@@ -56,6 +59,7 @@ impl TopicCard {
             subscribers: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             offset: AtomicU64::new(0),
+            published: Rate::new(Instant::now()),
             retained: AtomicBool::new(false),
         })
     }
@@ -69,6 +73,11 @@ impl TopicCard {
     pub fn set_history(&self, messages: usize, offset: u64) {
         self.messages.store(messages as u64, Ordering::Relaxed);
         self.offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// Says that a message was published.
+    pub fn count_published(&self, at: Instant) {
+        self.published.count(at);
     }
 
     /// Says whether there is a retained message.
@@ -85,6 +94,7 @@ impl TopicCard {
             position: self
                 .epoch
                 .map(|epoch| (epoch, self.offset.load(Ordering::Relaxed))),
+            published_per_second: self.published.per_second(Instant::now()),
             retained: self.retained.load(Ordering::Relaxed),
         }
     }
@@ -136,52 +146,6 @@ impl TopicDirectory {
             .iter()
             .filter_map(|name| self.get(name))
             .collect()
-    }
-}
-
-/// All sessions of the node.
-#[derive(Default)]
-pub struct SessionDirectory {
-    cards: DashMap<SessionId, SessionCard>,
-}
-
-/// What is known of a session outside its worker.
-#[derive(Clone, Debug)]
-pub struct SessionCard {
-    /// The session.
-    pub session: SessionId,
-    /// What it speaks.
-    pub format: WireFormat,
-    /// Where its connection comes from.
-    pub address: Option<IpAddr>,
-    /// When it opened.
-    pub since: Timestamp,
-}
-
-impl SessionDirectory {
-    /// How many sessions there are.
-    pub fn count(&self) -> usize {
-        self.cards.len()
-    }
-
-    /// Enters a session.
-    pub fn insert(&self, card: SessionCard) {
-        self.cards.insert(card.session, card);
-    }
-
-    /// Strikes a session out.
-    pub fn remove(&self, session: SessionId) {
-        self.cards.remove(&session);
-    }
-
-    /// Whether any session is so.
-    pub fn any(&self, so: impl Fn(&SessionCard) -> bool) -> bool {
-        self.cards.iter().any(|card| so(&card))
-    }
-
-    /// One session.
-    pub fn get(&self, session: SessionId) -> Option<SessionCard> {
-        self.cards.get(&session).map(|card| card.clone())
     }
 }
 

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::history::HistoryStore;
@@ -18,6 +18,7 @@ use super::rules::LiveRules;
 
 mod clear;
 mod expiry;
+mod idempotency;
 mod interest;
 mod kept;
 mod publish;
@@ -26,6 +27,9 @@ mod retained;
 mod subscribe;
 mod topic;
 
+use idempotency::Answers;
+
+pub use idempotency::AnswerBound;
 pub use interest::Interest;
 use kept::Kept;
 use topic::Topic;
@@ -41,9 +45,11 @@ pub struct Common {
     /// Topics there are, over all homes.
     pub topics: AtomicUsize,
     /// How many there may be.
-    pub max_topics: usize,
+    pub max_topics: AtomicUsize,
     /// The most messages that one subscribe replays.
-    pub max_replay: u64,
+    pub max_replay: AtomicU64,
+    /// What publishers are still to be told that they were told.
+    pub answers: Arc<AnswerBound>,
 }
 
 /// The topics whose hash falls to one worker.
@@ -55,6 +61,7 @@ pub struct Home {
     retained: BTreeSet<TopicName>,
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
+    answers: Answers,
 }
 
 /// An event and the workers it goes to.
@@ -68,10 +75,18 @@ pub struct Delivery {
     pub to: Interest,
 }
 
+impl Common {
+    /// The most messages that one subscribe replays.
+    pub fn max_replay(&self) -> u64 {
+        self.max_replay.load(Ordering::Relaxed)
+    }
+}
+
 impl Home {
     /// A home without topics.
     pub fn new(common: Arc<Common>, hasher: RandomState) -> Self {
         Self {
+            answers: Answers::new(Arc::clone(&common.answers)),
             common,
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
@@ -103,7 +118,8 @@ impl Home {
     }
 
     fn create(&mut self, topic: &TopicName) -> Result<(), Refusal> {
-        if self.common.topics.fetch_add(1, Ordering::Relaxed) >= self.common.max_topics {
+        let max_topics = self.common.max_topics.load(Ordering::Relaxed);
+        if self.common.topics.fetch_add(1, Ordering::Relaxed) >= max_topics {
             self.common.topics.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::new(
                 ErrorCode::LimitExceeded,
@@ -143,7 +159,8 @@ impl Home {
         if let Some(history) = entry.kept.history_mut() {
             history.trim(now);
         }
-        if entry.interest.is_empty() && entry.kept.is_empty() {
+        let is_held = !entry.kept.is_empty() || self.answers.has(topic);
+        if entry.interest.is_empty() && !is_held {
             self.topics.remove(topic);
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);

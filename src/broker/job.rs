@@ -115,6 +115,7 @@ impl Job {
                 if whole && ready.fits && subscriber.is_direct(alone) {
                     match subscriber.write(&ready.slices, ready.total) {
                         Ok(bytes) => {
+                            subscriber.note_delivered(ready.messages);
                             if let Some(sum) = tally.get_mut(index) {
                                 sum.0 += ready.messages;
                                 sum.1 += bytes as u64;

@@ -30,6 +30,17 @@ pub struct Publication {
     pub publisher: Option<SessionId>,
     /// By which door it came.
     pub origin: Origin,
+    /// Where it is to be published once only, however often it comes.
+    pub once: Option<Box<Once>>,
+}
+
+/// How a message that comes again is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Stands for the publisher and the name that it gave the message.
+    pub name: [u8; 32],
+    /// Stands for what the message says.
+    pub body: [u8; 32],
 }
 
 /// What a publisher is told.
@@ -286,9 +297,9 @@ impl PeerMessage {
         const STRUCTURES: usize = 200;
         STRUCTURES
             + match self {
-                Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.data.len(),
+                Self::ToHome(ToHome::Publish(publication, ..)) => publication.payload.weight(),
                 Self::Deliver(published, _) => {
-                    published.message().map_or(0, |m| m.payload.data.len())
+                    published.message().map_or(0, |m| m.payload.weight())
                 }
                 Self::Answer(_, Ok(HomeAnswer::Piece(piece))) => {
                     let messages = piece.messages.iter().chain(&piece.skipped);

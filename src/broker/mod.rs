@@ -5,6 +5,8 @@
 mod audience;
 mod batch;
 mod book;
+mod direct;
+mod direct_delivery;
 mod directory;
 mod fanout;
 pub mod filters;
@@ -13,17 +15,23 @@ mod job;
 mod message;
 mod outbox;
 mod peers;
+mod rate;
+mod recheck;
 mod registry;
 mod replay;
 mod reply;
 mod retained;
+mod roster;
 mod rules;
+mod serving;
+mod session_directory;
+mod session_query;
 mod shards;
 mod subscriber;
 mod subscribing;
 mod subscribing_filter;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -31,32 +39,36 @@ mod waiting;
 mod wire;
 mod worker;
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::history::{HistoryStore, Limit};
 use crate::metrics::Metrics;
-use crate::model::{Filter, Member, SessionId, TopicName};
+use crate::model::{Filter, Member, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
-pub use directory::{SessionCard, TopicView};
-pub use message::{Cleared, HistoryPage, Publication, Receipt};
+pub use direct::Whom;
+pub use directory::TopicView;
+pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
+pub use roster::Opening;
 pub use rules::{LiveRules, Rule, Rules, TopicRule};
-pub use subscriber::{Ending, Subscriber, spoken};
+pub use session_directory::SessionCard;
+pub use session_query::{SessionPage, SessionQuery, SessionView};
+pub use subscriber::{Ending, SessionCounts, Subscriber, spoken};
 pub use subscribing::Subscription;
 pub use wire::Wire;
 pub use worker::Worker;
 
-use directory::{SessionDirectory, TopicDirectory};
-use home::Common;
+use directory::TopicDirectory;
+use home::{AnswerBound, Common};
+use session_directory::SessionDirectory;
 use shards::Shards;
 
 /// The one handle through which everything publishes, subscribes and asks. Cheap to clone.
@@ -91,6 +103,10 @@ pub struct Settings {
     pub max_subscriptions: usize,
     /// The bound of a session's outbox, in bytes.
     pub queue: usize,
+    /// How long answers are kept for publishers that come again.
+    pub idempotency_window: Duration,
+    /// How many such answers there may be.
+    pub max_answers: usize,
 }
 
 struct Node {
@@ -99,6 +115,8 @@ struct Node {
     common: Arc<Common>,
     shards: Arc<Shards>,
     sessions: SessionDirectory,
+    /// Room for what is under way to sessions themselves, in bytes.
+    direct: Arc<Semaphore>,
     metrics: Metrics,
     settings: Settings,
 }
@@ -120,8 +138,12 @@ impl Broker {
             store: Arc::clone(&settings.store),
             directory: TopicDirectory::default(),
             topics: AtomicUsize::new(0),
-            max_topics: settings.max_topics,
-            max_replay: settings.max_replay,
+            max_topics: AtomicUsize::new(settings.max_topics),
+            max_replay: AtomicU64::new(settings.max_replay),
+            answers: Arc::new(AnswerBound::new(
+                settings.idempotency_window,
+                settings.max_answers,
+            )),
         };
         let common = Arc::new(common);
         let shards = Arc::new(Shards::new(settings.workers));
@@ -129,6 +151,7 @@ impl Broker {
         metrics.on_scrape(Box::new(move |metrics| {
             if let (Some(common), Some(shards)) = (seen.0.upgrade(), seen.1.upgrade()) {
                 metrics.set_topics(common.directory.count());
+                metrics.set_idempotency_keys(common.answers.held());
                 for shard in 0..shards.count() {
                     let queued = usize::try_from(shards.queued(shard)).unwrap_or(0);
                     metrics.set_mailbox(shard, queued);
@@ -141,6 +164,7 @@ impl Broker {
                 common,
                 shards,
                 sessions: SessionDirectory::default(),
+                direct: Arc::new(Semaphore::new(direct::UNDER_WAY)),
                 metrics,
                 settings,
             }),
@@ -150,6 +174,15 @@ impl Broker {
     /// A handle that does not keep the broker alive.
     pub fn downgrade(&self) -> WeakBroker {
         WeakBroker(Arc::downgrade(&self.node))
+    }
+
+    /// Puts other rules and bounds in the place of those that hold: for what is published and asked
+    /// from now on, and for the topics there are. Sessions are looked at by [`Worker::recheck`].
+    pub fn reconfigure(&self, rules: Rules, max_topics: usize, max_replay: u64) {
+        let common = &self.node.common;
+        common.max_topics.store(max_topics, Ordering::Relaxed);
+        common.max_replay.store(max_replay, Ordering::Relaxed);
+        common.rules.replace(rules);
     }
 
     /// Makes the current thread, which must run an actix system, one of the broker's workers. A
@@ -245,16 +278,6 @@ impl Broker {
         self.node.common.directory.count()
     }
 
-    /// Enters a session into the directory: it counts from here on.
-    pub fn register(&self, card: SessionCard) {
-        self.node.sessions.insert(card);
-    }
-
-    /// Strikes a session out of the directory.
-    pub fn deregister(&self, session: SessionId) {
-        self.node.sessions.remove(session);
-    }
-
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
         self.node.sessions.count()
@@ -262,14 +285,7 @@ impl Broker {
 
     /// Whether there is any session that is no event stream.
     pub fn has_sockets(&self) -> bool {
-        self.node
-            .sessions
-            .any(|card| card.format != WireFormat::Sse)
-    }
-
-    /// One session.
-    pub fn session(&self, session: SessionId) -> Option<SessionCard> {
-        self.node.sessions.get(session)
+        self.node.sessions.any(|format| format != WireFormat::Sse)
     }
 
     /// How many workers run, of how many.
@@ -290,6 +306,27 @@ impl Broker {
     /// What the broker was built with.
     pub fn settings(&self) -> &Settings {
         &self.node.settings
+    }
+
+    /// Does something on that worker's thread; `None` where the worker is gone.
+    async fn on<T: Send + 'static>(
+        &self,
+        worker: usize,
+        act: impl FnOnce(&Worker) -> T + Send + 'static,
+    ) -> Option<T> {
+        if let Some(here) = worker::here(self)
+            && here.shard() == worker
+        {
+            return Some(act(&here));
+        }
+        let registry = self.node.shards.address(worker)?;
+        let (sender, answer) = oneshot::channel();
+        let errand = worker::Errand(Box::new(move |worker: &Worker| {
+            // A caller that went away does not want it any more.
+            let _gone = sender.send(act(worker));
+        }));
+        registry.send(errand).await.ok()?;
+        answer.await.ok()
     }
 
     /// Asks on this thread where it is a worker, else on the home's.
@@ -320,16 +357,6 @@ impl Broker {
             ))
         })
     }
-}
-
-/// What a session is opened with.
-pub struct Opening {
-    /// Its name.
-    pub id: SessionId,
-    /// What is spoken on its wire.
-    pub format: WireFormat,
-    /// Where its connection comes from.
-    pub address: Option<IpAddr>,
 }
 
 fn internal() -> Refusal {

@@ -15,11 +15,10 @@ use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal};
 
 use super::Settings;
 use super::fanout::Fanout;
-use super::home::{Delivery, Home};
+use super::home::{Common, Delivery, Home};
 use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
 use super::reply::{Reply, ReplyTo};
-use super::rules::LiveRules;
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
@@ -37,7 +36,7 @@ pub struct Registry {
     pub(super) replaying: Vec<Rc<Subscriber>>,
     pub(super) waiting: WaitingList,
     pub(super) max_subscriptions: usize,
-    pub(super) max_replay: u64,
+    pub(super) common: Arc<Common>,
 }
 
 impl Registry {
@@ -48,19 +47,19 @@ impl Registry {
         home: Home,
         turn: Rc<Turn>,
         settings: &Settings,
-        rules: Arc<LiveRules>,
+        common: Arc<Common>,
     ) -> Self {
         Self {
             shard,
             home,
-            fanout: Fanout::new(shards.hasher(), rules),
+            fanout: Fanout::new(shards.hasher(), Arc::clone(&common.rules)),
             peers: Peers::new(shard, Arc::clone(&shards)),
             shards,
             turn,
             replaying: Vec::new(),
             waiting: WaitingList::default(),
             max_subscriptions: settings.max_subscriptions,
-            max_replay: settings.max_replay,
+            common,
         }
     }
 
@@ -174,8 +173,15 @@ impl Registry {
         match ask {
             ToHome::Publish(publication, accepted, token) => {
                 let (origin, bytes) = (publication.origin, publication.payload.data.len());
-                match self.home.publish(publication, now, accepted) {
-                    Ok((receipt, delivery)) => {
+                match self.home.publish_once(publication, now, accepted) {
+                    Ok((receipt, None)) => {
+                        self.turn.metrics.repeated();
+                        self.turn.wake();
+                        if let Some(token) = token {
+                            self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
+                        }
+                    }
+                    Ok((receipt, Some(delivery))) => {
                         self.turn.metrics.published(label(origin), bytes);
                         self.turn
                             .metrics
@@ -335,9 +341,11 @@ impl Registry {
     }
 }
 
-fn label(origin: Origin) -> Source {
+/// By which door a message came, as the metrics name it.
+pub(super) fn label(origin: Origin) -> Source {
     match origin {
         Origin::Json => Source::Json,
+        Origin::Msgpack => Source::Msgpack,
         Origin::Raw => Source::Raw,
         Origin::Http => Source::Http,
         Origin::Internal => Source::Internal,

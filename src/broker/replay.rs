@@ -11,7 +11,7 @@ use crate::history::Limit;
 use crate::model::{Message, TopicName};
 use crate::protocol::{GapReason, Sent, ServerFrame, message_bytes};
 
-use super::book::Replay;
+use super::book::{Entry, Replay};
 use super::message::{Piece, ReadAsk, RetainedAsk, RetainedPiece, ToHome};
 use super::outbox::{FrameEnd, Segment};
 use super::registry::Registry;
@@ -100,10 +100,20 @@ impl Registry {
             number: next.number,
         };
         let token = self.waiting.add(next.home, waiting);
+        let mut access = subscriber.rights().access();
+        let is_lent = |entry: &Entry| entry.is_lent;
+        if subscriber
+            .book
+            .borrow()
+            .find(&next.filter)
+            .is_some_and(is_lent)
+        {
+            access = Arc::new(access.lent(&next.filter));
+        }
         let ask = RetainedAsk {
             filter: next.filter,
             after: next.after,
-            access: subscriber.rights().access(),
+            access,
             limit,
         };
         self.ask_home(next.home, ToHome::ReadRetained(ask, token));

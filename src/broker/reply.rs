@@ -33,6 +33,13 @@ pub enum ReplyTo {
         /// The `id` of its frame.
         id: Option<u64>,
     },
+    /// Someone who awaits that a session's subscription ends; the session is told of it.
+    Ended {
+        /// The session.
+        session: Rc<Subscriber>,
+        /// Who awaits it.
+        caller: oneshot::Sender<Result<Reply, Refusal>>,
+    },
     /// Someone who awaits it.
     Caller(oneshot::Sender<Result<Reply, Refusal>>),
 }
@@ -67,8 +74,24 @@ impl ReplyTo {
                 let to = Rc::clone(debt.session());
                 Self::Session { to, id }.send(answer);
             }
+            Self::Ended { session, caller } => {
+                if let Ok(Reply::Unsubscribed(Some(topic))) = &answer {
+                    session.send_frame(&ServerFrame::Unsubscribed {
+                        topic,
+                        refusal: &Refusal::new(
+                            ErrorCode::NotSubscribed,
+                            "an operator or the application ended this subscription; subscribe again \
+                             if it is still wanted",
+                        ),
+                    });
+                }
+                Self::Caller(caller).send(answer);
+            }
             Self::Session { to, id } => match answer {
                 Ok(reply) => {
+                    if matches!(reply, Reply::Published(_)) {
+                        to.note_published();
+                    }
                     if let Some(id) = id {
                         to.send_frame(&ServerFrame::Ok {
                             id,

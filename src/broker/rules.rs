@@ -82,11 +82,13 @@ impl Rules {
 
     /// What holds for that topic: live only and for those it is granted to, where no rule matches.
     pub fn of(&self, topic: &TopicName) -> TopicRule {
-        let matches = |rule: &&Rule| rule.filter.matches(topic);
-        self.0
-            .iter()
-            .find(matches)
+        self.rule(topic)
             .map_or_else(TopicRule::default, |rule| rule.topic)
+    }
+
+    /// The rule that applies to that topic, if any does.
+    pub fn rule(&self, topic: &TopicName) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.filter.matches(topic))
     }
 
     /// Whether any topic may retain a message.

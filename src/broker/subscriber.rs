@@ -19,8 +19,10 @@ use super::replay;
 use super::turn::Turn;
 use super::wire::Wire;
 
+mod facts;
 mod writing;
 
+pub use facts::SessionCounts;
 pub(super) use writing::Unwritten;
 pub use writing::spoken;
 
@@ -70,6 +72,7 @@ pub struct Subscriber {
     closed_with: Cell<Option<(CloseCode, Instant)>>,
     /// Long answers that it has asked for and that have not come.
     owed: Cell<u32>,
+    facts: facts::Facts,
     pub(super) book: RefCell<Book>,
 }
 
@@ -101,6 +104,7 @@ impl Subscriber {
             slow: RefCell::default(),
             closed_with: Cell::new(None),
             owed: Cell::new(0),
+            facts: facts::Facts::default(),
             book: RefCell::default(),
         })
     }
@@ -303,7 +307,8 @@ impl Subscriber {
 
     /// Whether it may read a topic that is for those.
     pub(super) fn may_read(&self, who: Who, topic: &TopicName) -> bool {
-        self.rights.access().may_read(who, topic)
+        let access = self.rights.access();
+        access.may_read(who, topic) || self.book.borrow().lends(topic, &access, who)
     }
 
     /// Notes a visit by a delivery job; false if that job has been here already.

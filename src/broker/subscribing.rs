@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::metrics::SubscriptionKind;
 use crate::model::{Filter, Member, Timestamp, TopicName};
-use crate::protocol::{Cursor, ErrorCode, Refusal, SubscribeOk};
+use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk};
 
 use super::audience::Role;
 use super::book::{Place, Then};
@@ -39,8 +39,31 @@ pub struct Subscription {
     pub since_filter: Option<SinceFilter>,
     /// Where a position is of no use, recover by time: everything published since then.
     pub from: Option<Timestamp>,
+    /// Whether the server's side asks: what is asked for need not be granted to the session.
+    pub is_lent: bool,
     /// What others are told of the session.
     pub member: Member,
+}
+
+impl Subscription {
+    /// What that frame asks, for that session.
+    pub fn new(ask: Subscribe, member: Member) -> Self {
+        let (since, since_filter) = match ask.since {
+            None => (None, None),
+            Some(Since::Position(cursor)) => (Some(cursor), None),
+            Some(Since::Positions { positions, from }) => (None, Some((Arc::new(positions), from))),
+        };
+        Self {
+            filter: ask.filter,
+            echo: ask.echo,
+            last: ask.last,
+            since,
+            since_filter,
+            from: None,
+            is_lent: false,
+            member,
+        }
+    }
 }
 
 impl Registry {
@@ -83,7 +106,7 @@ impl Registry {
                 ),
             )));
         }
-        book.add(ask.filter.clone(), ask.echo);
+        book.add(ask.filter.clone(), ask.echo, ask.is_lent);
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {

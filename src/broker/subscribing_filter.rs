@@ -59,6 +59,10 @@ impl Registry {
             failed: None,
         });
         let token = self.waiting.add(self.shard, Waiting::Wild(opening));
+        let mut access = subscriber.rights().access();
+        if ask.is_lent {
+            access = Arc::new(access.lent(&ask.filter));
+        }
         for shard in 0..self.shards.count() {
             let since = ask
                 .since_filter
@@ -71,7 +75,7 @@ impl Registry {
                 filter: ask.filter.clone(),
                 last: ask.last,
                 since,
-                access: subscriber.rights().access(),
+                access: Arc::clone(&access),
                 homes: HomeOf {
                     shards: Arc::clone(&self.shards),
                     shard,
@@ -179,7 +183,7 @@ impl Registry {
         has_since: bool,
     ) -> HashMap<TopicName, Span> {
         let book = subscriber.book.borrow();
-        let mut left = self.max_replay;
+        let mut left = self.common.max_replay();
         spans
             .into_iter()
             .filter(|(topic, _)| !book.stands_for(topic))

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Broker, Publication, Rule, Rules, Settings, TopicRule, Wire};
-use crate::auth::{Access, Rights};
+use super::{Broker, Opening, Publication, Rule, Rules, Settings, TopicRule, Wire};
+use crate::auth::{Access, Caller, Rights};
 use crate::config::Who;
 use crate::history::{Bounds, MemoryStore};
 use crate::metrics::Metrics;
 use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
+use crate::protocol::WireFormat;
 
 /// A connection whose kernel takes `room` bytes.
 pub struct FakeWire {
@@ -124,6 +125,24 @@ pub fn filter(text: &str) -> Filter {
     Filter::new(text).unwrap()
 }
 
+/// That user, who may do everything.
+pub fn caller_of(user: &str) -> Caller {
+    Caller {
+        user: Some(user.into()),
+        ..Caller::that_may(Access::everything())
+    }
+}
+
+/// A session of nobody's.
+pub fn opening(id: u64, format: WireFormat) -> Opening {
+    Opening {
+        id: SessionId(id),
+        format,
+        address: None,
+        rights: everything(),
+    }
+}
+
 pub fn member(session: SessionId) -> Member {
     Member {
         session,
@@ -142,6 +161,7 @@ pub fn publication(name: &TopicName, text: &str, publisher: Option<SessionId>) -
         user: None,
         publisher,
         origin: Origin::Internal,
+        once: None,
     }
 }
 
@@ -164,7 +184,7 @@ pub fn store() -> Arc<MemoryStore> {
 
 /// Rights to everything.
 pub fn everything() -> Rc<Rights> {
-    Rc::new(Rights::new(Arc::new(Access::everything())))
+    Rights::to(Access::everything())
 }
 
 /// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`
@@ -229,6 +249,8 @@ pub fn broker(workers: usize, queue: usize) -> Broker {
         max_replay: 1_000_000,
         max_subscriptions: 100,
         queue,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 1000,
     };
     Broker::new(settings, Metrics::new("0", "test").unwrap())
 }

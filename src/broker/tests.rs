@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::testing::{FakeWire, broker, everything, filter, member, metric, publication, topic};
-use super::{Broker, Reply, ReplyTo, Subscriber, Subscription, Worker};
+use super::testing::{FakeWire, broker, filter, member, metric, opening, publication, topic};
+use super::{Broker, Opening, Reply, ReplyTo, Subscriber, Subscription, Worker};
 use crate::auth::Rights;
 use crate::model::{Member, SessionId};
 use crate::protocol::{Cursor, Refusal, SubscribeOk, WireFormat};
 
 mod churn;
 mod delivery;
+mod direct;
 mod machine;
 mod removal;
 mod retained;
 mod retained_churn;
+mod sessions;
 mod withheld;
 
 type Answer = oneshot::Receiver<Result<Reply, Refusal>>;
@@ -65,6 +67,7 @@ fn plain(text: &str, member: &Member) -> Subscription {
         since: None,
         since_filter: None,
         from: None,
+        is_lent: false,
         member: member.clone(),
     }
 }
@@ -75,7 +78,7 @@ impl Client {
     }
 
     fn with_room(worker: &Rc<Worker>, id: u64, format: WireFormat, room: usize) -> Self {
-        Self::that_may(worker, id, format, room, everything())
+        Self::open(worker, opening(id, format), room)
     }
 
     fn that_may(
@@ -85,15 +88,26 @@ impl Client {
         room: usize,
         rights: Rc<Rights>,
     ) -> Self {
+        let opening = Opening {
+            rights,
+            ..opening(id, format)
+        };
+        Self::open(worker, opening, room)
+    }
+
+    fn open(worker: &Rc<Worker>, opening: Opening, room: usize) -> Self {
         let wire = FakeWire::with_room(room);
-        let as_wire = Rc::<FakeWire>::clone(&wire);
-        let subscriber = worker.attach(SessionId(id), format, rights, as_wire);
+        let member = Member {
+            user: opening.rights.user(),
+            ..member(opening.id)
+        };
+        let subscriber = worker.attach(opening, Rc::<FakeWire>::clone(&wire));
         subscriber.open(Bytes::new());
         Self {
             worker: Rc::clone(worker),
             subscriber,
             wire,
-            member: member(SessionId(id)),
+            member,
         }
     }
 

@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Handler, Message};
 
-use crate::auth::Rights;
 use crate::history::Limit;
 use crate::metrics::Place;
-use crate::model::{Filter, Member, SessionId, Timestamp, TopicName};
-use crate::protocol::{Cursor, WireFormat};
+use crate::model::{Filter, Member, Timestamp, TopicName};
+use crate::protocol::Cursor;
 
+use super::direct_delivery::DirectQueue;
 use super::home::Home;
 use super::message::Publication;
 use super::peers::PeerBatch;
 use super::registry::{Registry, TopicRegistry};
 use super::reply::ReplyTo;
+use super::roster::Roster;
 use super::shards::Shards;
 use super::subscriber::Subscriber;
 use super::subscribing::Subscription;
 use super::turn::Turn;
-use super::wire::Wire;
 use super::{Broker, WorkerError};
 
 /// Members that one slice of a flush visits before other tasks have their turn.
@@ -48,12 +48,16 @@ thread_local! {
 /// One worker thread's part of the broker.
 pub struct Worker {
     registry: RefCell<Registry>,
-    turn: Rc<Turn>,
+    pub(super) turn: Rc<Turn>,
     shard: usize,
     /// Tells it from others that had its place before.
     life: u64,
     shards: Arc<Shards>,
     broker: Broker,
+    /// The sessions of this worker.
+    pub(super) roster: Roster,
+    /// What is for sessions themselves.
+    pub(super) direct: DirectQueue,
     /// Those whose outboxes are being written, so that a fault in the middle forgets none of them.
     flushing: RefCell<Vec<Rc<Subscriber>>>,
     /// Readers that wait until what was published has got on.
@@ -94,7 +98,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 home,
                 Rc::clone(&turn),
                 &node.settings,
-                Arc::clone(&node.common.rules),
+                Arc::clone(&node.common),
             );
             let worker = Rc::new(Worker {
                 registry: RefCell::new(registry),
@@ -103,6 +107,8 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 life,
                 shards: Arc::clone(&node.shards),
                 broker: broker.clone(),
+                roster: Roster::default(),
+                direct: DirectQueue::default(),
                 flushing: RefCell::default(),
                 held: RefCell::default(),
             });
@@ -123,28 +129,19 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
 }
 
 impl Worker {
-    /// A new session of this worker: it counts as connected and can subscribe; nothing is written
-    /// before [`Subscriber::open`].
-    pub fn attach(
-        &self,
-        id: SessionId,
-        format: WireFormat,
-        rights: Rc<Rights>,
-        wire: Rc<dyn Wire>,
-    ) -> Rc<Subscriber> {
-        Subscriber::new(
-            id,
-            format,
-            rights,
-            wire,
-            self.broker.node.settings.queue,
-            Rc::clone(&self.turn),
-        )
+    /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
+    pub fn recheck(&self, subscriber: &Rc<Subscriber>) {
+        let now = Instant::now();
+        self.registry.borrow_mut().recheck(subscriber, now);
     }
 
     /// Takes a session out of everything, whatever ended it.
     pub fn detach(&self, subscriber: &Rc<Subscriber>, member: &Member) {
         self.registry.borrow_mut().detach(subscriber, member);
+        self.roster.remove(subscriber);
+        let user = subscriber.rights().user();
+        let directory = &self.broker.node.sessions;
+        directory.remove(subscriber.id(), user.as_deref());
     }
 
     /// Publishes a message.
@@ -229,7 +226,9 @@ impl Worker {
     /// What is done now and then.
     fn sweep(&self) {
         let mut registry = self.registry.borrow_mut();
-        registry.home.sweep(Timestamp::now());
+        let now = Timestamp::now();
+        registry.home.sweep(now);
+        registry.home.forget_answers(now, Instant::now());
         for shard in registry.peers.replaced() {
             registry.lost(shard);
         }
@@ -244,6 +243,7 @@ impl Worker {
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);
         }
+        let undelivered = self.direct.run(&self.roster, SLICE, now);
         self.flushing.replace(self.turn.take_dirty(SLICE));
         for subscriber in self.flushing.borrow().iter() {
             subscriber.flush(now);
@@ -267,7 +267,7 @@ impl Worker {
             }
         }
         self.turn.metrics.flush();
-        if progress.unfinished || self.turn.is_dirty() {
+        if progress.unfinished || undelivered || self.turn.is_dirty() {
             cx.waker().wake_by_ref();
         }
     }

@@ -1,21 +1,59 @@
 //! Reading the configuration, and the commands that do only that.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use super::Process;
 use super::args::ConfigOptions;
 use super::exit::{Exit, Failure, print};
-use crate::config::{self, ConfigError, Input, Loaded};
+use crate::config::{self, ConfigError, Input, Loaded, Overrides};
 
 /// Reads every layer. Faults are told all at once; where all of them are in options, the command
 /// line was misused.
 pub(super) fn load(process: &Process<'_>, options: ConfigOptions) -> Result<Loaded, Failure> {
-    let (file, overrides) = options.into_parts();
-    let input = Input {
-        working_dir: &process.working_dir,
-        file,
-        environment: process.environment.clone(),
-        overrides,
-    };
-    config::load(input).map_err(|error| failure(&error))
+    Source::new(process, options)
+        .load()
+        .map_err(|error| failure(&error))
+}
+
+/// Where a configuration is read from, as often as it is asked to be.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Source {
+    working_dir: PathBuf,
+    environment: BTreeMap<String, String>,
+    file: Option<PathBuf>,
+    overrides: Overrides,
+}
+
+impl Source {
+    /// What the process and the command line name.
+    pub(super) fn new(process: &Process<'_>, options: ConfigOptions) -> Self {
+        let (file, overrides) = options.into_parts();
+        Self {
+            working_dir: process.working_dir.clone(),
+            environment: process.environment.clone(),
+            file,
+            overrides,
+        }
+    }
+
+    /// What the files hold now, where they are there.
+    pub(super) fn contents(&self) -> Vec<Option<Vec<u8>>> {
+        config::files(self.file.clone(), &self.environment)
+            .into_iter()
+            .map(|(name, _)| std::fs::read(self.working_dir.join(name)).ok())
+            .collect()
+    }
+
+    /// Reads every layer.
+    pub(super) fn load(&self) -> Result<Loaded, ConfigError> {
+        config::load(Input {
+            working_dir: &self.working_dir,
+            file: self.file.clone(),
+            environment: self.environment.clone(),
+            overrides: self.overrides.clone(),
+        })
+    }
 }
 
 /// `config check`: whether a broker would start with it.
@@ -53,7 +91,7 @@ fn files(loaded: &Loaded) -> String {
     files.join(", ")
 }
 
-fn failure(error: &ConfigError) -> Failure {
+pub(super) fn failure(error: &ConfigError) -> Failure {
     let ConfigError::Faults(faults) = error else {
         return Failure::failed(error);
     };

@@ -10,6 +10,7 @@ mod health;
 mod interrupt;
 mod lines;
 mod publish;
+mod reload;
 mod serve;
 mod subscribe;
 mod target;
@@ -26,11 +27,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command, ConfigCommand, ConfigOptions};
+use configuration::Source;
 use exit::{Exit, Failure};
 pub use serve::{Listening, StartResult};
 
 use crate::auth::Secret;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::shutdown::Shutdown;
 
 /// What a command has of the process.
@@ -68,7 +70,7 @@ impl Process<'_> {
 /// when it has stopped. It runs inside an actix system.
 pub fn main<Start, Running>(start: Start) -> ExitCode
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let mut stderr = std::io::stderr();
@@ -111,7 +113,7 @@ fn run<Start, Running>(
     start: Start,
 ) -> Exit
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let parsed = Cli::try_parse_from(arguments).and_then(|cli| {
@@ -147,7 +149,7 @@ fn dispatch<Start, Running>(
     start: Start,
 ) -> Result<Exit, Failure>
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let outer = cli.options;
@@ -156,8 +158,8 @@ where
         .unwrap_or_else(|| Command::Serve(ConfigOptions::default()));
     match command {
         Command::Serve(inner) => {
-            let loaded = configuration::load(process, outer.with(inner))?;
-            serve::run(loaded, start)
+            let source = Source::new(process, outer.with(inner));
+            serve::run(source, start)
         }
         Command::Config(ConfigCommand::Check(inner)) => {
             configuration::check(process, outer.with(inner))

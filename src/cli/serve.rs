@@ -8,9 +8,10 @@ use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::configuration::is_source;
+use super::configuration::{Source, failure, is_source};
 use super::exit::{Exit, Failure};
-use crate::config::{Config, Loaded, LogFormat};
+use super::reload::Reloading;
+use crate::config::{LiveConfig, Loaded, LogFormat};
 use crate::shutdown::{self, Shutdown, Trigger};
 use crate::telemetry;
 
@@ -45,19 +46,22 @@ fn page(mut address: SocketAddr) -> String {
 }
 
 /// Runs the broker until it is told to stop, and has.
-pub(super) fn run<Start, Running>(loaded: Loaded, start: Start) -> Result<Exit, Failure>
+pub(super) fn run<Start, Running>(source: Source, start: Start) -> Result<Exit, Failure>
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
+    let loaded = source.load().map_err(|error| failure(&error))?;
     let log = &loaded.config.log;
     let format = match log.format {
         LogFormat::Pretty => telemetry::Format::Pretty,
         LogFormat::Json => telemetry::Format::Json,
     };
-    telemetry::init(&log.level, format).map_err(Failure::failed)?;
+    let level = telemetry::init(&log.level, format).map_err(Failure::failed)?;
     say_start(&loaded);
-    match actix::System::new().block_on(attended(loaded.config, start)) {
+    let live = LiveConfig::from(loaded.config);
+    let reloading = |live| Reloading::new(source, live, level);
+    match actix::System::new().block_on(attended(live, reloading, start)) {
         Ok(()) => {
             tracing::info!("stopped");
             Ok(Exit::Done)
@@ -84,16 +88,22 @@ fn say_start(loaded: &Loaded) {
 }
 
 /// The broker, with signals heard from before it starts until it has ended.
-async fn attended<Start, Running>(config: Config, start: Start) -> StartResult
+async fn attended<Start, Running>(
+    config: LiveConfig,
+    reloading: impl FnOnce(LiveConfig) -> io::Result<Reloading>,
+    start: Start,
+) -> StartResult
 where
-    Start: FnOnce(Config, Shutdown, Listening) -> Running,
+    Start: FnOnce(LiveConfig, Shutdown, Listening) -> Running,
     Running: Future<Output = StartResult>,
 {
     let (trigger, shutdown) = shutdown::pair();
     let signals = Signals::new()?;
     let heard = actix::spawn(signals.obey(trigger));
+    let reloading = actix::spawn(reloading(config.clone())?.run());
     let ended = start(config, shutdown, Listening(())).await;
     heard.abort();
+    reloading.abort();
     ended
 }
 
@@ -101,7 +111,6 @@ where
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
@@ -109,7 +118,6 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -118,10 +126,6 @@ impl Signals {
         let mut draining = false;
         loop {
             let name = self.next().await;
-            if name == "SIGHUP" {
-                tracing::warn!("SIGHUP is ignored: a changed configuration needs a restart");
-                continue;
-            }
             if draining {
                 tracing::warn!(signal = name, "stopping at once");
             } else {
@@ -140,7 +144,6 @@ impl Signals {
             for (signal, name) in [
                 (&mut self.terminate, "SIGTERM"),
                 (&mut self.interrupt, "SIGINT"),
-                (&mut self.hangup, "SIGHUP"),
             ] {
                 if signal.poll_recv(cx).is_ready() {
                     return Poll::Ready(name);
@@ -169,6 +172,7 @@ fn explain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn the_page_s_url_is_one_that_a_browser_here_can_open() {
@@ -193,20 +197,26 @@ mod tests {
         assert_eq!(explain(&io::Error::other("alone")), "alone");
     }
 
+    fn from_nothing(live: LiveConfig) -> io::Result<Reloading> {
+        Reloading::new(Source::default(), live, telemetry::Level::of_nothing())
+    }
+
     #[test]
     fn a_broker_that_ends_by_itself_ends_the_command() {
         let ended = actix::System::new().block_on(attended(
-            Config::default(),
+            LiveConfig::from(Config::default()),
+            from_nothing,
             |config, shutdown, _listening| async move {
                 assert!(!shutdown.is_draining());
                 let _: u16 = "8080".parse()?;
-                assert_eq!(config.server.listen.port(), 8080);
+                assert_eq!(config.now().server.listen.port(), 8080);
                 Ok(())
             },
         ));
         assert!(ended.is_ok());
         let failed = actix::System::new().block_on(attended(
-            Config::default(),
+            LiveConfig::from(Config::default()),
+            from_nothing,
             |_config, _shutdown, _listening| async { Err("broken".into()) },
         ));
         assert_eq!(failed.unwrap_err().to_string(), "broken");

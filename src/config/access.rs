@@ -134,15 +134,31 @@ fn exact(text: &str) -> Option<String> {
     Some(format!("{scheme}://{host}"))
 }
 
-/// `[api]`: the keys of backend services.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// `[api]`: the HTTP API, and the keys of backend services.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
+    /// For how long a publish that comes again with its idempotency key is not done again.
+    pub idempotency_window: Duration,
+    /// How many idempotency keys are remembered; with more, publishes that have one are refused.
+    pub idempotency_keys: usize,
     /// `[[api.key]]`, in the order they are written; names are unique.
     pub keys: Vec<ApiKey>,
 }
 
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            idempotency_window: Duration::from_mins(5),
+            idempotency_keys: 500_000,
+            keys: Vec::new(),
+        }
+    }
+}
+
 impl Api {
     pub(super) fn read(mut section: Section<'_>, environment: &BTreeMap<String, String>) -> Self {
+        let default = Self::default();
+        let windows = Duration::from_secs(1)..=Duration::from_hours(24);
         let mut names = BTreeSet::new();
         let keys = section.tables("key", |mut table| {
             let key = ApiKey::read(&mut table, environment)?;
@@ -153,6 +169,12 @@ impl Api {
             Some(key)
         });
         Self {
+            idempotency_window: section
+                .read("idempotency_window", kinds::duration(windows))
+                .unwrap_or(default.idempotency_window),
+            idempotency_keys: section
+                .read("idempotency_keys", kinds::number(0..=1_000_000_000))
+                .unwrap_or(default.idempotency_keys),
             keys: keys.unwrap_or_default(),
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::kinds;
 use super::layer::{BUILT_IN, Layer};
 use super::paths::Paths;
 use super::reader::{Reader, Section};
@@ -72,17 +73,7 @@ where
     let environment: BTreeMap<String, String> = input.environment.into_iter().collect();
     let mut notes = Vec::new();
     let mut layers = vec![Layer::toml(Path::new(BUILT_IN), DEFAULTS)?];
-    let named = environment
-        .get("FANFARE_CONFIG")
-        .filter(|name| !name.is_empty());
-    let named = input.file.or_else(|| named.map(PathBuf::from));
-    let files = [
-        (Some(PathBuf::from("config/default.toml")), false),
-        (named, true),
-        (Some(PathBuf::from("config/local.toml")), false),
-    ];
-    for (name, needed) in files {
-        let Some(name) = name else { continue };
+    for (name, needed) in files(input.file, &environment) {
         if let Some(text) = read_file(input.working_dir, &name, needed)? {
             layers.push(Layer::toml(&name, &text)?);
             notes.push(format!("read {}", name.display()));
@@ -112,6 +103,24 @@ where
     notes.extend(shadowed(&config.topics));
     notes.extend(unguarded(&config));
     Ok(Loaded { config, notes })
+}
+
+/// The files that are read, in their order, and whether each must be there.
+pub fn files(
+    file: Option<PathBuf>,
+    environment: &BTreeMap<String, String>,
+) -> Vec<(PathBuf, bool)> {
+    let named = environment
+        .get("FANFARE_CONFIG")
+        .filter(|name| !name.is_empty());
+    let named = file.or_else(|| named.map(PathBuf::from));
+    let first = (PathBuf::from("config/default.toml"), false);
+    let last = (PathBuf::from("config/local.toml"), false);
+    [first]
+        .into_iter()
+        .chain(named.map(|name| (name, true)))
+        .chain([last])
+        .collect()
 }
 
 /// A file's text; `None` where it need not be there and is not.
@@ -158,6 +167,7 @@ fn read(
     environment: &BTreeMap<String, String>,
     working_dir: &Path,
 ) -> Config {
+    let watch = root.read("watch", kinds::boolean).unwrap_or_default();
     let mut paths = Paths::default();
     let server = Server::read(root.section("server"), working_dir);
     let admin = Admin::read(root.section("admin"), &server);
@@ -172,6 +182,7 @@ fn read(
         admin.say_who_may(&mut root, &api);
     }
     Config {
+        watch,
         heartbeat: Heartbeat::read(root.section("heartbeat")),
         session: Session::read(root.section("session")),
         limits: Limits::read(root.section("limits")),

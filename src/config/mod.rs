@@ -7,6 +7,7 @@ mod admin;
 mod fault;
 mod kinds;
 mod layer;
+mod live;
 mod load;
 mod paths;
 mod reader;
@@ -21,7 +22,8 @@ pub mod units;
 pub use access::{AllowedOrigin, Anonymous, Api, ApiKey, Auth, KeySecret, KeySource, Scope};
 pub use admin::Admin;
 pub use fault::{ConfigError, Fault};
-pub use load::{DEFAULTS, Input, Loaded, Overrides, load};
+pub use live::{Change, LiveConfig};
+pub use load::{DEFAULTS, Input, Loaded, Overrides, files, load};
 pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
 };
@@ -36,6 +38,8 @@ use crate::model::TopicName;
 /// and lets anyone there publish and subscribe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// `watch`: whether a changed file is read again by itself.
+    pub watch: bool,
     /// `[server]`: the listener and the process.
     pub server: Server,
     /// `[admin]`: an address of its own for the HTTP API.
@@ -67,6 +71,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            watch: false,
             server: Server::default(),
             admin: Admin::default(),
             websocket: WebSocket::default(),

@@ -18,6 +18,7 @@ pub fn show(config: &Config) -> String {
     if config.topics.is_empty() {
         text.key("topic", "[]");
     }
+    text.key("watch", config.watch);
     if config.endpoints.is_empty() {
         text.key("endpoint", "[]");
     }
@@ -98,6 +99,13 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("protocol_errors", config.limits.protocol_errors);
     text.key("batch", config.limits.batch);
     text.key("topics", config.limits.topics);
+
+    text.section("[api]");
+    text.key(
+        "idempotency_window",
+        duration(config.api.idempotency_window),
+    );
+    text.key("idempotency_keys", config.api.idempotency_keys);
 
     text.section("[store]");
     let kind = match config.store.kind {

@@ -191,9 +191,11 @@ impl Connection {
     }
 
     fn authenticate(&mut self, id: Option<u64>, token: &Secret) {
-        if let Some(caller) = self.gateway.door.token(token) {
-            self.session
-                .authenticated(caller.user.clone(), caller.access);
+        if let Some(caller) = self.gateway.entrance.door.now().token(token) {
+            let before = self.subscriber.rights().user();
+            self.session.authenticated(&caller);
+            self.worker.identify(&self.subscriber, before.as_deref());
+            self.worker.recheck(&self.subscriber);
             self.socket.authenticated();
             if let Some(id) = id {
                 let answer = Answer::Authenticated {
@@ -265,7 +267,6 @@ impl Drop for Connection {
         self.worker.detach(&self.subscriber, &self.member());
         // What it leaves uncounted is handed in at the end of a turn, which may be none otherwise.
         self.worker.turn().wake();
-        self.gateway.forget(self.subscriber.id());
     }
 }
 
@@ -279,6 +280,7 @@ pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
         user: None,
         publisher: None,
         origin: Origin::Internal,
+        once: None,
     }
 }
 

@@ -35,7 +35,7 @@ pub async fn run(gateway: Weak<Gateway>) {
     let Some(gateway) = gateway.upgrade() else {
         return;
     };
-    let time = gateway.entrance.config.server.drain;
+    let time = gateway.entrance.config.now().server.drain;
     let started = Instant::now();
     actix_rt::time::sleep(lead(time)).await;
     let (streams, sessions): (Vec<_>, Vec<_>) = sessions_of(&gateway)
@@ -76,7 +76,7 @@ pub async fn run(gateway: Weak<Gateway>) {
 }
 
 fn sessions_of(gateway: &Gateway) -> Vec<Rc<Subscriber>> {
-    gateway.sessions.borrow().values().cloned().collect()
+    gateway.worker.sessions()
 }
 
 /// How long readiness fails before the first session is told to go, so that a load balancer sees

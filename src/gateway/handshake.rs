@@ -294,7 +294,7 @@ fn choose(
     let known: &[WireFormat] = if is_endpoint {
         &[WireFormat::Raw]
     } else {
-        &[WireFormat::Json, WireFormat::Raw]
+        &[WireFormat::Json, WireFormat::Msgpack, WireFormat::Raw]
     };
     let mut real = offers
         .iter()

@@ -7,6 +7,7 @@ mod handshake;
 mod inbound;
 mod io;
 mod refusal;
+mod renewal;
 mod socket;
 mod sse;
 mod upgrade;
@@ -14,18 +15,14 @@ mod wanted;
 mod watch;
 mod wheel;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Door;
-use crate::broker::{Broker, SessionCard, Subscriber, Worker, WorkerError, spoken};
-use crate::config::Config;
+use crate::auth::LiveDoor;
+use crate::broker::{Broker, Worker, WorkerError, spoken};
+use crate::config::LiveConfig;
 use crate::metrics::{Held, Metrics, Refusal as Reason};
-use crate::model::{SessionId, Timestamp};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::session::Limits;
 use crate::shutdown::Shutdown;
@@ -44,9 +41,9 @@ pub struct Entrance {
     /// The broker.
     pub broker: Broker,
     /// Who may come in.
-    pub door: Arc<Door>,
+    pub door: Arc<LiveDoor>,
     /// The configuration.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
     /// Says when to wind up.
     pub shutdown: Shutdown,
     /// Sessions there may be.
@@ -56,12 +53,9 @@ pub struct Entrance {
 /// One worker's gateway.
 pub struct Gateway {
     entrance: Entrance,
-    door: Arc<Door>,
     worker: Rc<Worker>,
     metrics: Metrics,
     watch: Rc<Watch>,
-    limits: Rc<Limits>,
-    sessions: RefCell<HashMap<SessionId, Rc<Subscriber>>>,
 }
 
 impl Gateway {
@@ -71,7 +65,7 @@ impl Gateway {
     /// See [`Broker::enter`].
     pub fn start(entrance: Entrance) -> Result<Rc<Self>, WorkerError> {
         let worker = entrance.broker.enter()?;
-        let config = &entrance.config;
+        let config = entrance.config.now();
         let metrics = entrance.broker.metrics().clone();
         let watch = Watch {
             wheel: wheel::start(),
@@ -79,26 +73,29 @@ impl Gateway {
                 heartbeat: config.heartbeat.interval,
                 timeout: config.heartbeat.timeout,
                 write: config.session.write_timeout,
-                auth: entrance.door.auth_timeout(),
+                auth: entrance.door.now().auth_timeout(),
             },
             worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };
-        let limits = Limits {
-            message_bytes: config.limits.message_bytes,
-            protocol_errors: config.limits.protocol_errors,
-        };
         let gateway = Rc::new(Self {
-            door: Arc::clone(&entrance.door),
             worker,
             metrics,
             watch: Rc::new(watch),
-            limits: Rc::new(limits),
-            sessions: RefCell::default(),
             entrance,
         });
         actix_rt::spawn(drain::run(Rc::downgrade(&gateway)));
+        actix_rt::spawn(renewal::run(Rc::downgrade(&gateway)));
         Ok(gateway)
+    }
+
+    /// What a session that opens now is held to, until it ends: it is told so in its welcome.
+    fn limits(&self) -> Limits {
+        let limits = &self.entrance.config.now().limits;
+        Limits {
+            message_bytes: limits.message_bytes,
+            protocol_errors: limits.protocol_errors,
+        }
     }
 
     /// Whether a new session may come in at all.
@@ -107,6 +104,7 @@ impl Gateway {
             let wait = self
                 .entrance
                 .config
+                .now()
                 .server
                 .drain
                 .max(Duration::from_secs(1));
@@ -129,27 +127,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Enters a session into the directories, until [`Gateway::forget`].
-    fn remember(&self, subscriber: &Rc<Subscriber>, address: Option<IpAddr>) {
-        let (id, format) = (subscriber.id(), subscriber.format());
-        self.sessions.borrow_mut().insert(id, Rc::clone(subscriber));
-        self.entrance.broker.register(SessionCard {
-            session: id,
-            format,
-            address,
-            since: Timestamp::now(),
-        });
-    }
-
     /// Counts a session as connected for as long as what is returned is held.
     fn count(&self, format: WireFormat) -> Held {
         self.metrics.connected(spoken(format))
-    }
-
-    /// Strikes a session out of the directories.
-    fn forget(&self, session: SessionId) {
-        self.sessions.borrow_mut().remove(&session);
-        self.entrance.broker.deregister(session);
     }
 
     fn refused(&self, refused: &Refused) {

@@ -100,8 +100,11 @@ impl Socket {
     /// A pong came: counts the round trip of the ping that waits for it.
     pub fn pong(&self) {
         if let Some(sent) = self.ping_sent.take() {
-            let turn = self.watch.worker.turn();
-            turn.metrics.heartbeat_rtt(sent.elapsed());
+            let (turn, took) = (self.watch.worker.turn(), sent.elapsed());
+            turn.metrics.heartbeat_rtt(took);
+            if let Some(subscriber) = self.subscriber() {
+                subscriber.note_round_trip(took);
+            }
             turn.wake();
         }
     }

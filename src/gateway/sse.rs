@@ -10,7 +10,7 @@ use actix_web_actors::HttpContext;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::auth::{Caller, Rights};
-use crate::broker::{Subscriber, Wire};
+use crate::broker::{Opening, Subscriber, Wire};
 use crate::metrics::{Held, Place, Refusal as Reason};
 use crate::model::{Epoch, Filter, Member, SessionId, Timestamp};
 use crate::protocol::{
@@ -74,7 +74,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
             .collect(),
         peer,
     };
-    let plan = ask.plan_stream(&gateway.door)?;
+    let plan = ask.plan_stream(&gateway.entrance.door.now())?;
     let rules = gateway.entrance.broker.rules();
     check_rights(&plan.filters, &plan.caller, &rules.now())?;
     gateway.admit()?;
@@ -83,11 +83,14 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let wire = BodyWire::new(Rc::clone(&gateway.watch), switch);
     let id = SessionId(random());
     let as_wire: Rc<dyn Wire> = Rc::clone(&wire) as _;
-    let rights = Rc::new(Rights::new(Arc::clone(&plan.caller.access)));
-    let subscriber = gateway
-        .worker
-        .attach(id, WireFormat::Sse, Rc::clone(&rights), as_wire);
-    gateway.remember(&subscriber, peer);
+    let rights = Rc::new(Rights::of(&plan.caller));
+    let opening = Opening {
+        id,
+        format: WireFormat::Sse,
+        address: peer,
+        rights: Rc::clone(&rights),
+    };
+    let subscriber = gateway.worker.attach(opening, as_wire);
     let session = session(gateway, id, rights, &plan.caller);
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
@@ -158,7 +161,7 @@ fn session(gateway: &Gateway, id: SessionId, rights: Rc<Rights>, caller: &Caller
         publish_to: None,
         max_chars: None,
     };
-    Session::new(profile, Rc::clone(&gateway.limits))
+    Session::new(profile, gateway.limits())
 }
 
 /// Tells a stream that could not be brought up to date that it must reload what it shows.
@@ -294,7 +297,6 @@ impl Drop for EventStream {
         self.subscriber.kill();
         self.gateway.worker.detach(&self.subscriber, &self.member);
         self.gateway.worker.turn().wake();
-        self.gateway.forget(self.subscriber.id());
         if self.counted.is_some() {
             let by_server = self.subscriber.closed_with().map(|(code, _)| code);
             self.gateway

@@ -1,6 +1,7 @@
 //! The upgrade service: from a request that asks for a WebSocket to a session that owns the socket.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::auth::Rights;
-use crate::broker::{Reply, ReplyTo, Subscriber};
+use crate::broker::{Opening, Reply, ReplyTo, Subscriber};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
 use crate::protocol::{
@@ -59,11 +60,10 @@ pub async fn upgrade(
     let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
-    let rights = Rc::new(Rights::new(Arc::clone(&plan.caller.access)));
+    let rights = Rc::new(Rights::of(&plan.caller));
     let subscriber = gateway
         .worker
-        .attach(id, plan.format, Rc::clone(&rights), wire);
-    gateway.remember(&subscriber, peer);
+        .attach(opening(id, &plan, peer, &rights), wire);
     let on_leave = plan
         .endpoint
         .as_ref()
@@ -84,7 +84,7 @@ pub async fn upgrade(
             publish_to: plan.publish_to.clone(),
             max_chars: plan.endpoint.as_ref().and_then(|e| e.max_chars),
         },
-        Rc::clone(&gateway.limits),
+        gateway.limits(),
     );
     // From here on dropping it takes back whatever the session got.
     let mut connection = Connection {
@@ -93,7 +93,7 @@ pub async fn upgrade(
         subscriber: Rc::clone(&subscriber),
         worker: Rc::clone(&gateway.worker),
         gateway: Rc::clone(&gateway),
-        reader: MessageReader::new(gateway.entrance.config.websocket.max_message),
+        reader: MessageReader::new(gateway.entrance.config.now().websocket.max_message),
         on_leave: None,
         peer_code: None,
         counted: None,
@@ -126,12 +126,8 @@ pub async fn upgrade(
             socket.serve(&subscriber, false);
         }
     }
-    let max_frame = gateway
-        .entrance
-        .config
-        .websocket
-        .max_frame
-        .min(gateway.entrance.config.websocket.max_message);
+    let websocket = &gateway.entrance.config.now().websocket;
+    let max_frame = websocket.max_frame.min(websocket.max_message);
     let frames = Frames::new(
         socket,
         subscriber,
@@ -144,6 +140,15 @@ pub async fn upgrade(
         connection
     });
     Ok(())
+}
+
+fn opening(id: SessionId, plan: &Plan, peer: Option<IpAddr>, rights: &Rc<Rights>) -> Opening {
+    Opening {
+        id,
+        format: plan.format,
+        address: peer,
+        rights: Rc::clone(rights),
+    }
 }
 
 /// Checks the request against configuration and door.
@@ -161,7 +166,7 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refuse
             .collect(),
         peer: head.peer_addr.map(|address| address.ip()),
     };
-    let plan = ask.plan(&gateway.entrance.config, &gateway.door)?;
+    let plan = ask.plan(&gateway.entrance.config.now(), &gateway.entrance.door.now())?;
     check_rights(
         &plan.filters,
         &plan.caller,
@@ -227,7 +232,7 @@ fn welcome<'a>(
     subscriber: &Subscriber,
     subscriptions: &'a [SubscribeOk],
 ) -> ServerFrame<'a> {
-    let config = &gateway.entrance.config;
+    let config = gateway.entrance.config.now();
     ServerFrame::Welcome {
         session: subscriber.id(),
         user: session.user(),

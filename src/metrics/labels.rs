@@ -54,6 +54,8 @@ label! {
     Protocol {
         /// `fanfare.v1.json`.
         Json = "json",
+        /// `fanfare.v1.msgpack`.
+        Msgpack = "msgpack",
         /// `fanfare.v1.raw`.
         Raw = "raw",
         /// Server-sent events.
@@ -65,7 +67,7 @@ impl Protocol {
     /// How sessions that speak it are connected.
     pub fn transport(self) -> Transport {
         match self {
-            Self::Json | Self::Raw => Transport::WebSocket,
+            Self::Json | Self::Msgpack | Self::Raw => Transport::WebSocket,
             Self::Sse => Transport::Sse,
         }
     }
@@ -76,6 +78,8 @@ label! {
     Source {
         /// A session that speaks `fanfare.v1.json`.
         Json = "json",
+        /// A session that speaks `fanfare.v1.msgpack`.
+        Msgpack = "msgpack",
         /// A session that speaks `fanfare.v1.raw`.
         Raw = "raw",
         /// The HTTP API.

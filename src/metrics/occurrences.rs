@@ -6,7 +6,8 @@ use std::time::Duration;
 use prometheus::{IntCounter, IntGauge};
 
 use super::labels::{
-    AuthFailure, Each, ErrorCode, Label, Place, Protocol, Recovery, Refusal, SubscriptionKind,
+    AuthFailure, Each, ErrorCode, Label, Place, Protocol, Recovery, Refusal, Source,
+    SubscriptionKind,
 };
 use super::{Held, Metrics, close_code};
 
@@ -60,9 +61,19 @@ impl Metrics {
         }
     }
 
+    /// Whether the configuration that was read last holds.
+    pub fn set_reloaded(&self, holds: bool) {
+        self.series().reloaded.set(i64::from(holds));
+    }
+
     /// There are so many topics.
     pub fn set_topics(&self, topics: usize) {
         set(&self.series().topics, topics);
+    }
+
+    /// So many idempotency keys are remembered.
+    pub fn set_idempotency_keys(&self, keys: usize) {
+        set(&self.series().idempotency_keys, keys);
     }
 
     /// Histories hold so much.
@@ -113,6 +124,15 @@ impl Metrics {
     /// A client asked for what it had missed.
     pub fn recovery(&self, result: Recovery) {
         count(&self.series().recoveries, result);
+    }
+
+    /// A message that goes to sessions themselves was accepted.
+    pub fn published(&self, source: Source, bytes: usize) {
+        let series = self.series();
+        count(&series.published, source);
+        if let Some(counter) = series.published_bytes.get(source) {
+            counter.inc_by(bytes as u64);
+        }
     }
 
     /// A publish was refused.

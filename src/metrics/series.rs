@@ -18,6 +18,7 @@ pub(super) struct Series {
     pub connections_total: Each<Transport, IntCounter>,
     pub handshakes_refused: Each<Refusal, IntCounter>,
     pub disconnects: IntCounterVec,
+    pub reloaded: IntGauge,
     pub topics: IntGauge,
     pub subscriptions: Each<SubscriptionKind, IntGauge>,
     pub topic_subscribers: IntGaugeVec,
@@ -26,6 +27,8 @@ pub(super) struct Series {
     pub delivered: Each<Protocol, IntCounter>,
     pub delivered_bytes: Each<Protocol, IntCounter>,
     pub dropped: Each<DropReason, IntCounter>,
+    pub repeated: IntCounter,
+    pub idempotency_keys: IntGauge,
     pub publish_errors: Each<ErrorCode, IntCounter>,
     pub delivery: Histogram,
     pub publish: Each<Durability, Histogram>,
@@ -94,6 +97,10 @@ impl Series {
                 "Sessions that ended, by close code; app: a code of the application's own.",
                 &["code"],
             )?,
+            reloaded: r.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration that was read last holds: 1, or 0 where it has faults.",
+            )?,
             topics: r.gauge("topics", "Topics that the broker holds anything of.")?,
             subscriptions: r.gauges("subscriptions", "Subscriptions that stand now.", "kind")?,
             topic_subscribers: r.gauge_vec(
@@ -126,6 +133,12 @@ impl Series {
                 "Messages queued for a session and not delivered, by reason.",
                 "reason",
             )?,
+            repeated: r.counter(
+                "publishes_repeated_total",
+                "Publishes that came again with their idempotency key, and were not done again.",
+            )?,
+            idempotency_keys: r
+                .gauge("idempotency_keys", "Idempotency keys that are remembered.")?,
             publish_errors: r.counters(
                 "publish_errors_total",
                 "Publishes that were refused, by error code.",

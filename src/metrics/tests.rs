@@ -117,6 +117,7 @@ fn what_has_a_bounded_label_is_shown_before_it_happens() {
         r#"fanfare_handshakes_refused_total{reason="origin"}"#,
         r#"fanfare_disconnects_total{code="4008"}"#,
         r#"fanfare_disconnects_total{code="app"}"#,
+        "fanfare_config_last_reload_successful",
         "fanfare_topics",
         r#"fanfare_subscriptions{kind="filter"}"#,
         r#"fanfare_messages_published_total{protocol="http"}"#,

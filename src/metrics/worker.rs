@@ -19,6 +19,7 @@ type Counter = GenericLocalCounter<AtomicU64>;
 pub struct WorkerMetrics {
     published: Each<Source, Counter>,
     published_bytes: Each<Source, Counter>,
+    repeated: Counter,
     delivered: Each<Protocol, Counter>,
     delivered_bytes: Each<Protocol, Counter>,
     dropped: Each<DropReason, Counter>,
@@ -37,6 +38,7 @@ impl WorkerMetrics {
         Self {
             published: local(&series.published),
             published_bytes: local(&series.published_bytes),
+            repeated: series.repeated.local(),
             delivered: local(&series.delivered),
             delivered_bytes: local(&series.delivered_bytes),
             dropped: local(&series.dropped),
@@ -54,6 +56,11 @@ impl WorkerMetrics {
     pub fn published(&self, source: Source, bytes: usize) {
         add(&self.published, source, 1);
         add(&self.published_bytes, source, bytes as u64);
+    }
+
+    /// A publish came again, and was not done again.
+    pub fn repeated(&self) {
+        self.repeated.inc();
     }
 
     /// The kernel took so many messages whole, for sessions of that protocol.
@@ -108,6 +115,7 @@ impl WorkerMetrics {
         for counters in [&self.delivered, &self.delivered_bytes] {
             counters.iter().for_each(Counter::flush);
         }
+        self.repeated.flush();
         self.dropped.iter().for_each(Counter::flush);
         self.publish.iter().for_each(LocalHistogram::flush);
         for histogram in [&self.delivery, &self.heartbeat_rtt, &self.turn] {

@@ -25,6 +25,8 @@ impl Timestamp {
 pub enum Origin {
     /// A WebSocket session speaking `fanfare.v1.json`.
     Json,
+    /// A WebSocket session speaking `fanfare.v1.msgpack`.
+    Msgpack,
     /// A raw WebSocket session.
     Raw,
     /// The HTTP API.
@@ -57,6 +59,6 @@ impl Message {
     /// estimate of the structures around them.
     pub fn weight(&self) -> usize {
         const STRUCTURES: usize = 160;
-        STRUCTURES + self.payload.data.len() + self.key.as_ref().map_or(0, |key| key.len())
+        STRUCTURES + self.payload.weight() + self.key.as_ref().map_or(0, |key| key.len())
     }
 }

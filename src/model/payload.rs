@@ -1,5 +1,7 @@
 //! What a message carries, and of which kind it is.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -21,6 +23,8 @@ pub struct Payload {
     pub kind: Kind,
     /// The bytes: for `Json` a whole JSON text, for `Text` UTF-8.
     pub data: Bytes,
+    /// See [`Payload::bytes_at`].
+    bytes_at: Option<Arc<[u32]>>,
 }
 
 /// Why bytes are no payload of the kind they are said to be.
@@ -47,18 +51,21 @@ impl Payload {
 
     /// A JSON payload from a text that a JSON parser has accepted.
     pub fn json_checked(text: &str) -> Self {
+        Self::of(Kind::Json, without_white_space(text))
+    }
+
+    /// A JSON payload from a text without white space that was made of something with bytes in it:
+    /// the strings that begin at these places, in order, are base64 of bytes.
+    pub fn json_with_bytes(text: String, bytes_at: Vec<u32>) -> Self {
         Self {
-            kind: Kind::Json,
-            data: without_white_space(text),
+            bytes_at: (!bytes_at.is_empty()).then(|| Arc::from(bytes_at)),
+            ..Self::of(Kind::Json, Bytes::from(text))
         }
     }
 
     /// A text payload.
     pub fn text(text: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Text,
-            data: Bytes::from(text.into().into_bytes()),
-        }
+        Self::of(Kind::Text, Bytes::from(text.into().into_bytes()))
     }
 
     /// A text payload from bytes that should be UTF-8.
@@ -69,18 +76,29 @@ impl Payload {
         if std::str::from_utf8(&data).is_err() {
             return Err(PayloadError::NotUtf8);
         }
-        Ok(Self {
-            kind: Kind::Text,
-            data,
-        })
+        Ok(Self::text_checked(data))
+    }
+
+    /// A text payload from bytes that are known to be UTF-8.
+    pub fn text_checked(data: Bytes) -> Self {
+        Self::of(Kind::Text, data)
     }
 
     /// A binary payload.
     pub fn binary(data: Bytes) -> Self {
-        Self {
-            kind: Kind::Binary,
-            data,
-        }
+        Self::of(Kind::Binary, data)
+    }
+
+    /// Where in a JSON text the strings begin, quotes included, that stand for bytes, in order. What
+    /// was published in an encoding that has bytes is bytes again in such an encoding, and base64
+    /// in every other.
+    pub fn bytes_at(&self) -> &[u32] {
+        self.bytes_at.as_deref().unwrap_or_default()
+    }
+
+    /// About how many bytes it takes to keep.
+    pub fn weight(&self) -> usize {
+        self.data.len() + size_of_val(self.bytes_at())
     }
 
     /// Whether it is null or empty: as a retained message, nothing. Of JSON that is `null` and `""`;
@@ -97,6 +115,14 @@ impl Payload {
         match self.kind {
             Kind::Json | Kind::Text => std::str::from_utf8(&self.data).ok(),
             Kind::Binary => None,
+        }
+    }
+
+    fn of(kind: Kind, data: Bytes) -> Self {
+        Self {
+            kind,
+            data,
+            bytes_at: None,
         }
     }
 }

@@ -9,6 +9,9 @@ use thiserror::Error;
 /// The longest name or filter, in bytes.
 const MAX_BYTES: usize = 255;
 
+const DIRECT: &str = "$direct";
+const BROADCAST: &str = "$broadcast";
+
 /// Why a text is no topic name, or no filter.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TopicError {
@@ -60,6 +63,21 @@ impl TopicName {
             return Err(TopicError::Wildcard);
         }
         Ok(Self(text.into()))
+    }
+
+    /// What stands for a topic in a message to one session, or to those of one user.
+    pub fn direct() -> Self {
+        Self(DIRECT.into())
+    }
+
+    /// What stands for a topic in a message to every session.
+    pub fn broadcast() -> Self {
+        Self(BROADCAST.into())
+    }
+
+    /// Whether it stands for no topic: the message was sent to sessions themselves.
+    pub fn is_of_no_topic(&self) -> bool {
+        matches!(&*self.0, DIRECT | BROADCAST)
     }
 
     /// The name as text.

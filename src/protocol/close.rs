@@ -54,6 +54,12 @@ impl CloseCode {
         matches!(self.0, 1001 | 1011 | 1013 | 4000..=4499)
     }
 
+    /// Whether operators and the application may end a session with this code: for good, to be
+    /// connected anew, or with one of the application's own.
+    pub const fn is_for_applications(self) -> bool {
+        matches!(self.0, 4100 | 4500 | 4200..=4399 | 4700..=4899)
+    }
+
     /// Whether a close frame from the peer may carry this code: RFC 6455 §7.4, with the codes that
     /// IANA registered since (1012 to 1014). 1004, 1005, 1006 and 1015 never stand in a frame.
     pub const fn is_valid_from_peer(code: u16) -> bool {
@@ -124,6 +130,19 @@ mod tests {
             (CloseCode(4999), false),
         ] {
             assert_eq!(code.reconnect(), reconnect, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn an_application_has_codes_of_its_own_and_none_of_the_brokers() {
+        for code in [4100, 4200, 4399, 4500, 4700, 4899] {
+            assert!(CloseCode(code).is_for_applications(), "{code}");
+        }
+        for code in [
+            0, 1000, 1006, 3000, 4000, 4008, 4099, 4101, 4199, 4400, 4499, 4501, 4503, 4699, 4900,
+            4999, 5000,
+        ] {
+            assert!(!CloseCode(code).is_for_applications(), "{code}");
         }
     }
 

@@ -1,64 +1,99 @@
-//! The fields of a JSON object, each as the text that it was written as, and what they are read as.
+//! The fields of an object that a client sent, each as it was written, and what they are read as.
 //!
-//! No tree of values is built: a field is looked at only when it is asked for, and nesting costs no
-//! stack, however deep it is.
+//! Whatever the encoding: what it has to know of one value says the trait [`Value`].
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::{ErrorCode, Refusal};
+use crate::model::Payload;
 
-/// The fields of one object that have a known name.
-pub(super) struct Fields<'a, const N: usize> {
-    names: &'static [&'static str; N],
-    values: [Option<&'a RawValue>; N],
-    duplicate: Option<&'static str>,
+/// One value of an object, as it was written.
+pub(super) trait Value<'a>: Copy {
+    /// What an object is called in this encoding, with its article.
+    const OBJECT: &'static str;
+
+    /// What makes it one that the protocol does not take, though its end could be found: "has …".
+    fn flaw(self) -> Option<String>;
+
+    /// What stands there, in words.
+    fn kind(self) -> &'static str;
+
+    /// Calls `found` with each member of the object that this is; `what` names it in refusals.
+    fn each_member(
+        self,
+        what: impl fmt::Display,
+        found: impl FnMut(Cow<'a, str>, Self),
+    ) -> Result<(), Refusal>;
+
+    /// The string that it is.
+    fn string(self, field: &dyn fmt::Display) -> Result<Cow<'a, str>, Refusal>;
+
+    /// The unsigned integer that it is.
+    fn integer(self) -> Option<u64>;
+
+    /// The boolean that it is.
+    fn boolean(self) -> Option<bool>;
+
+    /// What it publishes where it stands alone, without an encoding.
+    fn payload(self, field: &dyn fmt::Display) -> Result<Payload, Refusal>;
 }
 
-impl<'a, const N: usize> Fields<'a, N> {
+/// The fields of one object that have a known name.
+pub(super) struct Fields<V, const N: usize> {
+    names: &'static [&'static str; N],
+    values: [Option<V>; N],
+    duplicate: Option<&'static str>,
+    flaw: Option<String>,
+}
+
+impl<'a, V: Value<'a>, const N: usize> Fields<V, N> {
     /// Reads an object; `what` names it in refusals. Fields of other names are passed over.
     pub(super) fn read(
         what: impl fmt::Display,
-        text: &'a str,
+        object: V,
         names: &'static [&'static str; N],
     ) -> Result<Self, Refusal> {
         let mut fields = Self {
             names,
             values: [None; N],
             duplicate: None,
+            flaw: None,
         };
-        each_member(what, text, |name, value| {
+        object.each_member(what, |name, value| {
             let slots = names.iter().zip(&mut fields.values);
-            for (known, slot) in slots {
-                if *known == name {
-                    if slot.is_some() {
-                        fields.duplicate.get_or_insert(known);
-                    }
-                    *slot = Some(value);
-                    break;
+            let known = slots.into_iter().find(|(known, _)| **known == name);
+            if fields.flaw.is_none()
+                && let Some(flaw) = value.flaw()
+            {
+                fields.flaw = Some(match &known {
+                    Some((known, _)) => format!("'{known}' {flaw}"),
+                    None => format!("a field that the protocol does not have {flaw}"),
+                });
+            }
+            if let Some((known, slot)) = known {
+                if slot.is_some() {
+                    fields.duplicate.get_or_insert(known);
                 }
+                *slot = Some(value);
             }
         })?;
         Ok(fields)
     }
 
-    /// The field's text; a JSON null is a text too.
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    /// The field as it was written; a null is one too.
+    pub(super) fn get(&self, name: &str) -> Option<V> {
         let at = self.names.iter().position(|known| *known == name)?;
         self.values.get(at).copied().flatten()
     }
 
-    /// The field's text, or a refusal that says what should stand there.
+    /// The field as it was written, or a refusal that says what should stand there.
     pub(super) fn need(
         &self,
         name: impl fmt::Display,
         key: &str,
         what: &str,
-    ) -> Result<&'a RawValue, Refusal> {
+    ) -> Result<V, Refusal> {
         self.get(key)
             .ok_or_else(|| bad(format!("'{name}' is missing; it must be {what}")))
     }
@@ -68,50 +103,14 @@ impl<'a, const N: usize> Fields<'a, N> {
         self.duplicate
     }
 
-    /// Refuses an object in which a known field stands twice.
-    pub(super) fn no_duplicate(&self) -> Result<(), Refusal> {
-        self.duplicate.map_or(Ok(()), |name| {
-            Err(bad(format!("'{name}' stands twice; give it once")))
-        })
-    }
-}
-
-/// Calls `found` with each member of the object that `text` is.
-pub(super) fn each_member<'a>(
-    what: impl fmt::Display,
-    text: &'a str,
-    mut found: impl FnMut(Cow<'a, str>, &'a RawValue),
-) -> Result<(), Refusal> {
-    let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
-    if !start.starts_with('{') {
-        let kind = kind_of(start);
-        return Err(bad(format!("{what} must be a JSON object, found {kind}")));
-    }
-    let mut reader = serde_json::Deserializer::from_str(text);
-    reader
-        .deserialize_map(Members(&mut found))
-        .and_then(|()| reader.end())
-        .map_err(|error| bad(format!("{what} is not valid JSON: {error}")))
-}
-
-struct Members<'f, F>(&'f mut F);
-
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de, F: FnMut(Cow<'de, str>, &'de RawValue)> Visitor<'de> for Members<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(Key(name)) = members.next_key()? {
-            (self.0)(name, members.next_value()?);
+    /// Refuses an object in which a known field stands twice, or one is not such as the protocol
+    /// takes.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        match (self.duplicate, &self.flaw) {
+            (Some(name), _) => Err(bad(format!("'{name}' stands twice; give it once"))),
+            (None, Some(flaw)) => Err(bad(flaw.clone())),
+            (None, None) => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -121,42 +120,31 @@ pub(super) fn bad(message: impl Into<Cow<'static, str>>) -> Refusal {
 }
 
 /// A refusal of a value that is not `wanted`.
-pub(super) fn wrong(field: impl fmt::Display, wanted: &str, value: &RawValue) -> Refusal {
-    let found = kind_of(value.get());
-    bad(format!("'{field}' must be {wanted}, found {found}"))
+pub(super) fn wrong<'a>(field: impl fmt::Display, wanted: &str, value: impl Value<'a>) -> Refusal {
+    bad(format!(
+        "'{field}' must be {wanted}, found {}",
+        value.kind()
+    ))
 }
 
 /// A string.
-pub(super) fn string(field: impl fmt::Display, value: &RawValue) -> Result<Cow<'_, str>, Refusal> {
-    let text = value.get();
-    let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-    match inner {
-        None => Err(wrong(field, "a string", value)),
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        Some(_) => serde_json::from_str(text).map(Cow::Owned).map_err(|_| {
-            bad(format!(
-                "'{field}' must be a string of Unicode characters, found an escape that is none"
-            ))
-        }),
-    }
+pub(super) fn string<'a>(
+    field: impl fmt::Display,
+    value: impl Value<'a>,
+) -> Result<Cow<'a, str>, Refusal> {
+    value.string(&field)
 }
 
 /// An unsigned integer from 0 to `max`.
-pub(super) fn integer(
+pub(super) fn integer<'a>(
     field: impl fmt::Display,
-    value: &RawValue,
+    value: impl Value<'a>,
     max: u64,
 ) -> Result<u64, Refusal> {
-    let text = value.get();
-    let number = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten();
-    match number {
+    match value.integer() {
         Some(number) if number <= max => Ok(number),
         _ => {
-            let found = match kind_of(text) {
+            let found = match value.kind() {
                 "a number" => "a larger number",
                 other => other,
             };
@@ -168,50 +156,18 @@ pub(super) fn integer(
 }
 
 /// A boolean.
-pub(super) fn boolean(field: impl fmt::Display, value: &RawValue) -> Result<bool, Refusal> {
-    match value.get() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(wrong(field, "true or false", value)),
-    }
-}
-
-/// What stands there, in words.
-fn kind_of(text: &str) -> &'static str {
-    let with_point = || {
-        text.bytes()
-            .take(400)
-            .any(|b| matches!(b, b'.' | b'e' | b'E'))
-    };
-    match text.bytes().next() {
-        None => "nothing",
-        Some(b'"') => "a string",
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b't' | b'f') if matches!(text.trim_end(), "true" | "false") => "a boolean",
-        Some(b'n') if text.trim_end() == "null" => "null",
-        Some(b'-') => "a negative number",
-        Some(b'0'..=b'9') if with_point() => "a number with a fraction or an exponent",
-        Some(b'0'..=b'9') => "a number",
-        Some(_) => "something that is not JSON",
-    }
+pub(super) fn boolean<'a>(
+    field: impl fmt::Display,
+    value: impl Value<'a>,
+) -> Result<bool, Refusal> {
+    value
+        .boolean()
+        .ok_or_else(|| wrong(field, "true or false", value))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::protocol::{Action, parse_json};
-
-    #[test]
-    fn names_and_values_are_borrowed_from_the_text() {
-        let mut members = Vec::new();
-        let text = r#" {"a" : [1, 2], "\u0062": "x" } "#;
-        each_member("it", text, |name, value| members.push((name, value.get()))).unwrap();
-        assert!(matches!(members[0], (Cow::Borrowed("a"), "[1, 2]")));
-        assert!(matches!(&members[1], (Cow::Owned(b), "\"x\"") if b == "b"));
-        let value = serde_json::from_str(r#""plain""#).unwrap();
-        assert!(matches!(string("f", value), Ok(Cow::Borrowed("plain"))));
-    }
 
     #[test]
     fn nesting_costs_no_stack() {

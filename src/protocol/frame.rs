@@ -70,12 +70,15 @@ pub fn close_bytes(code: CloseCode, reason: &str) -> Bytes {
     control_frame(Opcode::Close, &payload)
 }
 
+/// The most bytes that a header has.
+pub(super) const MAX_HEADER: usize = 10;
+
 /// How many bytes the header before a payload of that length has.
 pub(super) const fn header_len(payload: usize) -> usize {
     match payload {
         0..=125 => 2,
         126..=0xffff => 4,
-        _ => 10,
+        _ => MAX_HEADER,
     }
 }
 

@@ -8,10 +8,16 @@ mod event;
 mod fields;
 mod frame;
 mod json_out;
-mod json_request;
+mod json_value;
 mod message_reader;
+mod msgpack_from_json;
+mod msgpack_out;
+mod msgpack_reader;
+mod msgpack_value;
+mod out;
 mod problem;
 mod request;
+mod request_reader;
 mod server_frame;
 mod wire;
 
@@ -19,11 +25,14 @@ pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
 pub use event::{Event, Published, Removed};
 pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
-pub use json_request::{parse_json, parse_publish};
 pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
 pub use problem::{PROBLEM_TYPE, Problem, title};
 pub use request::{
     Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
 };
+pub use request_reader::{parse_json, parse_msgpack, parse_publish, parse_subscribe};
 pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
 pub use wire::{Sent, WireFormat, control_bytes, message_bytes, message_json};
+
+#[cfg(test)]
+mod tests;

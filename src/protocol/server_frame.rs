@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::json_out::{Object, Out};
-use super::wire::{Sent, put_message_json};
+use super::out::{Object, Out};
+use super::wire::{Sent, put_message};
 use super::{Close, CloseCode, Published, Refusal};
 use crate::model::{Epoch, Filter, Member, Position, SessionId, Timestamp, TopicName};
 
@@ -190,8 +190,8 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// Writes the frame as a JSON object.
-    pub(super) fn put_json(&self, out: &mut dyn Out) {
+    /// Writes the frame.
+    pub(super) fn put(&self, out: &mut dyn Out) {
         let mut object = Object::of_type(out, self.name());
         match *self {
             Self::Welcome {
@@ -208,7 +208,13 @@ impl<'a> ServerFrame<'a> {
                 object.string_or_null("user", user);
                 object.string("server", server);
                 object.string("protocol", protocol);
-                put_seconds(object.name("heartbeat"), heartbeat);
+                // What is no number of seconds is 0.
+                let seconds = if heartbeat.is_finite() {
+                    heartbeat
+                } else {
+                    0.0
+                };
+                object.name("heartbeat").decimal(seconds);
                 object.number("max_message_bytes", max_message_bytes);
                 object.array("subscriptions", subscriptions, |out, subscription| {
                     let mut object = Object::new(out);
@@ -287,7 +293,7 @@ impl Answer {
                 object.number("offset", *offset);
                 let messages = messages.iter().filter_map(|published| published.message());
                 object.array("messages", messages, |out, message| {
-                    put_message_json(out, message, Sent::Live);
+                    put_message(out, message, Sent::Live);
                 });
             }
             Self::Presence(members) => {
@@ -334,17 +340,10 @@ pub(super) fn put_position(object: &mut Object<'_>, position: Option<Position>) 
 fn put_member(object: &mut Object<'_>, member: &Member) {
     object.string("session", &member.session.to_string());
     object.string_or_null("user", member.user.as_deref());
-    let out = object.name("info");
     // In a JSON text, line ends stand only between tokens; in an event stream they would end it.
-    for piece in member.info.as_deref().unwrap_or("null").split(['\r', '\n']) {
-        out.raw(piece.as_bytes());
-    }
-}
-
-/// Seconds, without a fraction where they are whole; what is no number of them is 0.
-fn put_seconds(out: &mut dyn Out, seconds: f64) {
-    let seconds = if seconds.is_finite() { seconds } else { 0.0 };
-    out.raw(seconds.to_string().as_bytes());
+    let info = member.info.as_deref().unwrap_or("null");
+    let info = info.replace(['\r', '\n'], "");
+    object.name("info").json(info.as_bytes(), &[]);
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
-use super::frame::{Opcode, header_len, put_frame, put_header};
-use super::json_out::{Object, Out, measure};
+use super::frame::{MAX_HEADER, Opcode, header_len, put_frame, put_header};
+use super::json_out::{Json, Text, measure};
+use super::msgpack_out::Msgpack;
+use super::out::{Object, Out, put_payload};
 use super::server_frame::{ServerFrame, put_position};
 use crate::model::{Kind, Message};
 
@@ -12,6 +14,8 @@ use crate::model::{Kind, Message};
 pub enum WireFormat {
     /// `fanfare.v1.json`: a JSON object in each WebSocket text frame.
     Json,
+    /// `fanfare.v1.msgpack`: the same object as a MessagePack map in each binary frame.
+    Msgpack,
     /// `fanfare.v1.raw`: a WebSocket frame is a payload.
     Raw,
     /// Server-sent events, with a JSON object in each.
@@ -22,14 +26,15 @@ impl WireFormat {
     /// How many formats there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every format, in the order of [`WireFormat::index`].
-    pub const ALL: [Self; 3] = [Self::Json, Self::Raw, Self::Sse];
+    pub const ALL: [Self; 4] = [Self::Json, Self::Msgpack, Self::Raw, Self::Sse];
 
     /// A number below [`WireFormat::COUNT`], for arrays with one entry for each format.
     pub const fn index(self) -> usize {
         match self {
             Self::Json => 0,
-            Self::Raw => 1,
-            Self::Sse => 2,
+            Self::Msgpack => 1,
+            Self::Raw => 2,
+            Self::Sse => 3,
         }
     }
 
@@ -38,6 +43,7 @@ impl WireFormat {
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::Json | Self::Sse => "fanfare.v1.json",
+            Self::Msgpack => "fanfare.v1.msgpack",
             Self::Raw => "fanfare.v1.raw",
         }
     }
@@ -59,7 +65,10 @@ pub enum Sent {
 /// It tells why it is `sent`; the raw format cannot.
 pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes {
     match format {
-        WireFormat::Json => text_frame(|out| put_message_json(out, message, sent)),
+        WireFormat::Json => text_frame(|out| put_message(out, message, sent)),
+        WireFormat::Msgpack => binary_frame(message.payload.data.len(), |out| {
+            put_message(out, message, sent);
+        }),
         WireFormat::Raw => {
             let opcode = match message.payload.kind {
                 Kind::Json | Kind::Text => Opcode::Text,
@@ -70,10 +79,13 @@ pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes
             put_frame(&mut out, opcode, data);
             Bytes::from(out)
         }
-        WireFormat::Sse => exactly(|out| {
-            put_event_id(out, message);
-            put_event(out, "message", |out| put_message_json(out, message, sent));
-        }),
+        WireFormat::Sse => Bytes::from(exactly(|out| {
+            // What is of no topic is no place to go on from: the stream's last id stays.
+            if !message.topic.is_of_no_topic() {
+                put_event_id(out, message);
+            }
+            put_event(out, "message", |out| put_message(out, message, sent));
+        })),
     }
 }
 
@@ -81,48 +93,35 @@ pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes
 /// raw sessions get payloads and nothing else, event streams what comes without being asked for.
 pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Bytes> {
     match (format, frame) {
-        (WireFormat::Json, _) => Some(text_frame(|out| frame.put_json(out))),
+        (WireFormat::Json, _) => Some(text_frame(|out| frame.put(out))),
+        (WireFormat::Msgpack, _) => Some(binary_frame(0, |out| frame.put(out))),
         (
             WireFormat::Sse,
             ServerFrame::Gap { .. }
             | ServerFrame::Join { .. }
             | ServerFrame::Leave { .. }
+            | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Closing { .. },
-        ) => Some(exactly(|out| {
-            put_event(out, frame.name(), |out| frame.put_json(out));
-        })),
+        ) => Some(Bytes::from(exactly(|out| {
+            put_event(out, frame.name(), |out| frame.put(out));
+        }))),
         (WireFormat::Raw | WireFormat::Sse, _) => None,
     }
 }
 
 /// A message as a JSON object, as the HTTP API's answers hold it.
 pub fn message_json(message: &Message, sent: Sent) -> String {
-    let mut out = Vec::with_capacity(measure(|out| put_message_json(out, message, sent)));
-    put_message_json(&mut out, message, sent);
+    let out = exactly(|out| put_message(out, message, sent));
     // Everything written is UTF-8, so nothing is lost or copied.
     String::from_utf8(out)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Writes the `message` object of section 4.
-pub(super) fn put_message_json(out: &mut dyn Out, message: &Message, sent: Sent) {
+pub(super) fn put_message(out: &mut dyn Out, message: &Message, sent: Sent) {
     let mut object = Object::of_type(out, "message");
     object.string("topic", message.topic.as_str());
-    let data = object.name("data");
-    let encoding = match message.payload.kind {
-        Kind::Json => {
-            data.raw(&message.payload.data);
-            None
-        }
-        Kind::Text => {
-            data.string(message.payload.as_str().unwrap_or_default());
-            Some("text")
-        }
-        Kind::Binary => {
-            data.base64(&message.payload.data);
-            Some("base64")
-        }
-    };
+    let encoding = put_payload(object.name("data"), &message.payload);
     object.string_if("encoding", encoding);
     object.number("time", message.time.0);
     put_position(&mut object, message.position);
@@ -138,7 +137,7 @@ pub(super) fn put_message_json(out: &mut dyn Out, message: &Message, sent: Sent)
 
 /// The `id` line of an event: the message's own `epoch:offset:time`, with `-` and 0 where the topic
 /// keeps no history.
-fn put_event_id(out: &mut dyn Out, message: &Message) {
+fn put_event_id(out: &mut dyn Text, message: &Message) {
     let epoch = message.position.as_ref().map(|at| at.epoch);
     out.raw(b"id: ");
     out.raw(
@@ -155,7 +154,7 @@ fn put_event_id(out: &mut dyn Out, message: &Message) {
 }
 
 /// An event whose data is one line of JSON.
-fn put_event(out: &mut dyn Out, event: &str, put_json: impl FnOnce(&mut dyn Out)) {
+fn put_event(out: &mut dyn Text, event: &str, put_json: impl FnOnce(&mut dyn Out)) {
     out.raw(b"event: ");
     out.raw(event.as_bytes());
     out.raw(b"\ndata: ");
@@ -163,18 +162,39 @@ fn put_event(out: &mut dyn Out, event: &str, put_json: impl FnOnce(&mut dyn Out)
     out.raw(b"\n\n");
 }
 
-fn text_frame(put_json: impl Fn(&mut dyn Out)) -> Bytes {
-    let len = measure(&put_json);
+fn text_frame(put: impl Fn(&mut dyn Text)) -> Bytes {
+    let len = measure(&put);
     let mut out = Vec::with_capacity(header_len(len) + len);
     put_header(&mut out, Opcode::Text, len);
-    put_json(&mut out);
-    Bytes::from(out)
+    Bytes::from(appended(out, put))
 }
 
-fn exactly(put: impl Fn(&mut dyn Out)) -> Bytes {
-    let mut out = Vec::with_capacity(measure(&put));
+fn exactly(put: impl Fn(&mut dyn Text)) -> Vec<u8> {
+    appended(Vec::with_capacity(measure(&put)), put)
+}
+
+fn appended(out: Vec<u8>, put: impl FnOnce(&mut dyn Text)) -> Vec<u8> {
+    let mut out = Json(out);
     put(&mut out);
-    Bytes::from(out)
+    out.0
+}
+
+/// A frame of MessagePack, whose length is known only when it is written: before it there is room
+/// for any header. `data` is about what the data takes.
+fn binary_frame(data: usize, put: impl FnOnce(&mut dyn Out)) -> Bytes {
+    const ENVELOPE: usize = 200;
+    let mut out = Vec::with_capacity(MAX_HEADER + ENVELOPE + data);
+    out.resize(MAX_HEADER, 0);
+    let mut out = Msgpack(out);
+    put(&mut out);
+    let mut out = out.0;
+    let mut header = Vec::with_capacity(MAX_HEADER);
+    put_header(&mut header, Opcode::Binary, out.len() - MAX_HEADER);
+    let start = MAX_HEADER - header.len();
+    if let Some(place) = out.get_mut(start..MAX_HEADER) {
+        place.copy_from_slice(&header);
+    }
+    Bytes::from(out).slice(start..)
 }
 
 #[cfg(test)]

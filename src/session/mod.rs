@@ -10,12 +10,12 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::auth::{Access, Rights, Secret};
+use crate::auth::{Caller, Rights, Secret};
 use crate::broker::{LiveRules, Publication, Subscription};
-use crate::model::{Filter, Kind, Member, Origin, Payload, SessionId, Timestamp, TopicName};
+use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
-    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal, Since,
-    Subscribe, WireFormat, parse_json,
+    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal,
+    Request, Subscribe, WireFormat, parse_json, parse_msgpack,
 };
 
 /// One client's protocol state.
@@ -31,7 +31,7 @@ pub struct Session {
     publish_to: Option<TopicName>,
     max_chars: Option<usize>,
     errors_in_a_row: usize,
-    limits: Rc<Limits>,
+    limits: Limits,
 }
 
 /// The bounds that one session is held to.
@@ -91,7 +91,7 @@ pub enum Step {
 
 impl Session {
     /// A session that has said nothing yet.
-    pub fn new(profile: Profile, limits: Rc<Limits>) -> Self {
+    pub fn new(profile: Profile, limits: Limits) -> Self {
         Self {
             format: profile.format,
             id: profile.id,
@@ -127,9 +127,9 @@ impl Session {
     }
 
     /// Takes the rights that credentials give.
-    pub fn authenticated(&mut self, user: Option<Arc<str>>, access: Arc<Access>) {
-        self.user = user;
-        self.rights.replace(access);
+    pub fn authenticated(&mut self, caller: &Caller) {
+        self.user.clone_from(&caller.user);
+        self.rights.prove(caller);
         self.must_authenticate = false;
     }
 
@@ -138,6 +138,7 @@ impl Session {
         match self.format {
             WireFormat::Raw => self.on_raw(message),
             WireFormat::Json | WireFormat::Sse => self.on_json(&message),
+            WireFormat::Msgpack => self.on_msgpack(&message),
         }
     }
 
@@ -159,40 +160,38 @@ impl Session {
                 ),
             ));
         }
-        let (since, since_filter) = match ask.since {
-            None => (None, None),
-            Some(Since::Position(cursor)) => (Some(cursor), None),
-            Some(Since::Positions { positions, from }) => (None, Some((Arc::new(positions), from))),
-        };
-        Ok(Subscription {
-            filter: ask.filter,
-            echo: ask.echo,
-            last: ask.last,
-            since,
-            since_filter,
-            from: None,
-            member: self.member(),
-        })
+        Ok(Subscription::new(ask, self.member()))
     }
 
     fn on_json(&mut self, message: &Incoming) -> Step {
-        let parsed = match message {
+        match message {
             Incoming::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => parse_json(text),
-                Err(_) => {
-                    return Step::Close(close(
-                        CloseCode::INVALID_UTF8,
-                        "the text is not valid UTF-8",
-                    ));
-                }
+                Ok(text) => self.on_frame(parse_json(text), Origin::Json),
+                Err(_) => Step::Close(close(
+                    CloseCode::INVALID_UTF8,
+                    "the text is not valid UTF-8",
+                )),
             },
             Incoming::Binary(_) => {
                 let reason =
                     "fanfare.v1.json takes text frames only; send binary data with encoding base64";
-                return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
+                Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason))
             }
-        };
-        let request = match parsed {
+        }
+    }
+
+    fn on_msgpack(&mut self, message: &Incoming) -> Step {
+        match message {
+            Incoming::Binary(bytes) => self.on_frame(parse_msgpack(bytes), Origin::Msgpack),
+            Incoming::Text(_) => {
+                let reason = "fanfare.v1.msgpack takes binary frames only; offer fanfare.v1.json to send text";
+                Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason))
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: Result<Request, BadFrame>, origin: Origin) -> Step {
+        let request = match frame {
             Ok(request) => request,
             Err(BadFrame { id, refusal }) => return self.bad_frame(id, refusal),
         };
@@ -208,15 +207,15 @@ impl Session {
                 _ => Step::Refuse(id, refusal),
             };
         }
-        self.act(id, request.action)
+        self.act(id, request.action, origin)
             .unwrap_or_else(|refusal| Step::Refuse(id, refusal))
     }
 
-    fn act(&self, id: Option<u64>, action: Action) -> Result<Step, Refusal> {
+    fn act(&self, id: Option<u64>, action: Action, origin: Origin) -> Result<Step, Refusal> {
         Ok(match action {
             Action::Subscribe(ask) => Step::Subscribe(id, Box::new(self.subscription(ask)?)),
             Action::Unsubscribe(filter) => Step::Unsubscribe(id, filter),
-            Action::Publish(publish) => self.publish(id, publish, Origin::Json),
+            Action::Publish(publish) => self.publish(id, publish, origin),
             Action::History(query) => {
                 self.check_read(&query.topic)?;
                 Step::History(id, query)
@@ -232,10 +231,7 @@ impl Session {
 
     fn on_raw(&mut self, message: Incoming) -> Step {
         let payload = match message {
-            Incoming::Text(data) => Payload {
-                kind: Kind::Text,
-                data,
-            },
+            Incoming::Text(data) => Payload::text_checked(data),
             Incoming::Binary(data) => Payload::binary(data),
         };
         if let (Some(max), Some(text)) = (self.max_chars, payload.as_str())
@@ -298,6 +294,7 @@ impl Session {
             user: self.user.clone(),
             publisher: Some(self.id),
             origin,
+            once: None,
         })
     }
 

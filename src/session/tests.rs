@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use crate::auth::Access;
 use crate::broker::Rules;
 
 use super::*;
@@ -13,7 +14,7 @@ fn opened(format: WireFormat, access: Access, publish_to: Option<&str>) -> Sessi
         format,
         id: SessionId(7),
         user: None,
-        rights: Rc::new(Rights::new(Arc::new(access))),
+        rights: Rights::to(access),
         rules: Arc::new(LiveRules::new(Rules::default())),
         must_authenticate: false,
         publish_to: publish_to.map(|topic| TopicName::new(topic).unwrap()),
@@ -23,7 +24,7 @@ fn opened(format: WireFormat, access: Access, publish_to: Option<&str>) -> Sessi
         message_bytes: 10,
         protocol_errors: 3,
     };
-    Session::new(profile, Rc::new(limits))
+    Session::new(profile, limits)
 }
 
 fn text(text: &str) -> Incoming {
@@ -102,9 +103,67 @@ fn each_frame_asks_for_one_step() {
 }
 
 #[test]
-fn binary_is_not_json() {
-    let step = session(WireFormat::Json).on_message(Incoming::Binary(Bytes::from_static(b"{}")));
-    assert_eq!(outcome(&step), "close 1003");
+fn each_encoding_comes_in_frames_of_its_own_kind() {
+    let json = Bytes::from_static(br#"{"type":"ping","id":1}"#);
+    let msgpack = Bytes::from_static(b"\x82\xa4type\xa4ping\xa2id\x01");
+    for (format, message, expected) in [
+        (
+            WireFormat::Json,
+            Incoming::Text(json.clone()),
+            "pong Some(1)",
+        ),
+        (
+            WireFormat::Json,
+            Incoming::Binary(json.clone()),
+            "close 1003",
+        ),
+        (
+            WireFormat::Json,
+            Incoming::Binary(msgpack.clone()),
+            "close 1003",
+        ),
+        (
+            WireFormat::Msgpack,
+            Incoming::Binary(msgpack.clone()),
+            "pong Some(1)",
+        ),
+        (
+            WireFormat::Msgpack,
+            Incoming::Text(json.clone()),
+            "close 1003",
+        ),
+        (
+            WireFormat::Msgpack,
+            Incoming::Binary(json),
+            "refuse None bad_request",
+        ),
+    ] {
+        let step = session(format).on_message(message);
+        assert_eq!(outcome(&step), expected, "{format:?}");
+    }
+}
+
+#[test]
+fn a_publish_over_msgpack_is_held_to_the_size_that_json_clients_get() {
+    let publish = |data: &[u8]| {
+        let frame = [
+            &b"\x83\xa4type\xa7publish\xa5topic\xa4room\xa4data"[..],
+            data,
+        ]
+        .concat();
+        session(WireFormat::Msgpack).on_message(Incoming::Binary(frame.into()))
+    };
+    let Step::Publish(None, publication) = publish(b"\xc4\x0a0123456789") else {
+        panic!("a publish");
+    };
+    assert_eq!(publication.origin, Origin::Msgpack);
+    assert_eq!(publication.payload, Payload::binary("0123456789".into()));
+    // [base64 in quotes]: four characters for every three bytes.
+    assert_eq!(outcome(&publish(b"\x91\xc4\x03abc")), "publish None room");
+    assert_eq!(
+        outcome(&publish(b"\x91\xc4\x04abcd")),
+        "refuse None too_large"
+    );
 }
 
 #[test]
@@ -140,7 +199,7 @@ fn nothing_is_done_before_credentials_come_where_they_must() {
         outcome(&session.on_message(text(r#"{"type":"auth","token":"t"}"#))),
         "authenticate None"
     );
-    session.authenticated(None, Arc::new(Access::everything()));
+    session.authenticated(&Caller::that_may(Access::everything()));
     assert_eq!(
         outcome(&session.on_message(text(ask))),
         "subscribe Some(1) a"

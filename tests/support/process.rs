@@ -16,7 +16,7 @@ pub struct Process {
     child: Child,
     log: Option<JoinHandle<String>>,
     /// Where it looks for configuration.
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Process {
@@ -54,13 +54,21 @@ impl Process {
             address: url.trim_end().trim_end_matches('/').parse().unwrap(),
             child,
             log: Some(log),
-            _home: home,
+            home,
         };
         super::eventually("it is ready", || {
             let answer = Http::new(process.address, "GET", "/readyz").try_send();
             answer.is_some_and(|answer| answer.status == 200)
         });
         process
+    }
+
+    /// Puts another configuration in the place of the one it was started with.
+    pub fn rewrite(&self, toml: &str) {
+        let next = self.home.path().join("next.toml");
+        std::fs::write(&next, toml).unwrap();
+        // Renamed, so that it never sees half of one.
+        std::fs::rename(next, self.home.path().join("test.toml")).unwrap();
     }
 
     pub fn signal(&self, signal: Signal) {

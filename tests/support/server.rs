@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use fanfare::app::App;
 use fanfare::broker::Broker;
-use fanfare::config::Config;
+use fanfare::config::{Change, Config, LiveConfig};
 use fanfare::shutdown::{self, Trigger};
 
 use super::{Answer, Client, Http, Raw, Wire, eventually};
@@ -17,6 +17,7 @@ pub struct Server {
     /// Where the HTTP API is, where it has an address of its own.
     pub admin: Option<SocketAddr>,
     pub broker: Broker,
+    config: LiveConfig,
     trigger: Trigger,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,9 +31,11 @@ impl Server {
     pub fn start_with(config: Config, change: impl FnOnce(App) -> App + Send + 'static) -> Self {
         let (trigger, shutdown) = shutdown::pair();
         let (sender, bound) = mpsc::channel();
+        let config = LiveConfig::from(config);
+        let live = config.clone();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
-                let bound = change(App::build(config).unwrap()).bind().unwrap();
+                let bound = change(App::build(live).unwrap()).bind().unwrap();
                 let told = (bound.address(), bound.admin_address(), bound.broker());
                 sender.send(told).unwrap();
                 bound.run(shutdown).await.unwrap();
@@ -43,6 +46,7 @@ impl Server {
             address,
             admin,
             broker,
+            config,
             trigger,
             thread: Some(thread),
         };
@@ -51,6 +55,13 @@ impl Server {
             running == configured
         });
         server
+    }
+
+    /// Changes the configuration of the broker that runs.
+    pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Change {
+        let mut config = Config::clone(&self.config.now());
+        change(&mut config);
+        self.config.replace(config)
     }
 
     /// A JSON client on `/ws`.

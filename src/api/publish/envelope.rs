@@ -7,11 +7,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::once::IdempotencyKey;
 use crate::model::TopicName;
 use crate::protocol::{ErrorCode, Publish, Refusal, parse_publish};
 
 /// What may stand around a JSON text.
-const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+pub const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -26,9 +27,18 @@ pub enum Ask {
 #[derive(Debug)]
 pub enum Asked {
     /// `topic`: one message.
-    One(Result<Publish, Refusal>),
+    One(Result<Item, Refusal>),
     /// `topics`: the same message to each.
-    Several(Vec<Result<Publish, Refusal>>),
+    Several(Vec<Result<Item, Refusal>>),
+}
+
+/// A message, and the name it is to be published once by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The message.
+    pub publish: Publish,
+    /// Its idempotency key.
+    pub key: Option<IdempotencyKey>,
 }
 
 impl Asked {
@@ -40,11 +50,32 @@ impl Asked {
         }
     }
 
-    /// The messages it asks for.
-    pub fn into_each(self) -> Vec<Result<Publish, Refusal>> {
-        match self {
-            Self::One(one) => vec![one],
+    /// The same, by that idempotency key.
+    ///
+    /// # Errors
+    /// If it has one already.
+    pub fn by_key(mut self, key: Option<&IdempotencyKey>) -> Result<Self, Refusal> {
+        let Some(key) = key else { return Ok(self) };
+        let each = match &mut self {
+            Self::One(one) => std::slice::from_mut(one),
             Self::Several(each) => each,
+        };
+        for item in each.iter_mut().flatten() {
+            if item.key.replace(key.clone()).is_some() {
+                return Err(bad(
+                    "give the header 'Idempotency-Key' or the field 'idempotency_key', not both",
+                ));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The same, none of which is published, for that reason.
+    pub fn refused(self, refusal: &Refusal) -> Self {
+        let refuse = |item: Result<Item, Refusal>| item.and_then(|_| Err(refusal.clone()));
+        match self {
+            Self::One(one) => Self::One(refuse(one)),
+            Self::Several(each) => Self::Several(each.into_iter().map(refuse).collect()),
         }
     }
 }
@@ -98,20 +129,21 @@ impl Budget {
     fn read_any(self, text: &str) -> Result<Asked, Refusal> {
         let Some(fields) = text.strip_prefix('{') else {
             // It says what stands there instead.
-            return Ok(Asked::One(parse_publish(text)));
+            let publish = parse_publish(text);
+            return Ok(Asked::One(
+                publish.map(|publish| Item { publish, key: None }),
+            ));
         };
         let envelope: Envelope<'_> = serde_json::from_str(text)
             .map_err(|error| bad(format!("a message to publish cannot be read: {error}")))?;
-        if envelope.idempotency_key.is_some() {
-            return Err(bad(
-                "'idempotency_key' is not carried out by this broker yet; leave it out",
-            ));
-        }
+        let key = envelope.idempotency_key.map(read_key).transpose()?;
         let Some(topics) = envelope.topics else {
             if self.left == 0 {
                 return Err(self.exceeded());
             }
-            return Ok(Asked::One(parse_publish(text)));
+            return Ok(Asked::One(
+                parse_publish(text).map(|publish| Item { publish, key }),
+            ));
         };
         if envelope.topic.is_some() {
             return Err(bad("give 'topic' or 'topics', not both"));
@@ -127,9 +159,12 @@ impl Budget {
         let each = topics.iter().map(|topic| {
             let topic =
                 TopicName::new(topic).map_err(|error| Refusal::invalid_topic("topics", &error))?;
-            Ok(Publish {
-                topic,
-                ..publish.clone()
+            Ok(Item {
+                publish: Publish {
+                    topic,
+                    ..publish.clone()
+                },
+                key: key.clone(),
             })
         });
         Ok(Asked::Several(each.collect()))
@@ -142,6 +177,24 @@ impl Budget {
             format!("one request publishes at most {most} messages; send more requests"),
         )
     }
+}
+
+/// Reads one line of a stream, which is one object.
+pub fn read_line(text: &str, most: usize) -> Asked {
+    let text = text.trim_matches(WHITE_SPACE);
+    if text.starts_with('[') {
+        return Asked::One(Err(bad(
+            "a line must be one object, not an array; give each message a line",
+        )));
+    }
+    Budget { left: most, most }.read_item(text)
+}
+
+fn read_key(value: &RawValue) -> Result<IdempotencyKey, Refusal> {
+    const FIELD: &str = "idempotency_key";
+    let text: Cow<'_, str> = serde_json::from_str(value.get())
+        .map_err(|_| bad(format!("'{FIELD}' must be a string")))?;
+    IdempotencyKey::new(FIELD, &text)
 }
 
 /// The elements of an array; `None` where there are more than `most`.

@@ -15,12 +15,12 @@ fn paths_that_are_not_there_are_not_found() {
             "/v1/",
             "/v1/nothing",
             "/v1/topics/../stats/x/y/z",
-            "/openapi.json",
             "/console",
             "/demo/",
             "/demo/../Cargo.toml",
-            "/v1/sessions",
-            "/v1/broadcast",
+            "/v1/sessions/1/x",
+            "/v1/broadcast/x",
+            "/v1/users",
         ] {
             api.get(path).await.problem(404, "not_found");
         }
@@ -31,7 +31,7 @@ fn paths_that_are_not_there_are_not_found() {
 fn other_methods_are_told_which_there_are() {
     run(usual(), async |api| {
         for (method, path, allow) in [
-            ("PUT", "/v1/topics/a/messages", "GET, HEAD, POST, DELETE"),
+            ("PUT", "/v1/topics/a/messages", "DELETE, GET, HEAD, POST"),
             ("GET", "/v1/publish", "POST"),
             ("POST", "/v1/topics", "GET, HEAD"),
             ("POST", "/v1/topics/a", "GET, HEAD"),
@@ -93,6 +93,8 @@ fn it_is_not_ready_while_a_worker_is_missing() {
         max_replay: 100,
         max_subscriptions: 10,
         queue: 1024,
+        idempotency_window: Duration::from_secs(60),
+        max_answers: 10,
     };
     run(usual(), async |api| {
         let mut state = (**api.state).clone();

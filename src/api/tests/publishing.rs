@@ -118,28 +118,13 @@ fn what_is_not_carried_out_yet_is_refused_and_not_dropped() {
         let history = api.get(path).await.json();
         assert_eq!(history["messages"].as_array().unwrap().len(), 1);
         assert_eq!(history["messages"][0]["key"], "k ");
-        for path in [path, "/v1/publish"] {
-            let request = local(TestRequest::post().uri(path))
-                .insert_header(("Idempotency-Key", "1"))
-                .set_payload(r#"{"topic":"a","data":1}"#);
-            api.send(request).await.problem(400, "bad_request");
-        }
-        for body in [
-            r#"{"topic":"a","data":1,"retain":1}"#,
-            r#"{"topic":"a","data":1,"idempotency_key":"k"}"#,
-        ] {
-            api.post_json("/v1/publish", body)
-                .await
-                .problem(400, "bad_request");
-        }
-        for (kind, named) in [
-            ("application/x-ndjson", "ndjson"),
-            ("text/plain", "application/json"),
-        ] {
-            let answer = api.post("/v1/publish", kind, "{}").await;
-            let detail = answer.problem(415, "bad_request");
-            assert!(detail.contains(named), "{detail}");
-        }
+        let retain = r#"{"topic":"a","data":1,"retain":1}"#;
+        api.post_json("/v1/publish", retain)
+            .await
+            .problem(400, "bad_request");
+        let answer = api.post("/v1/publish", "text/plain", "{}").await;
+        let detail = answer.problem(415, "bad_request");
+        assert!(detail.contains("application/x-ndjson"), "{detail}");
         let zipped =
             local(TestRequest::post().uri(path)).insert_header(("Content-Encoding", "gzip"));
         api.send(zipped.set_payload("x"))

@@ -82,9 +82,12 @@ fn a_topic_is_shown_with_the_rule_that_applies_to_it() {
         let history = json!({"messages": 3, "age_ms": null, "bytes": 16 << 20});
         let rule = json!({
             "filter": "chat/#", "history": history, "presence": true, "join_leave": false,
-            "retain": false,
+            "subscribe": "granted", "publish": "granted", "expose_user": false,
+            "max_message": null, "retain": false,
         });
         assert_eq!(topic["rule"], rule);
+        // One, in less than a second.
+        assert_eq!(topic["rates"], json!({"published_per_second": 1.0}));
         api.get("/v1/topics/chat/b").await.problem(404, "not_found");
         api.get("/v1/topics/").await.problem(400, "invalid_topic");
         api.get("/v1/topics/a+").await.problem(400, "invalid_topic");
@@ -122,7 +125,13 @@ fn topics_are_listed_page_by_page() {
         assert_eq!(some["topics"].as_array().unwrap().len(), 3);
         assert_eq!(some["topics"][0]["messages"], 1);
         assert_eq!(some["next"], json!(null));
-        for query in ["limit=0", "limit=1001", "after=%20", "limit=1&limit=2"] {
+        for query in [
+            "limit=0",
+            "limit=1001",
+            "after=%20",
+            "after=",
+            "limit=1&limit=2",
+        ] {
             api.get(&format!("/v1/topics?{query}"))
                 .await
                 .problem(400, "bad_request");

@@ -49,7 +49,7 @@ impl Home {
             }
         }
         let since = ask.since.as_ref().map(Known::new);
-        let mut left = self.common.max_replay;
+        let mut left = self.common.max_replay();
         for (topic, entry) in &mut self.topics {
             if !ask.filter.matches(topic) || !ask.access.may_read(entry.rule.subscribe, topic) {
                 continue;

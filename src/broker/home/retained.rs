@@ -70,7 +70,7 @@ impl Home {
 
     fn retained_of(&self, topic: &TopicName, ask: &RetainedAsk) -> Option<Retained> {
         let entry = self.topics.get(topic)?;
-        if !ask.access.may_read(entry.rule.subscribe, topic) {
+        if !self.common.rules.now().may_read(&ask.access, topic) {
             return None;
         }
         Some(Retained {

@@ -24,7 +24,7 @@ impl Home {
         if !self.topics.contains_key(&ask.topic) {
             self.create(&ask.topic)?;
         }
-        let max_replay = self.common.max_replay;
+        let max_replay = self.common.max_replay();
         let Some(entry) = self.topics.get_mut(&ask.topic) else {
             return Err(Refusal::new(
                 ErrorCode::Internal,

@@ -17,18 +17,23 @@ const ALL: Limit = Limit {
 };
 
 fn home() -> Home {
+    home_with(AnswerBound::new(Duration::ZERO, 0))
+}
+
+pub fn home_with(answers: AnswerBound) -> Home {
     let common = Common {
         rules: Arc::new(LiveRules::new(rules())),
         store: store(),
         directory: TopicDirectory::default(),
         topics: AtomicUsize::new(0),
-        max_topics: 5,
-        max_replay: 20,
+        max_topics: AtomicUsize::new(5),
+        max_replay: AtomicU64::new(20),
+        answers: Arc::new(answers),
     };
     Home::new(Arc::new(common), RandomState::new())
 }
 
-fn publish(home: &mut Home, name: &str, now: u64) -> (Receipt, Delivery) {
+pub fn publish(home: &mut Home, name: &str, now: u64) -> (Receipt, Delivery) {
     let message = publication(&topic(name), "x", None);
     home.publish(message, Timestamp(now), Instant::now())
         .unwrap()

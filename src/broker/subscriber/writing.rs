@@ -117,6 +117,7 @@ impl Subscriber {
 
     /// Counts messages whose last byte the kernel took.
     pub(in crate::broker) fn count_delivered(&self, messages: u64, bytes: u64) {
+        self.note_delivered(messages);
         self.count_delivered_as(self.format, messages, bytes);
     }
 
@@ -150,6 +151,7 @@ impl Subscriber {
 pub fn spoken(format: WireFormat) -> Protocol {
     match format {
         WireFormat::Json => Protocol::Json,
+        WireFormat::Msgpack => Protocol::Msgpack,
         WireFormat::Raw => Protocol::Raw,
         WireFormat::Sse => Protocol::Sse,
     }

@@ -229,12 +229,7 @@ fn nothing_is_written_before_the_handshake_and_all_of_it_after() {
     let broker = broker(1, 100);
     on_worker(&broker, async |worker| {
         let wire = FakeWire::with_room(usize::MAX);
-        let session = worker.attach(
-            SessionId(1),
-            WireFormat::Raw,
-            everything(),
-            Rc::<FakeWire>::clone(&wire),
-        );
+        let session = worker.attach(opening(1, WireFormat::Raw), Rc::<FakeWire>::clone(&wire));
         worker.subscribe(&session, plain("a", &member(SessionId(1))), ReplyTo::Nobody);
         publish(&worker, "a", "x", None);
         settle().await;

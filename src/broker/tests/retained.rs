@@ -231,7 +231,7 @@ fn what_a_rule_keeps_from_a_session_is_not_sent_as_retained_either() {
             (Access::everything(), &["r/a known retain"][..]),
             (key, &["kr/a secret retain", "r/a known retain"]),
         ] {
-            let rights = Rc::new(Rights::new(Arc::new(access)));
+            let rights = Rights::to(access);
             let client = Client::that_may(&worker, 1, WireFormat::Json, usize::MAX, rights);
             client.subscribe("#").await;
             client.subscribe("kr/+").await;

@@ -16,7 +16,7 @@ fn key(worker: &Rc<Worker>, id: u64) -> Client {
         standing: Standing::Api,
         ..Access::everything()
     };
-    let rights = Rc::new(Rights::new(Arc::new(access)));
+    let rights = Rights::to(access);
     Client::that_may(worker, id, WireFormat::Json, usize::MAX, rights)
 }
 

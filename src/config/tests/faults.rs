@@ -32,9 +32,9 @@ history = { messages = 0 }
         "config/local.toml:2: server.lsten: unknown key; did you mean listen?",
         r#"config/local.toml:3: server.workers: "many"; a whole number from 0 to 1024 is needed"#,
         r#"config/local.toml:6: session.queue: "1MB"; a size is a whole number with B, KiB, MiB or GiB, such as "64KiB", or of bytes"#,
-        "config/local.toml:8: cluster: unknown key; leave it out; known here: admin, api, auth, endpoint, heartbeat, limits, log, metrics, server, session, store, topic, websocket",
+        "config/local.toml:8: cluster: unknown key; leave it out; known here: admin, api, auth, endpoint, heartbeat, limits, log, metrics, server, session, store, topic, watch, websocket",
         r#"environment FANFARE__HEARTBEAT__INTERVAL: heartbeat.interval: "soon"; a duration is a whole number with ms, s, m, h or d, such as "25s", or "0""#,
-        "environment FANFARE__HOOKS__CONNECT: hooks: unknown key; leave it out; known here: admin, api, auth, endpoint, heartbeat, limits, log, metrics, server, session, store, topic, websocket",
+        "environment FANFARE__HOOKS__CONNECT: hooks: unknown key; leave it out; known here: admin, api, auth, endpoint, heartbeat, limits, log, metrics, server, session, store, topic, watch, websocket",
     ];
     assert_eq!(told, expected);
 }
@@ -54,7 +54,7 @@ fn what_is_not_known_is_refused() {
         ),
         ("limits.api_idempotency = 1", "limits.api_idempotency", ""),
         ("[admin]\nconsole = true", "admin.console", ""),
-        ("watch = true", "watch", ""),
+        ("wach = true", "wach", "watch?"),
         ("[[topics]]\nfilter = 'a'", "topics", "did you mean topic?"),
         (
             "[[topic]]\nfilter = 'a'\nretained = true",

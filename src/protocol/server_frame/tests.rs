@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::{Message, Payload};
+use crate::protocol::json_out::Json;
 use crate::protocol::{ErrorCode, Event};
 
 fn json(frame: &ServerFrame<'_>) -> String {
-    let mut out: Vec<u8> = Vec::new();
-    frame.put_json(&mut out);
-    String::from_utf8(out).unwrap()
+    let mut out = Json(Vec::new());
+    frame.put(&mut out);
+    String::from_utf8(out.0).unwrap()
 }
 
 fn ok(answer: &Answer) -> String {

@@ -116,10 +116,10 @@ fn an_event_has_the_id_of_its_message() {
 fn frames_of_every_length_have_the_right_header() {
     for len in [0, 60, 61, 62, 125, 126, 65_480, 65_535, 65_536, 100_000] {
         let message = message(Payload::text("x".repeat(len)));
-        for format in [WireFormat::Json, WireFormat::Raw] {
+        for format in [WireFormat::Json, WireFormat::Msgpack, WireFormat::Raw] {
             let bytes = message_bytes(format, &message, Sent::Live);
             let (opcode, payload) = walk::only(&bytes);
-            assert_eq!(opcode, 1);
+            assert_eq!(opcode, if format == WireFormat::Msgpack { 2 } else { 1 });
             assert!(payload.len() >= len);
         }
     }
@@ -220,7 +220,12 @@ fn formats_have_their_names_and_a_place_each() {
     let names = WireFormat::ALL.map(WireFormat::subprotocol);
     assert_eq!(
         names,
-        ["fanfare.v1.json", "fanfare.v1.raw", "fanfare.v1.json",]
+        [
+            "fanfare.v1.json",
+            "fanfare.v1.msgpack",
+            "fanfare.v1.raw",
+            "fanfare.v1.json",
+        ]
     );
 }
 

@@ -1,4 +1,4 @@
-//! Reads a client's JSON frames (section 3), strictly.
+//! Reads a client's frames (section 3), strictly, in whichever encoding they came.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::Refusal;
-use super::fields::{Fields, bad, boolean, each_member, integer, string};
+use super::fields::{Fields, Value, bad, boolean, integer, string};
+use super::json_value::JsonValue;
+use super::msgpack_value::MsgpackValue;
 use super::request::{
     Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
 };
@@ -34,21 +35,23 @@ const FRAME: [&str; 14] = [
 ];
 const SINCE: [&str; 4] = ["epoch", "offset", "positions", "from"];
 
-type Frame<'a> = Fields<'a, { FRAME.len() }>;
+type Frame<V> = Fields<V, { FRAME.len() }>;
 
-/// Reads one frame.
+/// Reads one frame of `fanfare.v1.json`.
 ///
 /// # Errors
 /// `bad_request` or `invalid_topic`, with the frame's `id` where that could be read. The message
 /// names the field, what was found and what would do.
 pub fn parse_json(text: &str) -> Result<Request, BadFrame> {
-    let frame =
-        Fields::read("a frame", text, &FRAME).map_err(|refusal| BadFrame { id: None, refusal })?;
-    let id = read_id(&frame).map_err(|refusal| BadFrame { id: None, refusal })?;
-    match frame.no_duplicate().and_then(|()| read_action(&frame)) {
-        Ok(action) => Ok(Request { id, action }),
-        Err(refusal) => Err(BadFrame { id, refusal }),
-    }
+    read_frame(JsonValue(text))
+}
+
+/// Reads one frame of `fanfare.v1.msgpack`.
+///
+/// # Errors
+/// As [`parse_json`].
+pub fn parse_msgpack(bytes: &[u8]) -> Result<Request, BadFrame> {
+    read_frame(MsgpackValue(bytes))
 }
 
 /// Reads one message to publish, `{topic, data, encoding?, retain?, key?}`: the fields of a
@@ -57,14 +60,35 @@ pub fn parse_json(text: &str) -> Result<Request, BadFrame> {
 /// # Errors
 /// `bad_request` or `invalid_topic`, as [`parse_json`].
 pub fn parse_publish(text: &str) -> Result<Publish, Refusal> {
-    let object = Fields::read("a message to publish", text, &FRAME)?;
-    object.no_duplicate()?;
+    let object = Fields::read("a message to publish", JsonValue(text), &FRAME)?;
+    object.check()?;
     read_publish(&object)
 }
 
-fn read_id(frame: &Frame<'_>) -> Result<Option<u64>, Refusal> {
+/// Reads a subscription, `{topic, last?, since?, echo?}`: the fields of a `subscribe` frame, as the
+/// HTTP API takes them.
+///
+/// # Errors
+/// `bad_request` or `invalid_topic`, as [`parse_json`].
+pub fn parse_subscribe(text: &str) -> Result<Subscribe, Refusal> {
+    let object = Fields::read("a subscription", JsonValue(text), &FRAME)?;
+    object.check()?;
+    read_subscribe(&object)
+}
+
+fn read_frame<'a>(frame: impl Value<'a>) -> Result<Request, BadFrame> {
+    let frame =
+        Fields::read("a frame", frame, &FRAME).map_err(|refusal| BadFrame { id: None, refusal })?;
+    let id = read_id(&frame).map_err(|refusal| BadFrame { id: None, refusal })?;
+    match frame.check().and_then(|()| read_action(&frame)) {
+        Ok(action) => Ok(Request { id, action }),
+        Err(refusal) => Err(BadFrame { id, refusal }),
+    }
+}
+
+fn read_id<'a>(frame: &Frame<impl Value<'a>>) -> Result<Option<u64>, Refusal> {
     if frame.duplicate() == Some("id") {
-        frame.no_duplicate()?;
+        frame.check()?;
     }
     frame
         .get("id")
@@ -72,7 +96,7 @@ fn read_id(frame: &Frame<'_>) -> Result<Option<u64>, Refusal> {
         .transpose()
 }
 
-fn read_action(frame: &Frame<'_>) -> Result<Action, Refusal> {
+fn read_action<'a>(frame: &Frame<impl Value<'a>>) -> Result<Action, Refusal> {
     const KNOWN: &str = "one of subscribe, unsubscribe, publish, history, presence, auth and ping";
     let name = string("type", frame.need("type", "type", KNOWN)?)?;
     match &*name {
@@ -93,7 +117,7 @@ fn read_action(frame: &Frame<'_>) -> Result<Action, Refusal> {
     }
 }
 
-fn read_publish(frame: &Frame<'_>) -> Result<Publish, Refusal> {
+fn read_publish<'a>(frame: &Frame<impl Value<'a>>) -> Result<Publish, Refusal> {
     let topic = read_name(frame)?;
     let data = frame.need("data", "data", "the message, any JSON value")?;
     let payload = read_payload(frame.get("encoding"), data)?;
@@ -114,11 +138,11 @@ fn read_publish(frame: &Frame<'_>) -> Result<Publish, Refusal> {
     })
 }
 
-fn read_payload(encoding: Option<&RawValue>, data: &RawValue) -> Result<Payload, Refusal> {
+fn read_payload<'a, V: Value<'a>>(encoding: Option<V>, data: V) -> Result<Payload, Refusal> {
     let Some(encoding) = encoding else {
-        return Ok(Payload::json_checked(data.get()));
+        return data.payload(&"data");
     };
-    let known = "\"base64\" or \"text\", or be left out for JSON";
+    let known = "\"base64\" or \"text\", or be left out";
     match &*string("encoding", encoding)? {
         "text" => {
             let text = string("data", data)
@@ -144,7 +168,7 @@ fn read_payload(encoding: Option<&RawValue>, data: &RawValue) -> Result<Payload,
     }
 }
 
-fn read_subscribe(frame: &Frame<'_>) -> Result<Subscribe, Refusal> {
+fn read_subscribe<'a>(frame: &Frame<impl Value<'a>>) -> Result<Subscribe, Refusal> {
     let filter = read_filter(frame.need("topic", "topic", "a topic name or filter")?)?;
     let last = read_count(frame, "last")?;
     let since = frame
@@ -184,7 +208,7 @@ fn read_subscribe(frame: &Frame<'_>) -> Result<Subscribe, Refusal> {
     })
 }
 
-fn read_history(frame: &Frame<'_>) -> Result<HistoryQuery, Refusal> {
+fn read_history<'a>(frame: &Frame<impl Value<'a>>) -> Result<HistoryQuery, Refusal> {
     let topic = read_name(frame)?;
     let since = frame.get("since");
     Ok(HistoryQuery {
@@ -195,17 +219,20 @@ fn read_history(frame: &Frame<'_>) -> Result<HistoryQuery, Refusal> {
     })
 }
 
-fn read_name(frame: &Frame<'_>) -> Result<TopicName, Refusal> {
+fn read_name<'a>(frame: &Frame<impl Value<'a>>) -> Result<TopicName, Refusal> {
     let text = string("topic", frame.need("topic", "topic", "a topic name")?)?;
     TopicName::new(&text).map_err(|error| Refusal::invalid_topic("topic", &error))
 }
 
-fn read_filter(topic: &RawValue) -> Result<Filter, Refusal> {
+fn read_filter<'a>(topic: impl Value<'a>) -> Result<Filter, Refusal> {
     let text = string("topic", topic)?;
     Filter::new(&text).map_err(|error| Refusal::invalid_topic("topic", &error))
 }
 
-fn read_count(frame: &Frame<'_>, name: &'static str) -> Result<Option<u64>, Refusal> {
+fn read_count<'a>(
+    frame: &Frame<impl Value<'a>>,
+    name: &'static str,
+) -> Result<Option<u64>, Refusal> {
     frame
         .get(name)
         .map(|count| integer(name, count, u64::MAX))
@@ -213,10 +240,10 @@ fn read_count(frame: &Frame<'_>, name: &'static str) -> Result<Option<u64>, Refu
 }
 
 /// `{epoch, offset}`.
-fn read_cursor(field: impl fmt::Display, raw: &RawValue) -> Result<Cursor, Refusal> {
-    let cursor = Fields::read(format_args!("'{field}'"), raw.get(), &SINCE)?;
+fn read_cursor<'a>(field: impl fmt::Display, raw: impl Value<'a>) -> Result<Cursor, Refusal> {
+    let cursor = Fields::read(format_args!("'{field}'"), raw, &SINCE)?;
     cursor
-        .no_duplicate()
+        .check()
         .map_err(|refusal| because(&refusal, &format!("in '{field}'")))?;
     for other in ["positions", "from"] {
         if cursor.get(other).is_some() {
@@ -235,10 +262,10 @@ fn read_cursor(field: impl fmt::Display, raw: &RawValue) -> Result<Cursor, Refus
 }
 
 /// `{positions, from}`.
-fn read_positions(filter: &Filter, raw: &RawValue) -> Result<Since, Refusal> {
-    let since = Fields::read("'since'", raw.get(), &SINCE)?;
+fn read_positions<'a>(filter: &Filter, raw: impl Value<'a>) -> Result<Since, Refusal> {
+    let since = Fields::read("'since'", raw, &SINCE)?;
     since
-        .no_duplicate()
+        .check()
         .map_err(|refusal| because(&refusal, "in 'since'"))?;
     for other in ["epoch", "offset"] {
         if since.get(other).is_some() {
@@ -252,7 +279,7 @@ fn read_positions(filter: &Filter, raw: &RawValue) -> Result<Since, Refusal> {
     let given = since.get("positions");
     if let Some(map) = given {
         let mut members = Vec::new();
-        each_member("'since.positions'", map.get(), |name, cursor| {
+        map.each_member("'since.positions'", |name, cursor| {
             members.push((name, cursor));
         })?;
         positions.reserve_exact(members.len());

@@ -1,0 +1,48 @@
+//! Messages to one session, to a user's, and to all: outside any topic.
+
+use actix_web::HttpResponse;
+use actix_web::web::Payload;
+
+use super::super::publish::Publisher;
+use super::super::{body, message};
+use super::{Call, Problem, Reached, json};
+use crate::auth::Caller;
+use crate::broker::Whom;
+use crate::model::Origin;
+
+/// What goes with topics, and what a message outside of them cannot have.
+const OF_TOPICS: [&str; 2] = ["retain", "key"];
+
+/// Sends the body to those, or to every session.
+pub(super) async fn post(
+    call: &Call<'_>,
+    caller: &Caller,
+    to: Option<Whom>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let query = call.query()?;
+    for field in OF_TOPICS {
+        if query.get(field)?.is_some() {
+            return Err(Problem::bad_request(format!(
+                "'{field}' goes with topics; leave it out of a message to sessions"
+            )));
+        }
+    }
+    if call.request.headers().contains_key("Idempotency-Key") {
+        return Err(Problem::bad_request(
+            "'Idempotency-Key' goes with topics; leave it out of a message to sessions",
+        ));
+    }
+    let most = call.state.config.now().limits.message_bytes;
+    let data = body::read(call.request, payload, most).await?;
+    let payload = message::read(call.request, data)?;
+    let publisher = Publisher::new(call.state.clone(), caller.clone());
+    publisher.room().await?;
+    let broker = &call.state.broker;
+    let sent = match &to {
+        Some(to) => broker.send_direct(to, payload, Origin::Http).await,
+        None => broker.broadcast(payload, Origin::Http).await,
+    };
+    let sessions = sent?;
+    json(&Reached { sessions })
+}

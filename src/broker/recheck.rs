@@ -1,0 +1,65 @@
+//! What a session has subscribed to is looked at again, once its rights or the rules have changed.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::model::Filter;
+use crate::protocol::{Close, CloseCode, ErrorCode, Refusal, ServerFrame, WireFormat};
+
+use super::book::Place;
+use super::registry::Registry;
+use super::reply::ReplyTo;
+use super::subscriber::{Ending, Subscriber};
+
+impl Registry {
+    /// Ends the subscriptions that the session may have no longer, and tells it; what remains
+    /// delivers what it may read now.
+    pub(super) fn recheck(&mut self, subscriber: &Rc<Subscriber>, now: Instant) {
+        let access = subscriber.rights().access();
+        let common = Arc::clone(&self.common);
+        let rules = common.rules.now();
+        let mut lost: Vec<Filter> = Vec::new();
+        let mut book = subscriber.book.borrow_mut();
+        for entry in book.entries() {
+            if !entry.is_lent && !rules.may_subscribe(&access, &entry.filter) {
+                lost.push(entry.filter.clone());
+            } else if let Place::Standing(audience, key) = &entry.place {
+                audience.refresh_grant(*key, &access);
+            }
+        }
+        book.keep_replays(|book, topic| {
+            let who = rules.of(topic).subscribe;
+            access.may_read(who, topic) || book.lends(topic, &access, who)
+        });
+        subscriber.settle_book(&book);
+        drop(book);
+        drop(rules);
+        let member = subscriber.member();
+        for filter in lost {
+            self.unsubscribe(subscriber, Some(&filter), &member, now, ReplyTo::Nobody);
+            tell(subscriber, &filter, now);
+        }
+    }
+}
+
+/// Says that a subscription has ended. A raw session has no frame for it, so it ends itself.
+fn tell(subscriber: &Rc<Subscriber>, filter: &Filter, now: Instant) {
+    if subscriber.format() == WireFormat::Raw {
+        let close = Close::new(
+            CloseCode::POLICY,
+            "the topic is not for this session any more",
+        );
+        return subscriber.close(&close, Ending::Orderly, now);
+    }
+    let refusal = Refusal::new(
+        ErrorCode::Forbidden,
+        format!(
+            "this session may not subscribe to '{filter}' any more: what is granted, or the topic's rule, has changed"
+        ),
+    );
+    subscriber.send_frame(&ServerFrame::Unsubscribed {
+        topic: filter,
+        refusal: &refusal,
+    });
+}
