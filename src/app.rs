@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix_web::web::ServiceConfig;
 use thiserror::Error;
 
+use crate::api;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::LiveConfig;
 use crate::gateway::random;
@@ -91,6 +92,7 @@ impl App {
             max_answers: config.api.idempotency_keys,
         };
         let broker = Broker::new(settings, metrics.clone());
+        metrics.set_store_limit(config.store.memory);
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
         let reloads = live.clone();
@@ -188,6 +190,7 @@ impl Bound {
         let drain = app.config.now().server.drain;
         let doors = Doors::new(&app.config.now(), admin.as_ref().map(|a| a.address.ip()));
         let following = actix_rt::spawn(follow(app.config.clone(), broker.clone(), doors.clone()));
+        api::show_readiness(&broker, &shutdown);
         let server = serve(app, server, admin, &doors, &shutdown)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();

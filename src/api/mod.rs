@@ -34,6 +34,7 @@ use crate::config::{Config, LiveConfig};
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
+pub use node::show_readiness;
 pub use page::Page;
 pub use problem::Problem;
 pub use route::{Address, Route};

@@ -20,7 +20,7 @@ use super::listen::{Listener, max_connections};
 use super::reload::Doors;
 use super::{App, StartError};
 use crate::api::{self, Address, ApiState};
-use crate::gateway::{Entrance, Gateway, Io, KillSwitch, event_stream, upgrade};
+use crate::gateway::{Entrance, Gateway, Io, TakeOver, event_stream, upgrade};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
@@ -55,8 +55,8 @@ pub fn serve(
         app.config.clone(),
     );
     state.hang_up = |request| {
-        let switch = request.conn_data::<Rc<KillSwitch>>()?.clone();
-        Some(Box::new(move || switch.kill()))
+        let connection = request.conn_data::<TakeOver>()?.clone();
+        Some(Box::new(move || connection.end()))
     };
     let builder = Server::build()
         .workers(app.broker.settings().workers)
@@ -157,7 +157,7 @@ where
             async move { stopping.notified().await }
         })
         .on_connect_ext(|io: &Io, extensions| {
-            extensions.insert(io.kill_switch());
+            extensions.insert(io.take_over());
         })
 }
 

@@ -1,8 +1,8 @@
-//! The one stream type of the server: bytes of a connection, with a switch to end it from outside.
+//! The one stream type of the server: what the HTTP service holds of a connection, and how an answer
+//! takes it over.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -11,109 +11,229 @@ use actix_rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection. Plain TCP; TLS joins as another kind of stream.
-pub struct Io {
-    stream: TcpStream,
-    switch: Rc<KillSwitch>,
-}
+pub struct Io(Rc<Held>);
 
-/// Ends a connection whose stream is owned by something that does not look: a response body is not
-/// polled while its peer does not read (actix-web #2441).
+/// Takes a connection from the HTTP service once all that it wrote is sent.
+///
+/// A body that the service sends is polled only while its peer reads (actix-web #2441), is copied twice,
+/// and keeps the service's buffers for as long as it lasts. Whoever takes the connection over owns its
+/// socket instead; to the service its peer has gone.
+#[derive(Clone)]
+pub struct TakeOver(Rc<Held>);
+
 #[derive(Default)]
-pub struct KillSwitch {
-    killed: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+struct Held {
+    /// `None` once it was taken.
+    stream: RefCell<Option<TcpStream>>,
+    heir: RefCell<Option<Heir>>,
+    /// The service's task, while there is an heir.
+    service: RefCell<Option<Waker>>,
 }
 
-impl KillSwitch {
-    /// Ends the connection: its next read or write fails.
-    pub fn kill(&self) {
-        self.killed.set(true);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
+type Heir = Box<dyn FnOnce(TcpStream)>;
+
+impl TakeOver {
+    /// Gives the stream to `heir` as soon as the service, whose task is polled, has nothing to write
+    /// any more. If the connection ends before, `heir` is dropped.
+    pub fn once_written(&self, cx: &Context<'_>, heir: impl FnOnce(TcpStream) + 'static) {
+        self.0.service.replace(Some(cx.waker().clone()));
+        self.0.heir.replace(Some(Box::new(heir)));
     }
 
-    /// Forgets the task that polled last: a waker that is kept pins all of its task's memory.
-    pub fn forget_task(&self) {
-        *self.waker.borrow_mut() = None;
-    }
-
-    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        if self.killed.get() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+    /// Ends the connection, if it was not taken over yet: the service drops the heir.
+    pub fn end(&self) {
+        drop(self.0.stream.take());
+        if let Some(service) = self.0.service.take() {
+            service.wake();
         }
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        Ok(())
     }
 }
 
 impl Io {
     /// A connection over TCP.
     pub fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            switch: Rc::default(),
-        }
+        Self(Rc::new(Held {
+            stream: RefCell::new(Some(stream)),
+            ..Held::default()
+        }))
     }
 
-    /// Where the peer is.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+    /// How an answer takes it over.
+    pub fn take_over(&self) -> TakeOver {
+        TakeOver(Rc::clone(&self.0))
     }
 
-    /// The switch that ends this connection.
-    pub fn kill_switch(&self) -> Rc<KillSwitch> {
-        Rc::clone(&self.switch)
+    /// The stream beneath, for whoever owns the connection from now on.
+    pub fn into_stream(self) -> Option<TcpStream> {
+        self.0.stream.take()
     }
 
-    /// The stream beneath, for whoever owns the connection.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> Option<T> {
+        self.0
+            .stream
+            .borrow_mut()
+            .as_mut()
+            .map(|s| act(Pin::new(s)))
+    }
+}
+
+impl Drop for Io {
+    /// Whoever was to take it over may hold a handle to it in turn.
+    fn drop(&mut self) {
+        drop(self.0.heir.take());
+        drop(self.0.stream.take());
     }
 }
 
 impl AsyncRead for Io {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.switch.check(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        // Once it was taken: an end, as of a peer that has gone.
+        self.with(|stream| stream.poll_read(cx, buf))
+            .unwrap_or(Poll::Ready(Ok(())))
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.switch.check(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.with(|stream| stream.poll_write(cx, buf))
+            .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The service flushes when all of its buffer has been written.
+        if let Some(heir) = self.0.heir.take()
+            && let Some(stream) = self.0.stream.take()
+        {
+            // A waker that is kept pins all of its task's memory.
+            drop(self.0.service.take());
+            heir(stream);
+            // So that the service finds at once that it has nothing left to serve.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(cx))
+            .unwrap_or(Poll::Ready(Ok(())))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.switch.check(cx)?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        self.with(|stream| stream.poll_write_vectored(cx, bufs))
+            .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// A connection, and the client's end of it.
+    fn connected() -> (Io, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        (Io::new(TcpStream::from_std(server).unwrap()), client)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        actix_rt::System::new().block_on(test);
+    }
+
+    #[test]
+    fn a_connection_is_given_away_once_all_is_written_and_then_has_ended() {
+        run(async {
+            let (mut io, mut client) = connected();
+            let taken = Rc::new(RefCell::new(None));
+            let into = Rc::clone(&taken);
+            poll_fn(|cx| {
+                let into = Rc::clone(&into);
+                io.take_over().once_written(cx, move |stream| {
+                    into.replace(Some(stream));
+                });
+                Poll::Ready(())
+            })
+            .await;
+            assert!(taken.borrow().is_none());
+            poll_fn(|cx| Pin::new(&mut io).poll_flush(cx))
+                .await
+                .unwrap();
+            let mut stream = taken.take().unwrap();
+            client.write_all(b"to the heir").unwrap();
+            let mut buf = [0; 32];
+            assert_eq!(io.read(&mut buf).await.unwrap(), 0);
+            assert_eq!(stream.read(&mut buf).await.unwrap(), 11);
+            assert!(
+                poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"x"))
+                    .await
+                    .is_err()
+            );
+            poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx))
+                .await
+                .unwrap();
+            drop(io);
+            client.write_all(b"still").unwrap();
+            assert_eq!(stream.read(&mut buf).await.unwrap(), 5);
+        });
+    }
+
+    #[test]
+    fn a_connection_that_is_ended_before_wakes_the_service_which_drops_the_heir() {
+        struct Heir(Rc<Cell<bool>>);
+        impl Drop for Heir {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+        run(async {
+            let (mut io, _client) = connected();
+            let is_gone = Rc::new(Cell::new(false));
+            let heir = Heir(Rc::clone(&is_gone));
+            let take_over = io.take_over();
+            let ending = take_over.clone();
+            // As the heir of a session does, which holds the handle that ends it.
+            let mut setting = Some(move |_| drop((heir, take_over)));
+            let service = async {
+                poll_fn(|cx| {
+                    if let Some(heir) = setting.take() {
+                        ending.once_written(cx, heir);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+                drop(io);
+            };
+            let ended = async {
+                tokio::task::yield_now().await;
+                ending.end();
+            };
+            tokio::join!(service, ended);
+            assert!(is_gone.get());
+        });
     }
 }

@@ -1,13 +1,14 @@
 //! Where clients come in: WebSocket sessions that own their sockets, and server-sent events.
 
-mod body;
 mod connection;
 mod drain;
 mod handshake;
+mod heartbeat;
 mod inbound;
 mod io;
 mod refusal;
 mod renewal;
+mod resume;
 mod socket;
 mod sse;
 mod upgrade;
@@ -28,7 +29,7 @@ use crate::session::Limits;
 use crate::shutdown::Shutdown;
 
 pub use drain::lead as drain_lead;
-pub use io::{Io, KillSwitch};
+pub use io::{Io, TakeOver};
 pub use sse::event_stream;
 pub use upgrade::upgrade;
 

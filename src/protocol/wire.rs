@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::event_id::EventId;
 use super::frame::{MAX_HEADER, Opcode, header_len, put_frame, put_header};
 use super::json_out::{Json, Text, measure};
 use super::msgpack_out::Msgpack;
@@ -103,6 +104,7 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
             | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Closing { .. },
         ) => Some(Bytes::from(exactly(|out| {
+            put_farewell(out, frame);
             put_event(out, frame.name(), |out| frame.put(out));
         }))),
         (WireFormat::Raw | WireFormat::Sse, _) => None,
@@ -151,6 +153,22 @@ fn put_event_id(out: &mut dyn Text, message: &Message) {
     out.raw(b":");
     out.number(message.time.0);
     out.raw(b"\n");
+}
+
+/// What a stock `EventSource` understands of a `closing`: when to come back, or the id by which it is
+/// known again where it should not.
+fn put_farewell(out: &mut dyn Text, frame: &ServerFrame<'_>) {
+    match *frame {
+        ServerFrame::Closing {
+            reconnect: false,
+            code,
+            ..
+        } => out.raw(format!("id: {}\n", EventId::Closed(code.0)).as_bytes()),
+        ServerFrame::Closing { after_ms, .. } if after_ms > 0 => {
+            out.raw(format!("retry: {after_ms}\n").as_bytes());
+        }
+        _ => {}
+    }
 }
 
 /// An event whose data is one line of JSON.

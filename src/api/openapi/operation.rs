@@ -7,6 +7,9 @@ use super::problem::Problem;
 use crate::auth::Scope;
 use crate::protocol::{PROBLEM_TYPE, title};
 
+/// The media type of any bytes.
+pub const BYTES: &str = "application/octet-stream";
+
 /// A call: one method of one path.
 pub struct Operation {
     /// The path, with its parts in braces.
@@ -79,7 +82,9 @@ impl Operation {
         }
         if !self.bodies.is_empty() {
             let content = contents(self.bodies, generator);
-            let body = json!({"required": true, "content": content});
+            // No bytes are a message of bytes.
+            let required = self.bodies.iter().all(|body| body.kind != BYTES);
+            let body = json!({"required": required, "content": content});
             fields.insert("requestBody".to_owned(), body);
         }
         let security = match self.needs {

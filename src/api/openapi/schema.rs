@@ -3,7 +3,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::operation::{Media, Parameter};
+use super::operation::{BYTES, Media, Parameter};
 
 /// A media type whose bodies are JSON.
 pub const JSON: &str = "application/json";
@@ -132,6 +132,19 @@ pub fn anything(_: &mut SchemaGenerator) -> Schema {
 pub fn text(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string"})
 }
+
+/// The bodies of one message: what they are says of which kind it is.
+pub const MESSAGE: &[Media] = &[
+    json_of(anything),
+    Media {
+        kind: "text/plain",
+        schema: text,
+    },
+    Media {
+        kind: BYTES,
+        schema: anything,
+    },
+];
 
 /// JSON of that schema.
 pub const fn json_of(schema: fn(&mut SchemaGenerator) -> Schema) -> Media {

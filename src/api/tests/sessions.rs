@@ -193,9 +193,9 @@ fn what_is_not_of_the_form_is_refused_and_says_what_would_do() {
         }
         for (path, allow) in [
             ("/v1/sessions", "GET, HEAD"),
-            (ONE, "GET, HEAD, DELETE"),
+            (ONE, "DELETE, GET, HEAD"),
             (&*format!("{ONE}/messages"), "POST"),
-            (&*subscriptions, "POST, DELETE"),
+            (&*subscriptions, "DELETE, POST"),
             ("/v1/users/a", "DELETE"),
             ("/v1/broadcast", "POST"),
         ] {

@@ -10,6 +10,10 @@ fn pairs_that_cannot_go_together_are_refused() {
             "heartbeat.timeout: no time to answer",
         ),
         (
+            "session.queue = '32KiB'".to_owned(),
+            "session.queue: 32KiB, less than the 64KiB of limits.message_bytes",
+        ),
+        (
             format!("{endpoint}last = 3"),
             "endpoint[0].last: 3 of \"chat\", which keeps no history; add a [[topic]]",
         ),
