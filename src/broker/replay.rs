@@ -36,15 +36,18 @@ impl Registry {
             return;
         }
         let limit = Limit { bytes, ..PIECE };
-        let retained = subscriber.book.borrow_mut().ask_retained();
-        if let Some(next) = retained {
+        let mut book = subscriber.book.borrow_mut();
+        if book.is_owed_retained() {
             // A topic's retained message comes before what is replayed of it.
+            let next = book.ask_retained();
+            drop(book);
             if let Some(next) = next {
                 self.ask_retained(subscriber, next, limit);
             }
             return;
         }
-        let asks = subscriber.book.borrow_mut().ask_pieces(room);
+        let asks = book.ask_pieces(room);
+        drop(book);
         for (topic, after) in asks {
             let home = self.shards.home(&topic);
             let token = self.waiting.add(

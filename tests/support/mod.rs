@@ -1,5 +1,6 @@
 //! What the tests speak in: a server, clients of every kind, and waiting with a bound.
 
+mod chunks;
 mod client;
 mod command;
 mod config;
@@ -15,11 +16,12 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
+pub use chunks::Chunks;
 pub use client::{Client, base};
 pub use command::{Running, command, ran, ran_in};
 pub use config::{Edit, config, kept, live};
 pub use deaf::{bulky, deaf, publish_until};
-pub use events::{Chunks, Events};
+pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use msgpack::{Packed, packed};
 pub use process::Process;

@@ -122,13 +122,11 @@ impl Operation {
         responses.insert("200".to_owned(), done);
         for status in self.statuses() {
             let schema = generator.subschema_for::<Problem>();
-            let mut response = json!({
+            let response = json!({
                 "description": title(status),
                 "content": {PROBLEM_TYPE: {"schema": schema}},
+                "headers": headers(status),
             });
-            if let Some(header) = header(status) {
-                response["headers"] = header;
-            }
             responses.insert(status.to_string(), response);
         }
         Value::Object(responses)
@@ -156,18 +154,18 @@ fn contents(media: &[Media], generator: &mut SchemaGenerator) -> Value {
 }
 
 /// What comes with a problem of that status.
-fn header(status: u16) -> Option<Value> {
+fn headers(status: u16) -> Value {
     match status {
-        401 => Some(json!({
+        401 => json!({
             "WWW-Authenticate": {"required": true, "schema": {"type": "string", "const": "Bearer"}},
-        })),
-        429 | 503 => Some(json!({
+        }),
+        429 | 503 => json!({
             "Retry-After": {
                 "required": true,
                 "description": "Seconds to wait.",
                 "schema": {"type": "integer", "minimum": 1},
             },
-        })),
-        _ => None,
+        }),
+        _ => json!({}),
     }
 }

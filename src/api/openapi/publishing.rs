@@ -1,6 +1,6 @@
 //! The calls that publish.
 
-use schemars::json_schema;
+use schemars::{SchemaGenerator, json_schema};
 
 use super::operation::{Media, Needs, Operation, Parameter};
 use super::schema::{IDEMPOTENCY_KEY, JSON, MESSAGE, TOPIC, anything, envelope, json_of, text};
@@ -34,7 +34,7 @@ pub const OPERATIONS: &[Operation] = &[
             IDEMPOTENCY_KEY,
         ],
         bodies: MESSAGE,
-        answers: &[json_of(|generator| generator.subschema_for::<Published>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<Published>)],
         problems: REFUSED,
     },
     Operation {

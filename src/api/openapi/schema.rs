@@ -67,11 +67,12 @@ pub fn integer(least: u64, most: u64) -> Value {
 
 /// What `POST /v1/publish` takes for one message.
 pub fn envelope(_: &mut SchemaGenerator) -> Schema {
-    let fields = |topics: (&str, Value)| {
-        let mut fields = json!({
+    let fields = |name: &str, topics: &Value| {
+        json!({
             "type": "object",
-            "required": [topics.0, "data"],
+            "required": [name, "data"],
             "properties": {
+                name: topics,
                 "data": {"description": "The message: any JSON value."},
                 "encoding": {
                     "enum": ["base64", "text"],
@@ -82,9 +83,7 @@ pub fn envelope(_: &mut SchemaGenerator) -> Schema {
                 "key": {"type": "string", "description": "The conflation key."},
                 "idempotency_key": idempotency_key(),
             },
-        });
-        fields["properties"][topics.0] = topics.1;
-        fields
+        })
     };
     let several = json!({
         "type": "array",
@@ -94,8 +93,8 @@ pub fn envelope(_: &mut SchemaGenerator) -> Schema {
     });
     json_schema!({
         "oneOf": [
-            fields(("topic", topic())),
-            fields(("topics", several)),
+            fields("topic", &topic()),
+            fields("topics", &several),
         ],
         // An encoding makes data a string.
         "if": {"required": ["encoding"]},

@@ -43,9 +43,9 @@ const ENDED: Parameter = Parameter {
     schema: filter,
 };
 
-const REACHED: &[Media] = &[json_of(|generator| generator.subschema_for::<Reached>())];
-const OUTCOME: &[Media] = &[json_of(|generator| generator.subschema_for::<Outcome>())];
-const OUTCOMES: &[Media] = &[json_of(|generator| generator.subschema_for::<Outcomes>())];
+const REACHED: &[Media] = &[json_of(SchemaGenerator::subschema_for::<Reached>)];
+const OUTCOME: &[Media] = &[json_of(SchemaGenerator::subschema_for::<Outcome>)];
+const OUTCOMES: &[Media] = &[json_of(SchemaGenerator::subschema_for::<Outcomes>)];
 const SUBSCRIPTION: &[Media] = &[json_of(subscription)];
 
 pub const OPERATIONS: &[Operation] = &[
@@ -78,7 +78,7 @@ pub const OPERATIONS: &[Operation] = &[
             AFTER,
         ],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<List>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<List>)],
         problems: &[],
     },
     Operation {
@@ -89,7 +89,7 @@ pub const OPERATIONS: &[Operation] = &[
         needs: Needs::Key(Scope::Admin),
         parameters: &[SESSION],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<Shown>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<Shown>)],
         problems: &[404],
     },
     Operation {

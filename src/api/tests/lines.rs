@@ -90,10 +90,9 @@ fn a_line_that_is_too_long_or_no_text_is_answered_by_a_problem() {
 #[test]
 fn thousands_of_lines_keep_their_order() {
     run(usual(), async |api| {
-        let body: String = (0..5000)
-            .map(|n| format!("{{\"topic\":\"chat/{}\",\"data\":{n}}}\n", n % 3))
-            .collect();
-        let lines = answered(&api.post(PUBLISH, NDJSON, body).await);
+        let line = |n: usize| json!({"topic": format!("chat/{}", n % 3), "data": n}).to_string();
+        let body: Vec<_> = (0..5000).map(line).collect();
+        let lines = answered(&api.post(PUBLISH, NDJSON, body.join("\n")).await);
         assert_eq!(lines.len(), 5000);
         for (n, line) in lines.iter().enumerate() {
             assert_eq!(line["topic"], format!("chat/{}", n % 3));

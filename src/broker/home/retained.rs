@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use super::Home;
 use crate::broker::message::{Retained, RetainedAsk, RetainedPiece, Span};
+use crate::history::History;
 use crate::model::{Epoch, Filter, Message, TopicName};
 
 /// Names that one piece looks at, so that a filter that few of them match does not hold the home up.
@@ -75,7 +76,7 @@ impl Home {
         }
         Some(Retained {
             message: entry.kept.retained()?,
-            epoch: entry.kept.history().map(|history| history.epoch()),
+            epoch: entry.kept.history().map(History::epoch),
         })
     }
 }
