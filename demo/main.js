@@ -3,7 +3,7 @@
 import { Chat } from "./chat.js";
 import { byId } from "./dom.js";
 import { Frames } from "./frames.js";
-import { cleanName, topicOf } from "./room.js";
+import { cleanName, guestName, topicOf } from "./room.js";
 import { View } from "./view.js";
 
 const NAME_KEY = "fanfare.name";
@@ -101,8 +101,9 @@ function composer() {
     check();
   });
 
+  // Who gives no name speaks as the guest that the others see in the list.
   function speaker() {
-    return cleanName(name.value) || "anonymous";
+    return cleanName(name.value) || (chat.session ? guestName(chat.session) : "guest");
   }
 
   function tooLong(text) {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use actix_web::web::ServiceConfig;
 use thiserror::Error;
 
+use crate::api;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::LiveConfig;
 use crate::gateway::random;
@@ -93,6 +94,7 @@ impl App {
             max_answers: config.api.idempotency_keys,
         };
         let broker = Broker::new(settings, metrics.clone());
+        metrics.set_store_limit(config.store.memory);
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
         let reloads = live.clone();
@@ -198,6 +200,7 @@ impl Bound {
             Arc::clone(&throttle),
             doors.clone(),
         ));
+        api::show_readiness(&broker, &shutdown, &throttle);
         let (ending, answers) = answers();
         let server = serve(app, server, admin, &doors, &shutdown, &answers)?;
         let handle = server.handle();

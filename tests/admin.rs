@@ -6,12 +6,13 @@ use serde_json::json;
 use crate::support::{Answer, Edit, Http, Server, config};
 
 /// What is at the operators' address only.
-const OPERATORS: [&str; 5] = [
+const OPERATORS: [&str; 6] = [
     "/v1/stats",
     "/v1/topics",
     "/v1/topics/kept/a",
     "/v1/topics/kept/a/messages",
     "/metrics",
+    "/openapi.json",
 ];
 
 /// What is at the address of sessions only.

@@ -1,10 +1,13 @@
 //! How sessions end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{BINARY, CLOSE, Edit, PING, Server, close_payload, config, frame};
+use crate::support::{
+    BINARY, CLOSE, Edit, PING, Server, bulky, close_payload, config, eventually, frame,
+    publish_until,
+};
 
 /// An end that waits for nothing.
 const AT_ONCE: Duration = Duration::from_millis(600);
@@ -135,15 +138,19 @@ fn a_peer_that_closes_and_reads_nothing_does_not_hold_its_worker() {
     );
     let mut deaf = crate::support::Wire::narrow(server.address, "/ws?topic=a").welcomed();
     let mut writer = server.connect();
-    let text = "x".repeat(60_000);
     // More than the kernel takes, less than the queue.
-    while server.metric("fanfare_session_queued_bytes") == 0 {
-        writer.publish("a", text.as_str()).await_ok();
-    }
+    publish_until(&mut writer, bulky(60_000), || {
+        server.metric("fanfare_session_queued_bytes") > 0
+    });
     deaf.send(frame(CLOSE, close_payload(1000, "")));
     server.await_metric("fanfare_connections", 1);
-    std::thread::sleep(Duration::from_millis(2500));
-    writer.publish("a", "still there").await_ok();
+    // Its deadline comes and goes while the worker does what others ask, and at once.
+    eventually("its socket is dropped", || {
+        let asked = Instant::now();
+        writer.publish("b", "still there").await_ok();
+        assert!(asked.elapsed() < Duration::from_millis(500));
+        server.metric("fanfare_session_queued_bytes") == 0
+    });
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Client, Edit, Events, Process, Server, base, config, eventually};
+use crate::support::{
+    Client, Edit, Events, Process, Server, base, bulky, config, eventually, publish_until,
+};
 
 #[test]
 fn sigterm_sends_sessions_away_spread_over_the_drain_time_and_exits_with_0() {
@@ -16,10 +18,16 @@ fn sigterm_sends_sessions_away_spread_over_the_drain_time_and_exits_with_0() {
         .collect();
     let mut raw = crate::support::Raw::open(process.address, "/ws?topic=a");
     let mut events = Events::open(process.address, "topic=a", &[]);
+    let metrics_say = |ready: u8| {
+        let text = http("/metrics").send().text();
+        text.contains(&format!("\nfanfare_ready {ready}\n"))
+    };
     assert_eq!(http("/readyz").send().status, 200);
+    assert!(metrics_say(1));
     process.signal(Signal::TERM);
     let asked = Instant::now();
     eventually("it is not ready", || http("/readyz").send().status == 503);
+    assert!(metrics_say(0));
     // Until the end it answers, and takes nobody new.
     assert_eq!(http("/healthz").send().status, 200);
     let refused = base(process.address, "/ws", &[]).unwrap_err();
@@ -113,12 +121,9 @@ fn what_was_queued_before_the_drain_is_delivered_before_the_close() {
     reader.send_json(&json!({"type": "subscribe", "topic": "a", "id": 1}));
     assert_eq!(reader.json()["type"], "ok");
     let mut writer = server.connect();
-    let text = "x".repeat(32_000);
-    let mut published = 0;
-    while server.metric("fanfare_session_queued_bytes") < 500_000 {
-        writer.publish("a", json!([published, text])).await_ok();
-        published += 1;
-    }
+    let published = publish_until(&mut writer, bulky(32_000), || {
+        server.metric("fanfare_session_queued_bytes") >= 500_000
+    });
     server.stop();
     writer.expect_close(1001);
     for n in 0..published {

@@ -192,6 +192,7 @@ fn a_query_that_makes_no_sense_is_refused() {
         ("topic=a&last=", 400, "bad_request"),
         ("topic=a&echo=1", 400, "bad_request"),
         ("publish=a%2F%2B", 400, "invalid_topic"),
+        ("publish=%24sys%2Fx", 403, "forbidden"),
         ("token=", 401, "unauthorized"),
         ("token=unknown", 401, "unauthorized"),
         ("token=a&token=a", 401, "unauthorized"),

@@ -66,7 +66,7 @@ fn files_are_served_in_place_of_the_demo_each_with_its_type() {
         ),
         ("/a%20b.txt", "text/plain; charset=utf-8", "blank"),
         ("/app.js", "text/javascript", "1;"),
-        ("/app.mjs", "text/javascript", "2;"),
+        ("/app.mjs", "application/javascript; charset=utf-8", "2;"),
         ("/app.css", "text/css; charset=utf-8", "p{}"),
         ("/data.json", "application/json", "{}"),
         ("/pic.svg", "image/svg+xml", "<svg/>"),

@@ -1,7 +1,7 @@
 //! Raw sessions, and the endpoints that are bound to a topic.
 
-use fanfare::config::{Config, Endpoint};
-use fanfare::model::TopicName;
+use fanfare::config::{Anonymous, Auth, Config, Endpoint};
+use fanfare::model::{Filter, TopicName};
 use serde_json::json;
 use tungstenite::Message;
 
@@ -88,7 +88,16 @@ fn a_raw_session_is_closed_for_what_would_be_an_error() {
     let mut raw = server.raw("/ws?topic=a");
     raw.send("12345678901");
     raw.expect_close(1009);
-    let mut raw = server.raw("/ws?publish=$sys%2Fx");
+    let server = Server::start(config().with(|c| {
+        c.auth = Some(Auth {
+            anonymous: Some(Anonymous {
+                subscribe: vec![Filter::new("a").unwrap()],
+                publish: Vec::new(),
+            }),
+            ..Auth::default()
+        });
+    }));
+    let mut raw = server.raw("/ws?topic=a");
     raw.send("x");
     raw.expect_close(1008);
 }

@@ -1,11 +1,14 @@
 //! Peers that do not read, or hardly: what becomes of them, and that nobody else notices.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{CLOSE, Client, Edit, Events, Server, TEXT, Wire, config, eventually, kept};
+use crate::support::{
+    CLOSE, Client, Edit, PONG, Server, TEXT, Wire, bulky, config, deaf, eventually, frame, kept,
+    publish_until,
+};
 
 /// Queued = delivered + dropped + what still waits.
 #[track_caller]
@@ -16,14 +19,6 @@ fn assert_all_accounted_for(server: &Server, queued: u64) {
     let delivered = server.metric("fanfare_messages_delivered_total");
     let dropped = server.metric("fanfare_messages_dropped_total");
     assert_eq!(delivered + dropped, queued, "{delivered} + {dropped}");
-}
-
-/// A session that subscribed to `a` and reads no more.
-fn deaf(server: &Server) -> Wire {
-    let mut wire = Wire::narrow(server.address, "/ws").welcomed();
-    wire.send_json(&json!({"type": "subscribe", "topic": "a", "id": 1}));
-    assert_eq!(wire.json()["type"], "ok");
-    wire
 }
 
 #[test]
@@ -95,16 +90,12 @@ fn a_queue_that_is_not_emptied_in_time_ends_its_session_with_4008() {
     }));
     let mut slow = deaf(&server);
     let mut writer = server.connect();
-    let text = "x".repeat(32_000);
-    let mut published = 0;
-    while server.metric("fanfare_sessions_slow") == 0 {
-        writer.publish("a", text.clone()).await_ok();
-        published += 1;
-        assert!(published < 4000);
-    }
+    let mut published = publish_until(&mut writer, bulky(32_000), || {
+        server.metric("fanfare_sessions_slow") == 1
+    });
     // A message of which a part was written is not dropped as slow: it is never split.
-    for _ in 0..10 {
-        writer.publish("a", text.clone()).await_ok();
+    for n in 0..10 {
+        writer.publish("a", n).await_ok();
         published += 1;
     }
     let waiting = Instant::now();
@@ -125,10 +116,9 @@ fn a_peer_that_reads_a_byte_now_and_then_is_ended_by_the_write_timeout() {
     }));
     let mut slow = deaf(&server);
     let mut writer = server.connect();
-    let text = "x".repeat(32_000);
-    while server.metric("fanfare_sessions_slow") == 0 {
-        writer.publish("a", text.clone()).await_ok();
-    }
+    publish_until(&mut writer, bulky(32_000), || {
+        server.metric("fanfare_sessions_slow") == 1
+    });
     let gone = r#"fanfare_disconnects_total{code="4008"}"#;
     eventually("the slow session ends though it reads", || {
         slow.stream.read_exact(&mut [0]).unwrap();
@@ -144,12 +134,9 @@ fn a_slow_session_that_catches_up_in_time_stays() {
     }));
     let mut slow = deaf(&server);
     let mut writer = server.connect();
-    let text = "x".repeat(32_000);
-    let mut published = 0;
-    while server.metric("fanfare_sessions_slow") == 0 {
-        writer.publish("a", json!([published, text])).await_ok();
-        published += 1;
-    }
+    let published = publish_until(&mut writer, bulky(32_000), || {
+        server.metric("fanfare_sessions_slow") == 1
+    });
     for n in 0..published {
         assert_eq!(slow.json()["data"][0], n);
     }
@@ -167,14 +154,14 @@ fn a_session_that_asks_and_never_reads_holds_no_more_than_its_queue() {
         c.session.write_timeout = Duration::from_secs(60);
     }));
     let mut wire = Wire::narrow(server.address, "/ws").welcomed();
-    let ping = crate::support::frame(TEXT, json!({"type": "ping", "id": 1}).to_string());
+    let ping = frame(TEXT, json!({"type": "ping", "id": 1}).to_string());
     let many = ping.repeat(1000);
     wire.stream
         .set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();
     // It is not read on, so in the end sending stops.
     let mut sent = 0;
-    while std::io::Write::write_all(&mut wire.stream, &many).is_ok() {
+    while wire.stream.write_all(&many).is_ok() {
         sent += 1000;
         assert!(sent < 10_000_000, "whoever never reads is read without end");
     }
@@ -187,12 +174,9 @@ fn a_queue_that_a_session_leaves_behind_is_counted_as_dropped() {
     let server = Server::start(config().with(|c| c.session.queue = 64 * 1024 * 1024));
     let slow = deaf(&server);
     let mut writer = server.connect();
-    let text = "x".repeat(32_000);
-    let mut published = 0;
-    while server.metric("fanfare_session_queued_bytes") < 500_000 {
-        writer.publish("a", text.clone()).await_ok();
-        published += 1;
-    }
+    let published = publish_until(&mut writer, bulky(32_000), || {
+        server.metric("fanfare_session_queued_bytes") >= 500_000
+    });
     slow.reset();
     server.await_metric("fanfare_connections", 1);
     assert_all_accounted_for(&server, published);
@@ -208,12 +192,9 @@ fn who_was_too_slow_recovers_with_since() {
     }));
     let mut slow = deaf(&server);
     let mut writer = server.connect();
-    let text = "x".repeat(8000);
-    let mut published = 0;
-    while server.metric("fanfare_subscriptions") > 0 {
-        writer.publish("a", text.clone()).await_ok();
-        published += 1;
-    }
+    let published = publish_until(&mut writer, bulky(8000), || {
+        server.metric("fanfare_subscriptions") == 0
+    });
     let mut epoch = json!(null);
     let mut last = 0;
     while let Some((TEXT, payload)) = slow.frame() {
@@ -238,25 +219,48 @@ fn who_was_too_slow_recovers_with_since() {
 }
 
 #[test]
-fn an_event_stream_that_is_not_read_is_ended() {
+fn who_is_not_read_because_its_answers_wait_is_not_taken_for_dead() {
     let server = Server::start(config().with(|c| {
-        c.session.queue = 64 * 1024 * 1024;
-        c.session.write_timeout = Duration::from_millis(500);
+        c.session.queue = 64 * 1024;
+        c.session.write_timeout = Duration::from_secs(60);
+        c.heartbeat.interval = Duration::from_millis(200);
+        c.heartbeat.timeout = Duration::from_millis(100);
     }));
-    let mut events = Events::open(server.address, "topic=a", &[]);
-    let mut other = Events::open(server.address, "topic=b", &[]);
-    let mut writer = server.connect();
-    let text = "x".repeat(32_000);
-    let mut published = 0;
-    while server.metric("fanfare_sessions_slow") == 0 {
-        writer.publish("a", text.clone()).await_ok();
-        published += 1;
-        assert!(published < 4000);
+    let mut wire = Wire::narrow(server.address, "/ws").welcomed();
+    let ping = frame(TEXT, json!({"type": "ping", "id": 1}).to_string());
+    wire.stream
+        .set_write_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    // It talks until nobody listens, and reads nothing: what it says afterwards is not heard.
+    let mut sent = 0;
+    while let Ok(bytes) = wire.stream.write(&ping[sent % ping.len()..]) {
+        sent += bytes;
     }
-    server.await_metric(r#"fanfare_disconnects_total{code="4008"}"#, 1);
-    server.await_metric(r#"fanfare_connections{protocol="sse"}"#, 1);
-    assert_all_accounted_for(&server, published);
-    while events.next().is_some() {}
-    writer.publish("b", 1).await_ok();
-    assert_eq!(other.expect("message").data["data"], 1);
+    // Three that could be heard and say nothing are taken for dead meanwhile, one after the other.
+    let dead = "fanfare_heartbeat_timeouts_total";
+    for count in 1..=3 {
+        let _silent = server.wire().welcomed();
+        server.await_metric(dead, count);
+    }
+    // While it reads it goes on talking, and gets every answer.
+    let mut talking = wire.stream.try_clone().unwrap();
+    talking.set_write_timeout(None).unwrap();
+    let rest = ping[sent % ping.len()..].to_vec();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let talk = std::thread::spawn(move || {
+        talking.write_all(&rest).unwrap();
+        while is_done.recv_timeout(Duration::from_millis(20)).is_err() {
+            talking.write_all(&frame(PONG, "")).unwrap();
+        }
+    });
+    let mut answers = 0;
+    while answers < sent.div_ceil(ping.len()) {
+        let (opcode, _) = wire.frame().expect("an answer");
+        answers += usize::from(opcode == TEXT);
+    }
+    assert_eq!(server.metric(dead), 3);
+    done.send(()).unwrap();
+    talk.join().unwrap();
+    // From here on it is silent.
+    server.await_metric(dead, 4);
 }

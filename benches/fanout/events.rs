@@ -14,13 +14,11 @@ const END: &[u8] = b"\n\n";
 /// payload is the data, and what follows that up to the next event. What has no data, a comment for one,
 /// is told as a pong: there is nothing to do about it.
 #[inline]
-pub fn next(bytes: &[u8], at: usize) -> Result<Option<Frame>, &'static str> {
+pub fn next(bytes: &[u8], at: usize) -> Option<Frame> {
     let rest = bytes.get(at..).unwrap_or_default();
-    let Some(length) = find(rest, END).map(|end| end + END.len()) else {
-        return Ok(None);
-    };
+    let length = find(rest, END)? + END.len();
     let data = find(&rest[..length], DATA);
-    Ok(Some(Frame {
+    Some(Frame {
         opcode: if data.is_some() {
             frames::TEXT
         } else {
@@ -29,7 +27,7 @@ pub fn next(bytes: &[u8], at: usize) -> Result<Option<Frame>, &'static str> {
         masked: false,
         start: at + data.map_or(0, |data| data + DATA.len()),
         end: at + length,
-    }))
+    })
 }
 
 /// Appends the event of a message: as long as the broker's where `envelope` is what the load found there.

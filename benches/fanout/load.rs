@@ -341,12 +341,14 @@ impl Load {
         let mut at = 0;
         let is_events =
             self.plan.transport == Transport::Events && self.sessions[number].topic.is_some();
-        let next = if is_events {
-            events::next
-        } else {
-            frames::next
+        let next = |at| {
+            if is_events {
+                Ok(events::next(bytes, at))
+            } else {
+                frames::next(bytes, at)
+            }
         };
-        while let Some(frame) = next(bytes, at)? {
+        while let Some(frame) = next(at)? {
             let payload = &bytes[frame.start..frame.end];
             at = frame.end;
             if frame.opcode != frames::TEXT {

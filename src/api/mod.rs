@@ -35,6 +35,7 @@ use crate::limits::Throttle;
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
+pub use node::show_readiness;
 pub use page::Page;
 pub use problem::Problem;
 pub use route::{Address, Route};

@@ -1,14 +1,19 @@
 //! The node itself: whether it is alive and ready, its numbers, its metrics.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Problem;
 use super::serve::{Call, json, json_text};
-use super::{ApiState, Problem};
 use crate::auth::Scope;
+use crate::broker::Broker;
+use crate::limits::Throttle;
 use crate::metrics::Metrics;
 use crate::protocol::{ErrorCode, Refusal};
+use crate::shutdown::Shutdown;
 
 /// The node in numbers.
 #[derive(Serialize, JsonSchema)]
@@ -67,7 +72,7 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     let rates = state.broker.metrics().per_second();
     json(&Stats {
         version: env!("CARGO_PKG_VERSION"),
-        state: node_state(state),
+        state: node_state(&state.broker, &state.shutdown),
         uptime_seconds: state.started.elapsed().as_secs(),
         workers: Workers {
             running,
@@ -104,7 +109,7 @@ pub(super) fn health() -> Result<HttpResponse, Problem> {
 /// `GET /readyz`.
 pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     let unavailable = |message| Err(Refusal::new(ErrorCode::Unavailable, message).into());
-    match node_state(call.state) {
+    match node_state(&call.state.broker, &call.state.shutdown) {
         "draining" => unavailable("the broker is draining: it takes no more sessions"),
         "starting" => unavailable("the broker is starting: not all of its workers run yet"),
         _ if call.state.throttle.descriptors.is_short() => {
@@ -115,15 +120,28 @@ pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
 }
 
 /// What the node is about.
-fn node_state(state: &ApiState) -> &'static str {
-    let (running, configured) = state.broker.workers();
-    if state.shutdown.is_draining() {
+fn node_state(broker: &Broker, shutdown: &Shutdown) -> &'static str {
+    let (running, configured) = broker.workers();
+    if shutdown.is_draining() {
         "draining"
     } else if running < configured {
         "starting"
     } else {
         "running"
     }
+}
+
+/// Lets the metrics say what `/readyz` says.
+pub fn show_readiness(broker: &Broker, shutdown: &Shutdown, throttle: &Arc<Throttle>) {
+    let (seen, shutdown) = (broker.downgrade(), shutdown.clone());
+    let throttle = Arc::downgrade(throttle);
+    broker.metrics().on_scrape(Box::new(move |metrics| {
+        let is_running = |broker| node_state(&broker, &shutdown) == "running";
+        let has_room = |throttle: Arc<Throttle>| !throttle.descriptors.is_short();
+        let is_ready =
+            seen.upgrade().is_some_and(is_running) && throttle.upgrade().is_some_and(has_room);
+        metrics.set_ready(is_ready);
+    }));
 }
 
 /// Everything that is counted, as text. Looking at the process takes a while, so it is done aside.

@@ -8,6 +8,7 @@ mod operation;
 mod problem;
 mod publishing;
 mod schema;
+mod sessions;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -26,8 +27,12 @@ use crate::config::Config;
 pub(super) use problem::Problem;
 
 /// Every call there is.
-pub(super) const OPERATIONS: &[&[Operation]] =
-    &[publishing::OPERATIONS, topics::OPERATIONS, node::OPERATIONS];
+pub(super) const OPERATIONS: &[&[Operation]] = &[
+    publishing::OPERATIONS,
+    topics::OPERATIONS,
+    sessions::OPERATIONS,
+    node::OPERATIONS,
+];
 
 /// The path that stands for wherever the configuration puts the metrics.
 const METRICS: &str = "/metrics";

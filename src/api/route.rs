@@ -150,7 +150,6 @@ impl<'a> Route<'a> {
     /// The methods that the path takes; none where there is no such path.
     pub fn allow(self) -> Option<&'static str> {
         match self {
-            Self::Sessions(route) => Some(route.allow()),
             Self::Events => Some("GET"),
             Self::Page(_) | Self::Public(_) | Self::WebSocket => Some("GET, HEAD"),
             Self::Unknown => None,

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::web::Payload;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Problem;
@@ -21,38 +22,57 @@ use crate::model::{Filter, SessionId, Timestamp};
 use crate::protocol::{Close, CloseCode, Refusal};
 
 pub use path::SessionRoute;
+pub(super) use subscriptions::{Outcome, Outcomes};
 
 /// Sessions of a page, where the request does not say.
 const USUAL: u64 = 100;
 /// Sessions of a page at most.
-const MOST: u64 = 1000;
+pub(super) const MOST: u64 = 1000;
 
-/// A session as the API shows it.
-#[derive(Serialize)]
-struct Shown {
+/// One session.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
+pub(super) struct Shown {
+    /// Its name.
     session: String,
+    /// Whose it is, where its credentials name a user.
     user: Option<String>,
+    /// Where its connection comes from.
     address: Option<String>,
+    /// websocket or sse.
     transport: &'static str,
+    /// What is spoken, as welcome has it.
     protocol: &'static str,
+    /// When it opened, in milliseconds since 1970.
     since: u64,
+    /// How long ago that is.
     age_seconds: u64,
+    /// How long its last answer to a ping took; null before the first.
     rtt_ms: Option<f64>,
+    /// Names and filters, the earliest first.
     subscriptions: Vec<String>,
+    /// What waits to be written to it.
     queued_bytes: usize,
+    /// Messages that it published.
     published: u64,
+    /// Messages to it that the kernel took whole.
     delivered: u64,
 }
 
-#[derive(Serialize)]
-struct List {
+/// A page of sessions.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionList")]
+pub(super) struct List {
+    /// In the order of their names.
     sessions: Vec<Shown>,
+    /// What 'after' of the next page is; null on the last.
     next: Option<String>,
 }
 
 /// How many sessions a call was carried out for.
-#[derive(Serialize)]
-struct Reached {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Reached {
+    /// So many.
     sessions: usize,
 }
 
@@ -69,12 +89,12 @@ pub(super) async fn answer(
         SessionRoute::Session(name) => show(call, path::id(name)?).await,
         SessionRoute::User(name) => disconnect(call, path::user(name)?).await,
         SessionRoute::SessionMessages(name) => {
-            messages::post(call, &caller, Some(path::session(name)?), payload).await
+            messages::post(call, caller, Some(path::session(name)?), payload).await
         }
         SessionRoute::UserMessages(name) => {
-            messages::post(call, &caller, Some(path::user(name)?), payload).await
+            messages::post(call, caller, Some(path::user(name)?), payload).await
         }
-        SessionRoute::Broadcast => messages::post(call, &caller, None, payload).await,
+        SessionRoute::Broadcast => messages::post(call, caller, None, payload).await,
         SessionRoute::SessionSubscriptions(name) => {
             subscriptions::change(call, &caller, path::session(name)?, payload).await
         }

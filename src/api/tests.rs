@@ -47,9 +47,13 @@ struct Answer {
 
 impl Api {
     async fn send(&self, request: TestRequest) -> Answer {
+        self.send_whole(request.to_request()).await
+    }
+
+    async fn send_whole(&self, request: actix_http::Request) -> Answer {
         let app = App::new().configure(|services| configure(services, self.state.clone()));
         let service = init_service(app).await;
-        let response = call_service(&service, request.to_request()).await;
+        let response = call_service(&service, request).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = read_body(response).await;
         Answer {

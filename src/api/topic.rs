@@ -38,6 +38,7 @@ struct Rates {
 /// The rule that applies to a topic.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TopicRule")]
+#[expect(clippy::struct_excessive_bools, reason = "as the rule has them")]
 struct Applied<'a> {
     /// The topics it is for.
     filter: &'a str,

@@ -18,7 +18,7 @@ use super::wind_up::Answers;
 use super::{App, StartError};
 use crate::api::{self, Address, ApiState};
 use crate::gateway::{
-    Entrance, Gateway, Guest, Io, KillSwitch, REQUEST_TIMEOUT, Reception, attended, event_stream,
+    Entrance, Gateway, Guest, Io, REQUEST_TIMEOUT, Reception, TakeOver, attended, event_stream,
     upgrade,
 };
 use crate::metrics::Metrics;
@@ -55,8 +55,8 @@ pub fn serve(
         app.config.clone(),
     );
     state.hang_up = |request| {
-        let switch = request.conn_data::<Rc<KillSwitch>>()?.clone();
-        Some(Box::new(move || switch.kill()))
+        let connection = request.conn_data::<TakeOver>()?.clone();
+        Some(Box::new(move || connection.end()))
     };
     // The limit on descriptors has been raised by now.
     app.throttle.descriptors.measure();
@@ -168,7 +168,7 @@ where
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || answers.last())
         .on_connect_ext(|io: &Io, extensions| {
-            extensions.insert(io.kill_switch());
+            extensions.insert(io.take_over());
             if let Some(guest) = io.guest() {
                 extensions.insert(guest);
             }

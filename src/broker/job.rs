@@ -229,7 +229,7 @@ impl Sealed {
                 }
             }
             subscriber.send_frame(&ServerFrame::Gap {
-                topic: &self.topic,
+                topic: self.topic.as_str(),
                 reason: GapReason::Cleared,
                 count: newest.saturating_sub(replay.after),
                 epoch: Some(epoch),

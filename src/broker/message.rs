@@ -43,6 +43,22 @@ pub struct Once {
     pub body: [u8; 32],
 }
 
+impl Publication {
+    /// A message of the broker itself, or of the program that embeds it.
+    pub fn new(topic: TopicName, payload: Payload) -> Self {
+        Self {
+            topic,
+            payload,
+            key: None,
+            retain: false,
+            user: None,
+            publisher: None,
+            origin: Origin::Internal,
+            once: None,
+        }
+    }
+}
+
 /// What a publisher is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {

@@ -210,7 +210,7 @@ impl Outbox {
 
     /// Puts what opens the stream before everything, once, while nothing has been written yet.
     pub fn push_first(&mut self, bytes: Bytes) {
-        // An event stream opens by its response's head, with nothing in the body.
+        // The answer that opens an event stream was written before its socket was the session's.
         if bytes.is_empty() {
             return;
         }

@@ -94,6 +94,8 @@ mod tests {
         rate.count(at(900_000));
         near(rate.per_second(at(900_000)), 0.1);
         // Of another thread, accepted a moment ago.
-        rate.count(start - Duration::from_millis(1));
+        let later = Rate::new(at(1));
+        later.count(start);
+        near(later.per_second(start), 1.0);
     }
 }

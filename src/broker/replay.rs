@@ -173,7 +173,7 @@ fn take_piece(subscriber: &Rc<Subscriber>, topic: &TopicName, after: u64, piece:
     let (reason, to) = gap;
     if to > after {
         subscriber.send_frame(&ServerFrame::Gap {
-            topic,
+            topic: topic.as_str(),
             reason,
             count: to - after,
             epoch: Some(epoch),

@@ -80,6 +80,20 @@ impl Rules {
         Self(rules.collect())
     }
 
+    /// Whether every topic that the filter matches keeps history.
+    pub fn keeps_all(&self, filter: &Filter) -> bool {
+        // The first that matches counts: those before one that has all of the filter may have a part.
+        for rule in self.0.iter().filter(|rule| rule.filter.meets(filter)) {
+            if rule.topic.history.is_none() {
+                return false;
+            }
+            if rule.filter.contains(filter) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// What holds for that topic: live only and for those it is granted to, where no rule matches.
     pub fn of(&self, topic: &TopicName) -> TopicRule {
         self.rule(topic)
@@ -262,5 +276,40 @@ mod tests {
         // It is accepted, and what an earlier rule keeps from it is withheld.
         assert!(!rules.may_read(&anonymous, &TopicName::new("news/secret").unwrap()));
         assert!(rules.may_subscribe(&access(Standing::Anonymous, &["#"]), &filter("#")));
+    }
+
+    #[test]
+    fn a_filter_keeps_all_where_no_topic_of_it_is_live_only() {
+        let rule = |filter: &str, messages: Option<usize>| Rule {
+            filter: Filter::new(filter).unwrap(),
+            topic: TopicRule {
+                history: messages.map(|messages| Bounds {
+                    messages,
+                    age: None,
+                    bytes: 1024,
+                }),
+                ..TopicRule::default()
+            },
+        };
+        let rules = Rules::new(vec![
+            rule("a/live/#", None),
+            rule("a/#", Some(10)),
+            rule("b/x", Some(10)),
+            rule("b/+", Some(10)),
+        ]);
+        for (filter, keeps_all) in [
+            ("a/x/#", true),
+            ("a/x", true),
+            ("a/#", false),
+            ("a/+/x", false),
+            ("a/live/x", false),
+            ("b/+", true),
+            ("b/#", false),
+            ("c", false),
+            ("#", false),
+        ] {
+            let keeps = rules.keeps_all(&Filter::new(filter).unwrap());
+            assert_eq!(keeps, keeps_all, "{filter}");
+        }
     }
 }

@@ -4,15 +4,17 @@
 
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
-use std::convert::Infallible;
-use std::ffi::OsString;
+mod clients;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
 
-use crate::auth::Secret;
 use crate::config::Overrides;
-use crate::model::{Filter, TopicName};
+
+pub(super) use clients::{BrokerArgs, KindArgs, PubArgs, SubArgs};
+use clients::{PUB_EXAMPLES, SUB_EXAMPLES};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +22,7 @@ Examples:
   fanfare --config fanfare.toml                 a broker as that file says
   fanfare sub 'chat/#'                          show what is published below chat
   fanfare pub chat/lobby 'Hello'                publish a text
+  fanfare init chat                             write a configuration, a page and a backend to begin with
   fanfare config check --config fanfare.toml    name every fault of a configuration
 
 Exit codes: 0 done, 1 failed, 2 misused.";
@@ -33,21 +36,18 @@ Examples:
 SIGTERM or SIGINT (Ctrl-C) drains: sessions are told to go, and the broker ends with 0.
 The same again ends it at once.";
 
-const PUB_EXAMPLES: &str = "\
+const INIT_EXAMPLES: &str = "\
 Examples:
-  fanfare pub chat/lobby 'Hello'                a text
-  fanfare pub --json sensors/1 '{\"celsius\":21.5}'
-  fanfare pub --binary pictures/cat < cat.png   bytes, from standard input
-  fanfare pub -- chat/lobby -dash               data that begins with a dash";
+  fanfare init chat
+  fanfare serve --config chat/fanfare.toml
 
-const SUB_EXAMPLES: &str = "\
+What is there already is never overwritten: nothing is written then, and the exit code is 1.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  fanfare sub chat/lobby 'sensors/+'
-  fanfare sub --last 10 chat/lobby              the last ten messages, then live ones
-  fanfare sub --json 'sensors/#' | jq .data     whole message objects, one a line
-  fanfare sub --raw --count 1 pictures/cat > cat.png
-
-Ctrl-C ends it with 0, a lost connection with 1.";
+  fanfare completions bash > ~/.local/share/bash-completion/completions/fanfare
+  fanfare completions zsh > ~/.zfunc/_fanfare        with fpath+=~/.zfunc before compinit in ~/.zshrc
+  fanfare completions fish > ~/.config/fish/completions/fanfare.fish";
 
 const HEALTH_EXAMPLES: &str = "\
 Examples:
@@ -74,12 +74,18 @@ pub(super) enum Command {
     /// Check or show the configuration, without starting anything
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Publish a message
+    /// Publish a message, or many
     #[command(after_help = PUB_EXAMPLES)]
     Pub(PubArgs),
     /// Subscribe, and print each message
     #[command(after_help = SUB_EXAMPLES)]
     Sub(SubArgs),
+    /// Write a configuration, a chat page and a backend to begin with
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
+    /// Print a script that completes this command line in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
     /// Ask a broker whether it is well: exit code 0 if so, 1 if not
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(HealthArgs),
@@ -147,71 +153,18 @@ impl ConfigOptions {
     }
 }
 
-/// Which broker, and as whom.
 #[derive(Args)]
-pub(super) struct BrokerArgs {
-    /// The broker's WebSocket [env: FANFARE_URL] [default: ws://127.0.0.1:8080/ws]
-    #[arg(long, value_name = "URL")]
-    pub(super) url: Option<String>,
-    /// A token or API key. Others on this machine see it there: rather use the variable
-    /// [env: FANFARE_TOKEN]
-    #[arg(long, value_name = "T", value_parser = secret)]
-    pub(super) token: Option<Secret>,
-    /// Print only what was asked for, and errors
-    #[arg(short, long)]
-    pub(super) quiet: bool,
+pub(super) struct InitArgs {
+    /// Where to; it is made if it is not there
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) dir: PathBuf,
 }
 
 #[derive(Args)]
-pub(super) struct PubArgs {
-    /// The topic, such as chat/lobby
-    #[arg(value_name = "TOPIC", value_parser = topic)]
-    pub(super) topic: String,
-    /// What to publish; "-" or nothing reads standard input to its end
-    #[arg(value_name = "DATA", allow_negative_numbers = true)]
-    pub(super) data: Option<OsString>,
-    #[command(flatten)]
-    pub(super) kind: KindArgs,
-    /// The message's key, for subscribers that want only the newest of each
-    #[arg(long, value_name = "KEY")]
-    pub(super) key: Option<String>,
-    #[command(flatten)]
-    pub(super) broker: BrokerArgs,
-}
-
-#[derive(Args)]
-#[group(multiple = false)]
-pub(super) struct KindArgs {
-    /// The data is JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    /// The data is text (the default)
-    #[arg(long)]
-    pub(super) text: bool,
-    /// The data is bytes
-    #[arg(long)]
-    pub(super) binary: bool,
-}
-
-#[derive(Args)]
-pub(super) struct SubArgs {
-    /// Topics or filters: "+" stands for one level, "#" at the end for all below
-    #[arg(value_name = "FILTER", required = true, value_parser = filter)]
-    pub(super) filters: Vec<String>,
-    /// Print each message object as the broker sent it, a line each
-    #[arg(long, conflicts_with = "raw")]
-    pub(super) json: bool,
-    /// Print only the data: text and JSON a line each, bytes as they are with nothing added
-    #[arg(long)]
-    pub(super) raw: bool,
-    /// Begin with the last N messages of each topic that keeps history
-    #[arg(long, value_name = "N")]
-    pub(super) last: Option<u32>,
-    /// End with 0 after N messages
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) count: Option<u64>,
-    #[command(flatten)]
-    pub(super) broker: BrokerArgs,
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: Shell,
 }
 
 #[derive(Args)]
@@ -228,22 +181,4 @@ fn setting(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("KEY=VALUE is needed, such as session.queue=4MiB".to_owned()),
     }
-}
-
-// The signature is clap's.
-#[allow(clippy::unnecessary_wraps)]
-fn secret(text: &str) -> Result<Secret, Infallible> {
-    Ok(Secret::new(text))
-}
-
-fn topic(text: &str) -> Result<String, String> {
-    TopicName::new(text)
-        .map(|topic| topic.as_str().to_owned())
-        .map_err(|error| error.to_string())
-}
-
-fn filter(text: &str) -> Result<String, String> {
-    Filter::new(text)
-        .map(|filter| filter.as_str().to_owned())
-        .map_err(|error| error.to_string())
 }

@@ -1,21 +1,24 @@
 //! A WebSocket to a broker, as a client.
 
-use std::io;
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::fmt::Display;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tungstenite::handshake::HandshakeError;
-use tungstenite::http::Response;
+use futures_util::{SinkExt, StreamExt};
+use serde::Serialize;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::client_async_with_config;
 use tungstenite::http::header::{AUTHORIZATION, HeaderValue};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{ClientRequestBuilder, Error, Message, Utf8Bytes, WebSocket};
+use tungstenite::{ClientRequestBuilder, Error, Message, Utf8Bytes};
 
+use super::event::Event;
 use super::exit::Failure;
-use super::lines::escape;
+use super::lost::Lost;
 use super::target::Target;
 use crate::auth::Secret;
 
@@ -23,9 +26,6 @@ const PROTOCOL: &str = "fanfare.v1.json";
 
 /// How long the broker may take to connect, to answer and to take what is sent.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often a wait ends with nothing, so that the caller can see to other things.
-const TICK: Duration = Duration::from_millis(250);
 
 /// How long the close handshake may take.
 const PARTING: Duration = Duration::from_secs(1);
@@ -35,91 +35,67 @@ const LONGEST: usize = 2 << 30;
 
 /// A session with a broker.
 pub(super) struct Connection {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocketStream<TcpStream>,
     authority: String,
     last_heard: Instant,
     /// How long a silence is a lost connection; `None` where the broker sends no pings.
     silence: Option<Duration>,
+    /// What the broker said of the end that is near.
+    closing: Option<Event>,
     /// The most a message's data may amount to, in bytes.
     pub(super) max_message: Option<usize>,
 }
 
-/// What a frame of the broker's says, less the message it may carry.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Event {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) id: Option<u64>,
-    pub(super) topic: Option<String>,
-    pub(super) offset: Option<u64>,
-    pub(super) count: Option<u64>,
-    pub(super) reason: Option<String>,
-    /// A word in an error, a number in `closing`.
-    code: Option<Value>,
-    message: Option<String>,
-    heartbeat: Option<f64>,
-    max_message_bytes: Option<usize>,
-}
-
-impl Event {
-    /// An error's code and sentence.
-    pub(super) fn complaint(&self) -> String {
-        let code = self.code.as_ref().and_then(Value::as_str).unwrap_or("?");
-        let message = self.message.as_deref().unwrap_or_default();
-        escape(&format!("{code}: {message}")).into_owned()
-    }
+/// What a command's work runs on.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::failed(format!("no event loop can be had: {error}")))
 }
 
 impl Connection {
     /// Connects, and waits for the welcome.
-    pub(super) fn open(url: &str, token: Option<&Secret>) -> Result<Self, Failure> {
-        let target = Target::parse(url)?.or_path("/ws");
+    pub(super) async fn open(target: &Target, token: Option<&Secret>) -> Result<Self, Lost> {
         let authority = target.authority();
-        let unreachable = |error: &dyn std::fmt::Display| {
-            Failure::failed(format!("{authority} cannot be reached: {error}"))
+        let request = request(target, token).map_err(Lost::for_good)?;
+        let unreachable = |error: &dyn Display| {
+            Lost::for_now(Failure::failed(format!(
+                "{authority} cannot be reached: {error}"
+            )))
         };
-        let request = request(&target, token)?;
-        let stream = target
-            .connect(PATIENCE)
-            .and_then(|stream| {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Ok(stream)
-            })
-            .map_err(|error| unreachable(&error))?;
+        let stream = connect(target).await.map_err(|error| unreachable(&error))?;
         let limits = WebSocketConfig::default()
             .max_message_size(Some(LONGEST))
             .max_frame_size(Some(LONGEST));
-        let (socket, _) = tungstenite::client::client_with_config(request, stream, Some(limits))
-            .map_err(|error| match error {
-                HandshakeError::Failure(Error::Http(answer)) => refusal(&authority, &answer),
-                HandshakeError::Failure(error) => unreachable(&error),
-                HandshakeError::Interrupted(_) => unreachable(&"it does not answer"),
-            })?;
-        socket
-            .get_ref()
-            .set_read_timeout(Some(TICK))
-            .map_err(|error| unreachable(&error))?;
+        let shaken = client_async_with_config(request, stream, Some(limits));
+        let (socket, _) = match timeout(PATIENCE, shaken).await {
+            Ok(Ok(shaken)) => shaken,
+            Ok(Err(Error::Http(answer))) => return Err(Lost::refused(&authority, &answer)),
+            Ok(Err(error)) => return Err(unreachable(&error)),
+            Err(_) => return Err(unreachable(&"it does not answer")),
+        };
         let mut connection = Self {
             socket,
             authority,
             last_heard: Instant::now(),
             silence: None,
+            closing: None,
             max_message: None,
         };
-        connection.expect_welcome()?;
+        connection.expect_welcome().await?;
         Ok(connection)
     }
 
-    fn expect_welcome(&mut self) -> Result<(), Failure> {
-        let (welcome, _) = self.receive_until(Instant::now() + PATIENCE)?;
+    async fn expect_welcome(&mut self) -> Result<(), Lost> {
+        let received = timeout(PATIENCE, self.receive()).await;
+        let Ok(received) = received else {
+            return Err(self.lost(&"it does not answer"));
+        };
+        let (welcome, _) = received?;
         if welcome.kind != "welcome" {
-            return Err(Failure::failed(format!(
+            return Err(Lost::for_good(Failure::failed(format!(
                 "{} speaks, but not {PROTOCOL}: is this URL a broker's WebSocket?",
                 self.authority
-            )));
+            ))));
         }
         self.max_message = welcome.max_message_bytes;
         self.silence = welcome
@@ -131,87 +107,132 @@ impl Connection {
     }
 
     /// Sends a frame.
-    pub(super) fn send(&mut self, frame: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(frame).map_err(Failure::failed)?;
-        let sent = self.socket.send(Message::text(text));
-        sent.map_err(|error| self.lost(&error))
+    pub(super) async fn send(&mut self, frame: &impl Serialize) -> Result<(), Lost> {
+        let text =
+            serde_json::to_string(frame).map_err(|error| Lost::for_good(Failure::failed(error)))?;
+        self.feed(text.into()).await?;
+        self.flush().await
     }
 
-    /// The next frame and its text; an error where none comes by then.
-    pub(super) fn receive_until(&mut self, end: Instant) -> Result<(Event, Utf8Bytes), Failure> {
+    /// Adds a frame to those that the next flush sends.
+    pub(super) async fn feed(&mut self, text: Utf8Bytes) -> Result<(), Lost> {
+        let fed = timeout(PATIENCE, self.socket.feed(Message::Text(text))).await;
+        self.taken(fed)
+    }
+
+    /// Sends what was fed.
+    pub(super) async fn flush(&mut self) -> Result<(), Lost> {
+        let flushed = timeout(PATIENCE, self.socket.flush()).await;
+        self.taken(flushed)
+    }
+
+    fn taken<E>(&self, sent: Result<Result<(), Error>, E>) -> Result<(), Lost> {
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.lost(&error)),
+            Err(_) => Err(self.lost(&"it takes nothing any more")),
+        }
+    }
+
+    /// The next frame and its text. A call that is given up loses nothing.
+    pub(super) async fn receive(&mut self) -> Result<(Event, Utf8Bytes), Lost> {
         loop {
-            if let Some(received) = self.receive()? {
-                return Ok(received);
-            }
-            if Instant::now() >= end {
-                return Err(Failure::failed(format!(
-                    "{} does not answer",
-                    self.authority
-                )));
-            }
-        }
-    }
-
-    /// The next frame and its text; `None` where none came for a moment.
-    pub(super) fn receive(&mut self) -> Result<Option<(Event, Utf8Bytes)>, Failure> {
-        match self.socket.read() {
-            Ok(message) => {
-                self.last_heard = Instant::now();
-                self.understand(message)
-            }
-            Err(Error::Io(error)) if is_pause(&error) => match self.silence {
-                Some(silence) if self.last_heard.elapsed() > silence => {
-                    let seconds = silence.as_secs();
-                    Err(self.lost(&format!("nothing was heard for {seconds} s")))
+            let message = match self.silence {
+                None => self.socket.next().await,
+                Some(silence) => {
+                    let end = self.last_heard + silence;
+                    let Ok(message) = timeout_at(end, self.socket.next()).await else {
+                        let seconds = silence.as_secs();
+                        return Err(self.lost(&format!("nothing was heard for {seconds} s")));
+                    };
+                    message
                 }
-                _ => Ok(None),
-            },
-            Err(error) => Err(self.lost(&error)),
+            };
+            self.last_heard = Instant::now();
+            match message {
+                None => return Err(self.lost(&"it ended without a word")),
+                Some(Err(error)) => return Err(self.lost(&error)),
+                Some(Ok(message)) => {
+                    if message.is_close() {
+                        // Our part of the close; whether it arrives changes nothing here.
+                        let _ = timeout(PARTING, self.socket.flush()).await;
+                    }
+                    if let Some(received) = self.understand(message)? {
+                        return Ok(received);
+                    }
+                }
+            }
         }
     }
 
-    fn understand(&mut self, message: Message) -> Result<Option<(Event, Utf8Bytes)>, Failure> {
+    fn understand(&mut self, message: Message) -> Result<Option<(Event, Utf8Bytes)>, Lost> {
         match message {
-            Message::Text(text) => match serde_json::from_str(&text) {
+            Message::Text(text) => match serde_json::from_str::<Event>(&text) {
+                Ok(event) if event.kind == "closing" => {
+                    self.closing = Some(event);
+                    Ok(None)
+                }
                 Ok(event) => Ok(Some((event, text))),
-                Err(_) => Err(self.lost(&format!("a frame is not {PROTOCOL}"))),
+                Err(_) => Err(self.stranger()),
             },
-            Message::Binary(_) => Err(self.lost(&format!("a frame is not {PROTOCOL}"))),
+            Message::Binary(_) => Err(self.stranger()),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
-            Message::Close(frame) => {
-                // The answer is queued already; whether it arrives changes nothing here.
-                let _ = self.socket.flush();
-                Err(Failure::failed(format!(
-                    "{} closed the connection: {}",
-                    self.authority,
-                    frame.map_or_else(|| "it gave no reason".to_owned(), |frame| told(&frame)),
-                )))
-            }
+            Message::Close(frame) => Err(Lost::closed(
+                &self.authority,
+                frame.as_ref(),
+                self.closing.as_ref(),
+            )),
         }
     }
 
     /// Says goodbye, and waits a moment for the answer.
-    pub(super) fn leave(mut self) {
+    pub(super) async fn leave(mut self) {
         let frame = CloseFrame {
             code: CloseCode::Normal,
             reason: Utf8Bytes::default(),
         };
-        let end = Instant::now() + PARTING;
-        let mut parting = self.socket.close(Some(frame));
-        while parting.is_ok() && Instant::now() < end {
-            parting = match self.socket.read() {
-                Err(Error::Io(error)) if is_pause(&error) => Ok(()),
-                read => read.map(drop),
-            };
-        }
+        let _ = timeout(PARTING, async {
+            if self.socket.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        })
+        .await;
     }
 
-    fn lost(&self, why: &dyn std::fmt::Display) -> Failure {
-        Failure::failed(format!(
+    /// It does not answer what it was asked.
+    pub(super) fn silent(&self) -> Lost {
+        self.lost(&"it does not answer")
+    }
+
+    fn lost(&self, why: &dyn Display) -> Lost {
+        Lost::for_now(Failure::failed(format!(
             "the connection to {} is lost: {why}",
             self.authority
-        ))
+        )))
     }
+
+    fn stranger(&self) -> Lost {
+        let Lost { why, .. } = self.lost(&format!("a frame is not {PROTOCOL}"));
+        Lost::for_good(why)
+    }
+}
+
+/// A connection to the first of the host's addresses that takes one.
+async fn connect(target: &Target) -> std::io::Result<TcpStream> {
+    use std::io::{Error, ErrorKind};
+
+    let mut failure = Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host(target.host_and_port()).await? {
+        match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failure)
 }
 
 fn request(
@@ -234,35 +255,4 @@ fn request(
         request.headers_mut().insert(AUTHORIZATION, value);
     }
     Ok(request)
-}
-
-/// A read that ended because nothing came, not because nothing can.
-fn is_pause(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
-}
-
-fn told(frame: &CloseFrame) -> String {
-    let code = u16::from(frame.code);
-    if frame.reason.is_empty() {
-        return code.to_string();
-    }
-    format!("{code} {}", escape(&frame.reason))
-}
-
-/// What an HTTP answer other than 101 says: its problem's sentence, where it has one.
-fn refusal(authority: &str, answer: &Response<Option<Vec<u8>>>) -> Failure {
-    let detail = answer.body().as_deref().and_then(|body| {
-        let problem: Value = serde_json::from_slice(body).ok()?;
-        let detail = problem.get("detail").or_else(|| problem.get("title"))?;
-        Some(escape(detail.as_str()?).into_owned())
-    });
-    let detail = detail.map(|detail| format!(": {detail}"));
-    Failure::failed(format!(
-        "{authority} refuses the connection with {}{}",
-        answer.status(),
-        detail.unwrap_or_default()
-    ))
 }

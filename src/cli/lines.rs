@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,7 +15,7 @@ use super::args::SubArgs;
 /// What is printed of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// `TOPIC DATA`, for people.
+    /// `TIME TOPIC DATA`, for people.
     Human,
     /// The message object, as the broker sent it.
     Json,
@@ -30,24 +32,62 @@ impl Form {
             _ => Self::Human,
         }
     }
+}
 
+/// Makes lines of messages.
+pub(super) struct Lines {
+    pub(super) form: Form,
+    /// Whether people see colours.
+    pub(super) colour: bool,
+    /// The time zone that people live in.
+    pub(super) zone: TimeZone,
+}
+
+impl Lines {
     /// What to print for the `message` frame; `None` if it is none that can be read.
-    pub(super) fn print(self, frame: &str) -> Option<Vec<u8>> {
-        if self == Self::Json {
+    pub(super) fn print(&self, frame: &str) -> Option<Vec<u8>> {
+        self.print_at(frame, Timestamp::now())
+    }
+
+    fn print_at(&self, frame: &str, now: Timestamp) -> Option<Vec<u8>> {
+        if self.form == Form::Json {
             return Some(line(escape_json(frame)));
         }
         let message: MessageFields = serde_json::from_str(frame).ok()?;
         let data = Data::read(message.data, message.encoding.as_deref())?;
-        if self == Self::Raw {
+        if self.form == Form::Raw {
             return data.raw();
         }
-        Some(line(format!("{} {}", escape(&message.topic), data.shown())))
+        let (time, topic) = (self.clock(message.time, now), escape(&message.topic));
+        let data = data.shown();
+        Some(line(if self.colour {
+            format!("\x1b[2m{time}\x1b[0m \x1b[36m{topic}\x1b[0m {data}")
+        } else {
+            format!("{time} {topic} {data}")
+        }))
+    }
+
+    /// The time of day; with the date, if it was another day.
+    fn clock(&self, millis: i64, now: Timestamp) -> String {
+        let Ok(time) = Timestamp::from_millisecond(millis) else {
+            return "?".to_owned();
+        };
+        let time = time.to_zoned(self.zone.clone());
+        let today = now.to_zoned(self.zone.clone()).date();
+        let clock = time.time();
+        if time.date() == today {
+            format!("{clock:.3}")
+        } else {
+            format!("{}T{clock:.3}", time.date())
+        }
     }
 }
 
 #[derive(Deserialize)]
 struct MessageFields<'a> {
     topic: String,
+    #[serde(default)]
+    time: i64,
     /// JSON null reads as `None`.
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -129,29 +169,41 @@ mod tests {
     use super::*;
 
     const TEXT: &str =
-        r#"{"type":"message","topic":"a/b","data":"x\n\u001b[2Jé","encoding":"text"}"#;
+        r#"{"type":"message","topic":"a/b","data":"x\n\u001b[2Jé","encoding":"text","time":1000}"#;
     const JSON: &str = r#"{"type":"message","topic":"a","data":{"n":1.50,"t":"x\n"},"offset":7}"#;
-    const NULL: &str = r#"{"type":"message","topic":"a","data":null}"#;
-    const BYTES: &str = r#"{"type":"message","topic":"a","data":"AP8=","encoding":"base64"}"#;
+    const NULL: &str = r#"{"type":"message","topic":"a","data":null,"time":86399999}"#;
+    const BYTES: &str =
+        r#"{"type":"message","topic":"a","data":"AP8=","encoding":"base64","time":-1}"#;
 
     fn printed(form: Form, frame: &str) -> Vec<u8> {
-        form.print(frame).unwrap()
+        lines(form, false)
+            .print_at(frame, Timestamp::UNIX_EPOCH)
+            .unwrap()
+    }
+
+    fn lines(form: Form, colour: bool) -> Lines {
+        let zone = TimeZone::UTC;
+        Lines { form, colour, zone }
     }
 
     #[test]
-    fn people_see_the_topic_and_data_that_no_terminal_obeys() {
+    fn people_see_when_where_and_what_and_no_terminal_obeys_it() {
         for (frame, line) in [
-            (TEXT, "a/b x\\n\\u{1b}[2Jé\n"),
-            (JSON, "a {\"n\":1.50,\"t\":\"x\\n\"}\n"),
-            (NULL, "a null\n"),
-            (BYTES, "a AP8=\n"),
+            (TEXT, "00:00:01.000 a/b x\\n\\u{1b}[2Jé\n"),
+            (JSON, "00:00:00.000 a {\"n\":1.50,\"t\":\"x\\n\"}\n"),
+            (NULL, "23:59:59.999 a null\n"),
+            (BYTES, "1969-12-31T23:59:59.999 a AP8=\n"),
             (
                 "{\"topic\":\"a\",\"data\":\"\u{9b}2J\"}",
-                "a \"\\u009b2J\"\n",
+                "00:00:00.000 a \"\\u009b2J\"\n",
             ),
         ] {
-            assert_eq!(printed(Form::Human, frame), line.as_bytes(), "{frame}");
+            let told = String::from_utf8(printed(Form::Human, frame)).unwrap();
+            assert_eq!(told, line, "{frame}");
         }
+        let coloured = lines(Form::Human, true).print_at(NULL, Timestamp::UNIX_EPOCH);
+        let coloured = String::from_utf8(coloured.unwrap()).unwrap();
+        assert!(coloured.ends_with("\x1b[36ma\x1b[0m null\n"), "{coloured}");
     }
 
     #[test]
@@ -179,9 +231,9 @@ mod tests {
             r#"{"topic":"a","data":2,"encoding":"text"}"#,
             r#"{"topic":"a","data":"x","encoding":"rot13"}"#,
         ] {
-            assert_eq!(Form::Human.print(frame), None, "{frame}");
+            assert_eq!(lines(Form::Human, false).print(frame), None, "{frame}");
         }
         let no_base64 = r#"{"topic":"a","data":"?","encoding":"base64"}"#;
-        assert_eq!(Form::Raw.print(no_base64), None);
+        assert_eq!(lines(Form::Raw, false).print(no_base64), None);
     }
 }

@@ -1,14 +1,18 @@
-//! The command line: `serve`, `config`, `pub`, `sub` and `health`.
+//! The command line: `serve`, `config`, `pub`, `sub`, `init`, `completions` and `health`.
 //!
 //! [`main`] takes arguments, environment and streams from the process; everything below is given them.
 
 mod args;
+mod completions;
 mod configuration;
 mod connection;
+mod event;
 mod exit;
 mod health;
+mod init;
 mod interrupt;
 mod lines;
+mod lost;
 mod publish;
 mod reload;
 mod serve;
@@ -19,14 +23,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command, ConfigCommand, ConfigOptions};
+use args::{BrokerArgs, Cli, Command, ConfigCommand, ConfigOptions};
 use configuration::Source;
 use exit::{Exit, Failure};
 pub use serve::{Listening, StartResult};
@@ -39,9 +43,20 @@ use crate::shutdown::Shutdown;
 struct Process<'a> {
     environment: BTreeMap<String, String>,
     working_dir: PathBuf,
-    stdin: &'a mut dyn Read,
+    /// Taken by the thread that reads it.
+    stdin: Box<dyn Read + Send>,
     stdout: &'a mut dyn Write,
     stderr: &'a mut dyn Write,
+    terminal: Terminal,
+    /// Whether nobody reads standard output any more.
+    has_hung_up: fn() -> bool,
+}
+
+/// What is shown to people at once.
+#[derive(Clone, Copy, Default)]
+struct Terminal {
+    stdout: bool,
+    stderr: bool,
 }
 
 impl Process<'_> {
@@ -51,10 +66,17 @@ impl Process<'_> {
         value.filter(|value| !value.is_empty())
     }
 
-    /// What `--token` gives, or else `FANFARE_TOKEN`.
-    fn token(&self, option: Option<&Secret>) -> Option<Secret> {
+    /// What `--token` or `--token-file` gives, or else `FANFARE_TOKEN`.
+    fn token(&self, options: &BrokerArgs) -> Result<Option<Secret>, Failure> {
+        if let Some(file) = &options.token_file {
+            let text = std::fs::read_to_string(self.working_dir.join(file));
+            let text = text.map_err(|error| {
+                Failure::failed(format!("{} cannot be read: {error}", file.display()))
+            })?;
+            return Ok(Some(Secret::new(text.trim())));
+        }
         let variable = || self.variable("FANFARE_TOKEN").map(Secret::new);
-        option.cloned().or_else(variable)
+        Ok(options.token.clone().or_else(variable))
     }
 
     /// What `--url` gives, or else `FANFARE_URL`, or else the broker of this machine.
@@ -84,11 +106,27 @@ where
     let mut process = Process {
         environment: environment(std::env::vars_os()),
         working_dir,
-        stdin: &mut std::io::stdin().lock(),
+        stdin: Box::new(std::io::stdin()),
         stdout: &mut std::io::stdout().lock(),
         stderr: &mut stderr,
+        terminal: Terminal {
+            stdout: std::io::stdout().is_terminal(),
+            stderr: std::io::stderr().is_terminal(),
+        },
+        has_hung_up,
     };
     run(std::env::args_os(), &mut process, start).into()
+}
+
+/// Whether the reader of a pipe or socket that standard output writes to has gone.
+fn has_hung_up() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let stdout = std::io::stdout();
+    let mut looked_at = [PollFd::new(&stdout, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    let found = poll(&mut looked_at, Some(&Timespec::default()));
+    found.is_ok() && looked_at.iter().any(|fd| fd.revents().intersects(gone))
 }
 
 /// The variables that are text. One of ours that is not is kept, mended, so that it is a fault where
@@ -167,13 +205,10 @@ where
         Command::Config(ConfigCommand::Show(inner)) => {
             configuration::show(process, outer.with(inner))
         }
-        Command::Pub(args) => publish::run(&args, process),
-        Command::Sub(args) => {
-            let stop = interrupt::watch().map_err(|error| {
-                Failure::failed(format!("signals cannot be listened for: {error}"))
-            })?;
-            subscribe::run(&args, process, &stop)
-        }
+        Command::Pub(args) => publish::run(&args, process, interrupt::watch),
+        Command::Sub(args) => subscribe::run(&args, process, interrupt::watch()?),
+        Command::Init(args) => init::run(&args, process),
+        Command::Completions(args) => completions::run(&args, process),
         Command::Health(args) => health::run(&args, process),
     }
 }

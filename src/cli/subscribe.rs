@@ -1,151 +1,240 @@
-//! `sub`: what is published, a line each.
+//! `sub`: what is published, a line each, across lost connections.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+mod output;
+mod recovery;
 
-use serde::Serialize;
+use std::time::Duration;
+
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use super::Process;
 use super::args::SubArgs;
-use super::connection::{Connection, Event};
-use super::exit::{Exit, Failure, Unwritten, written};
-use super::lines::{Form, escape};
+use super::connection::{Connection, runtime};
+use super::event::Event;
+use super::exit::{Exit, Failure, Unwritten};
+use super::interrupt::Stop;
+use super::lines::escape;
+use super::lost::Lost;
+use super::target::Target;
+use crate::auth::Secret;
 
-#[derive(Serialize)]
-struct Subscribe<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    id: u64,
-    topic: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<u32>,
-}
+use output::Output;
+use recovery::Recovery;
+
+/// A connection that held for so long was a good one: the next try after it is the first again.
+const GOOD: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether anybody still reads.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Further away than anybody waits.
+const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// Subscribes, and prints until it is told to stop, has printed enough, or nobody reads any more.
-pub(super) fn run(
-    args: &SubArgs,
-    process: &mut Process<'_>,
-    stop: &AtomicBool,
-) -> Result<Exit, Failure> {
-    let token = process.token(args.broker.token.as_ref());
-    let url = process.url(args.broker.url.as_deref());
-    let mut connection = Connection::open(url, token.as_ref())?;
+pub(super) fn run(args: &SubArgs, process: &mut Process<'_>, stop: Stop) -> Result<Exit, Failure> {
     let mut subscriber = Subscriber {
-        filters: distinct(&args.filters),
-        form: Form::of(args),
-        left: args.count,
-        quiet: args.broker.quiet,
-        process,
+        target: Target::parse(process.url(args.broker.url.as_deref()))?.or_path("/ws"),
+        token: process.token(&args.broker)?,
+        reconnect: !args.no_reconnect,
+        end: Instant::now() + args.timeout.unwrap_or(NEVER),
+        stop,
+        recovery: Recovery::new(args)?,
+        output: Output::new(args, process),
     };
-    let ended = subscriber.attend(&mut connection, args.last, stop);
-    connection.leave();
-    match ended {
-        Ok(()) | Err(Unwritten::Closed) => Ok(Exit::Done),
-        Err(Unwritten::Failed(failure)) => Err(failure),
+    let end = runtime()?.block_on(subscriber.follow());
+    match end {
+        End::Enough | End::Failed(Unwritten::Closed) => Ok(Exit::Done),
+        End::Failed(Unwritten::Failed(failure)) => Err(failure),
+        End::TimeOver => match subscriber.output.left() {
+            None => Ok(Exit::Done),
+            Some(left) => Err(Failure::failed(format!(
+                "the time is over, and {left} of the messages that --count asks for did not come"
+            ))),
+        },
     }
 }
 
-/// Each filter once: the broker refuses a second.
-fn distinct(filters: &[String]) -> Vec<&str> {
-    let mut distinct: Vec<&str> = Vec::with_capacity(filters.len());
-    for filter in filters {
-        if !distinct.contains(&filter.as_str()) {
-            distinct.push(filter);
-        }
-    }
-    distinct
+/// How it ends.
+enum End {
+    /// As many were printed as were asked for, or it was told to stop.
+    Enough,
+    /// The time of `--timeout`.
+    TimeOver,
+    Failed(Unwritten),
 }
 
-struct Subscriber<'a, 'p> {
-    /// What is subscribed to, less what the broker ended.
-    filters: Vec<&'a str>,
-    form: Form,
-    /// How many messages are still to be printed.
-    left: Option<u64>,
-    quiet: bool,
-    process: &'a mut Process<'p>,
+/// Why a connection is no more.
+enum Parted {
+    Lost(Lost),
+    Ended(End),
+}
+
+impl From<Lost> for Parted {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl From<Unwritten> for Parted {
+    fn from(unwritten: Unwritten) -> Self {
+        Self::Ended(End::Failed(unwritten))
+    }
+}
+
+impl From<Failure> for Parted {
+    fn from(failure: Failure) -> Self {
+        Unwritten::Failed(failure).into()
+    }
+}
+
+struct Subscriber<'p, 'a> {
+    target: Target,
+    token: Option<Secret>,
+    reconnect: bool,
+    end: Instant,
+    stop: Stop,
+    recovery: Recovery,
+    output: Output<'p, 'a>,
 }
 
 impl Subscriber<'_, '_> {
-    fn attend(
-        &mut self,
-        connection: &mut Connection,
-        last: Option<u32>,
-        stop: &AtomicBool,
-    ) -> Result<(), Unwritten> {
-        for (id, topic) in (1..).zip(&self.filters) {
-            let frame = Subscribe {
-                kind: "subscribe",
-                id,
-                topic,
-                last,
+    /// Connects, again and again, until it is enough.
+    async fn follow(&mut self) -> End {
+        let mut attempt = 0;
+        loop {
+            let opened = tokio::select! {
+                opened = Connection::open(&self.target, self.token.as_ref()) => opened,
+                end = halt(&mut self.stop, self.end) => return end,
             };
-            connection.send(&frame).map_err(Unwritten::Failed)?;
-        }
-        while self.left != Some(0) && !stop.load(Ordering::SeqCst) {
-            let received = connection.receive().map_err(Unwritten::Failed)?;
-            let Some((event, frame)) = received else {
-                continue;
+            let lost = match opened {
+                Err(lost) => lost,
+                Ok(mut connection) => {
+                    let since = Instant::now();
+                    let parted = self.talk(&mut connection).await;
+                    if since.elapsed() >= GOOD {
+                        attempt = 0;
+                    }
+                    match parted {
+                        Parted::Ended(end) => {
+                            connection.leave().await;
+                            return end;
+                        }
+                        Parted::Lost(lost) => lost,
+                    }
+                }
             };
-            if event.kind == "message" {
-                self.print(&frame)?;
-            } else {
-                self.heed(&event).map_err(Unwritten::Failed)?;
+            // What never stood is rather a wrong URL than an accident.
+            let may_return = self.reconnect && self.recovery.has_stood();
+            let Some(wait) = lost.wait(attempt).filter(|_| may_return) else {
+                return End::Failed(Unwritten::Failed(lost.why));
+            };
+            attempt += 1;
+            let (why, seconds) = (lost.why, wait.as_secs_f64());
+            self.output
+                .say(&format!("{why}; connecting again in {seconds:.1} s"));
+            self.recovery.begin_anew();
+            tokio::select! {
+                () = sleep(wait) => {}
+                end = halt(&mut self.stop, self.end) => return end,
             }
         }
-        Ok(())
     }
 
-    fn print(&mut self, frame: &str) -> Result<(), Unwritten> {
-        let Some(line) = self.form.print(frame) else {
-            self.note("a message of a kind that this version does not know was left out");
-            return Ok(());
-        };
-        let stdout = &mut self.process.stdout;
-        written(stdout.write_all(&line).and_then(|()| stdout.flush()))?;
-        self.left = self.left.map(|left| left.saturating_sub(1));
+    async fn talk(&mut self, connection: &mut Connection) -> Parted {
+        match self.listen(connection).await {
+            Ok(()) => Parted::Ended(End::Enough),
+            Err(parted) => {
+                // What was received is printed, whatever came then.
+                match self.output.flush() {
+                    Ok(()) => parted,
+                    Err(unwritten) => unwritten.into(),
+                }
+            }
+        }
+    }
+
+    async fn listen(&mut self, connection: &mut Connection) -> Result<(), Parted> {
+        for frame in self.recovery.subscribe(connection.max_message) {
+            connection.send(&frame).await?;
+        }
+        let mut look = interval(LOOK);
+        while !self.output.is_enough() {
+            let (event, frame) = tokio::select! {
+                biased;
+                end = halt(&mut self.stop, self.end) => return Err(Parted::Ended(end)),
+                received = connection.receive() => received?,
+                // For now nothing more is there.
+                flushed = self.output.flush_printed() => {
+                    flushed?;
+                    continue;
+                }
+                _ = look.tick() => {
+                    self.output.check_reader()?;
+                    continue;
+                }
+            };
+            if event.kind != "message" {
+                self.heed(&event)?;
+            } else if self.recovery.is_new(&event) {
+                self.output.print(&frame)?;
+            }
+        }
         Ok(())
     }
 
     /// What is no message: told on standard error.
-    fn heed(&mut self, event: &Event) -> Result<(), Failure> {
-        let topic = escape(event.topic.as_deref().unwrap_or("?")).into_owned();
+    fn heed(&mut self, event: &Event) -> Result<(), Parted> {
+        let topic = || escape(event.topic.as_deref().unwrap_or("?"));
         match event.kind.as_str() {
-            "ok" if !self.quiet => self.note(&format!("subscribed to {topic}")),
+            "ok" => {
+                let (said, missing) = self.recovery.stood(event);
+                if let Some(said) = said {
+                    self.output.say(&said);
+                }
+                for missing in missing {
+                    self.output.warn(&missing);
+                }
+            }
             "error" => {
-                let filter = event
-                    .id
-                    .and_then(|id| usize::try_from(id).ok()?.checked_sub(1))
-                    .and_then(|index| self.filters.get(index));
+                let filter = event.id.and_then(|id| self.recovery.filter(id));
                 let filter = filter.map_or_else(String::new, |filter| format!(" to {filter}"));
-                return Err(Failure::failed(format!(
+                let why = Failure::failed(format!(
                     "the broker refuses the subscription{filter} with {}",
                     event.complaint()
-                )));
+                ));
+                return Err(Lost::complained(why, event).into());
             }
             "gap" => {
-                let reason = escape(event.reason.as_deref().unwrap_or("?")).into_owned();
+                let reason = escape(event.reason.as_deref().unwrap_or("?"));
                 let count = event
                     .count
                     .map_or_else(|| "some".to_owned(), |n| n.to_string());
-                self.note(&format!("{topic}: {count} messages are missing ({reason})"));
+                let topic = topic();
+                self.output
+                    .warn(&format!("{topic}: {count} messages are missing ({reason})"));
             }
             "unsubscribed" => {
                 let ended = format!(
-                    "the broker ended the subscription to {topic} with {}",
+                    "the broker ended the subscription to {} with {}",
+                    topic(),
                     event.complaint()
                 );
-                self.filters.retain(|filter| *filter != topic);
-                if self.filters.is_empty() {
-                    return Err(Failure::failed(ended));
+                self.recovery.end(event.topic.as_deref());
+                if self.recovery.is_over() {
+                    return Err(Failure::failed(ended).into());
                 }
-                self.note(&ended);
+                self.output.warn(&ended);
             }
             _ => {}
         }
         Ok(())
     }
+}
 
-    fn note(&mut self, note: &str) {
-        let _ = writeln!(self.process.stderr, "fanfare: {note}");
+/// Waits until it is told to stop, or the time is over.
+async fn halt(stop: &mut Stop, end: Instant) -> End {
+    tokio::select! {
+        () = stop.wished() => End::Enough,
+        () = sleep_until(end) => End::TimeOver,
     }
 }

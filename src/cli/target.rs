@@ -36,7 +36,7 @@ impl Target {
         let authority = uri.authority().ok_or_else(|| Failure::misused(needed))?;
         if authority.as_str().contains('@') {
             return Err(Failure::misused(
-                "a user name in the URL is not sent; give a token with FANFARE_TOKEN",
+                "a user name in the URL is not sent; give a token with FANFARE_TOKEN or --token-file",
             ));
         }
         let unsaid = authority.as_str() == authority.host();
@@ -77,6 +77,12 @@ impl Target {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// The host, an address without its brackets, and the port.
+    pub(super) fn host_and_port(&self) -> (&str, u16) {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        (host, self.port)
+    }
+
     /// The path and query, as in a request line.
     pub(super) fn path_and_query(&self) -> String {
         match &self.query {
@@ -87,9 +93,8 @@ impl Target {
 
     /// A connection to the first address that takes one, which gives up on each after that time.
     pub(super) fn connect(&self, timeout: Duration) -> io::Result<TcpStream> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in (host, self.port).to_socket_addrs()? {
+        for address in self.host_and_port().to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, timeout) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failure = error,

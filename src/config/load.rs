@@ -10,6 +10,7 @@ use super::layer::{BUILT_IN, Layer};
 use super::paths::Paths;
 use super::reader::{Reader, Section};
 use super::topics::{read_endpoints, read_rules};
+use super::units::format_size;
 use super::{
     Admin, Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server,
     Session, Store, TopicRule, WebSocket,
@@ -181,11 +182,24 @@ fn read(
         say_who_may(&mut root, &server, auth.as_ref(), &api);
         admin.say_who_may(&mut root, &api);
     }
+    let session = Session::read(root.section("session"));
+    let limits = Limits::read(root.section("limits"), &websocket);
+    if session.queue < limits.message_bytes && root.is_clean(&["session", "limits"]) {
+        root.refuse(
+            "session.queue",
+            format!(
+                "{}, less than the {} of limits.message_bytes: one message would fill it",
+                format_size(session.queue),
+                format_size(limits.message_bytes)
+            ),
+            "make the queue larger, or the messages smaller",
+        );
+    }
     Config {
         watch,
         heartbeat: Heartbeat::read(root.section("heartbeat")),
-        session: Session::read(root.section("session")),
-        limits: Limits::read(root.section("limits"), &websocket),
+        session,
+        limits,
         store: Store::read(root.section("store")),
         log: Log::read(root.section("log")),
         server,

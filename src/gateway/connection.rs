@@ -15,7 +15,7 @@ use crate::broker::{Ending, Publication, ReplyTo, Subscriber, Worker, refuse};
 use crate::history::Limit;
 use crate::limits::{Entry, Meter};
 use crate::metrics::{self, Held, Place};
-use crate::model::{Member, Origin, Payload, TopicName};
+use crate::model::{Member, Payload, TopicName};
 use crate::protocol::{
     Answer, Close, CloseCode, ErrorCode, HistoryQuery, MessageReader, Piece, Refusal, ServerFrame,
     close_bytes, pong_bytes,
@@ -298,16 +298,7 @@ impl Drop for Connection {
 
 /// A text that an endpoint publishes of its own.
 pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
-    Publication {
-        topic,
-        payload: Payload::text(text),
-        key: None,
-        retain: false,
-        user: None,
-        publisher: None,
-        origin: Origin::Internal,
-        once: None,
-    }
+    Publication::new(topic, Payload::text(text))
 }
 
 fn code_of(reason: Option<&CloseReason>) -> u16 {

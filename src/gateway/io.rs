@@ -1,8 +1,9 @@
-//! The one stream type of the server: bytes of a connection, with a switch to end it from outside.
+//! The one stream type of the server: what the HTTP service holds of a connection, and how an answer
+//! takes it over.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -14,117 +15,157 @@ use crate::limits::Descriptor;
 
 use super::lobby::Guest;
 
-/// A connection. Plain TCP; TLS joins as another kind of stream.
-pub struct Io {
+/// A TCP connection, whose descriptor counts among those of the process.
+pub struct Tcp {
     stream: TcpStream,
-    switch: Rc<KillSwitch>,
-    /// Watches over it as long as it speaks HTTP.
-    guest: Option<Rc<Guest>>,
-    /// Counts among those of the process.
     _descriptor: Descriptor,
 }
 
-/// Ends a connection whose stream is owned by something that does not look: a response body is not
-/// polled while its peer does not read (actix-web #2441).
+/// A connection. Plain TCP; TLS joins as another kind of stream.
+pub struct Io(Rc<Held>);
+
+/// Takes a connection from the HTTP service: once all that it wrote is sent, or at once, to end it.
+///
+/// A body that the service sends is polled only while its peer reads (actix-web #2441), is copied twice,
+/// and keeps the service's buffers for as long as it lasts. Whoever takes the connection over owns its
+/// socket instead; to the service its peer has gone.
+#[derive(Clone)]
+pub struct TakeOver(Rc<Held>);
+
 #[derive(Default)]
-pub struct KillSwitch {
-    killed: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+struct Held {
+    /// `None` once it was taken.
+    stream: RefCell<Option<Tcp>>,
+    /// Watches over it until then.
+    guest: RefCell<Option<Rc<Guest>>>,
+    heir: RefCell<Option<Heir>>,
+    /// The service's task.
+    service: RefCell<Option<Waker>>,
 }
 
-impl KillSwitch {
-    /// Ends the connection: its next read or write fails.
-    pub fn kill(&self) {
-        self.killed.set(true);
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
+type Heir = Box<dyn FnOnce(Tcp)>;
+
+impl TakeOver {
+    /// Gives the stream to `heir` as soon as the service has nothing to write any more. If the
+    /// connection ends before, `heir` is dropped.
+    pub fn once_written(&self, heir: impl FnOnce(Tcp) + 'static) {
+        self.0.heir.replace(Some(Box::new(heir)));
     }
 
-    /// Whether it was used.
-    #[cfg(test)]
-    pub fn is_killed(&self) -> bool {
-        self.killed.get()
-    }
-
-    /// Forgets the task that polled last: a waker that is kept pins all of its task's memory.
-    pub fn forget_task(&self) {
-        *self.waker.borrow_mut() = None;
-    }
-
-    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        if self.killed.get() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+    /// Ends the connection, if it was not taken over yet: its next read or write fails, and the
+    /// service drops the heir.
+    pub fn end(&self) {
+        drop(self.0.stream.take());
+        if let Some(service) = self.0.service.take() {
+            service.wake();
         }
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        Ok(())
     }
 }
 
 impl Io {
-    /// A connection over TCP that `switch` ends.
-    pub fn new(
-        stream: TcpStream,
-        descriptor: Descriptor,
-        switch: Rc<KillSwitch>,
-        guest: Rc<Guest>,
-    ) -> Self {
-        Self {
-            stream,
-            switch,
-            guest: Some(guest),
-            _descriptor: descriptor,
-        }
+    /// A connection over TCP.
+    pub fn new(stream: Tcp) -> Self {
+        Self(Rc::new(Held {
+            stream: RefCell::new(Some(stream)),
+            ..Held::default()
+        }))
     }
 
-    /// Who watches over it, as long as it speaks HTTP.
+    /// The same, that somebody watches over for as long as it speaks HTTP.
+    #[must_use]
+    pub fn watched(self, guest: Rc<Guest>) -> Self {
+        self.0.guest.replace(Some(guest));
+        self
+    }
+
+    /// Who watches over it.
     pub fn guest(&self) -> Option<Rc<Guest>> {
-        self.guest.clone()
+        self.0.guest.borrow().clone()
     }
 
     /// It speaks HTTP no longer.
-    pub fn leave_lobby(&mut self) {
-        if let Some(guest) = self.guest.take() {
+    pub fn leave_lobby(&self) {
+        if let Some(guest) = self.0.guest.take() {
             guest.leave();
         }
     }
 
-    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
-        if let Some(guest) = &self.guest {
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Some(guest) = &*self.0.guest.borrow() {
             guest.wrote(polled.is_ready());
         }
+        polled
     }
 
-    /// Where the peer is.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+    /// How an answer takes it over.
+    pub fn take_over(&self) -> TakeOver {
+        TakeOver(Rc::clone(&self.0))
     }
 
-    /// The switch that ends this connection.
-    pub fn kill_switch(&self) -> Rc<KillSwitch> {
-        Rc::clone(&self.switch)
+    /// The stream beneath, for whoever owns the connection from now on.
+    pub fn into_stream(self) -> Option<Tcp> {
+        self.leave_lobby();
+        self.0.stream.take()
     }
 
-    /// The stream beneath, for whoever owns the connection.
-    pub fn stream(&self) -> &TcpStream {
+    /// Does something with the stream, unless it was taken, for a task that may be woken at its end.
+    fn with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let mut stream = self.0.stream.borrow_mut();
+        let stream = Pin::new(&mut stream.as_mut()?.stream);
+        let mut service = self.0.service.borrow_mut();
+        if !service.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *service = Some(cx.waker().clone());
+        }
+        drop(service);
+        Some(act(stream, cx))
+    }
+}
+
+impl Drop for Io {
+    /// Whoever was to take it over may hold a handle to it in turn.
+    fn drop(&mut self) {
+        drop(self.0.heir.take());
+        drop(self.0.stream.take());
+        // It holds a handle as well.
+        drop(self.0.guest.take());
+    }
+}
+
+impl Tcp {
+    /// A connection and its descriptor.
+    pub fn new(stream: TcpStream, descriptor: Descriptor) -> Self {
+        Self {
+            stream,
+            _descriptor: descriptor,
+        }
+    }
+}
+
+impl Deref for Tcp {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
         &self.stream
     }
 }
 
 impl AsyncRead for Io {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.switch.check(cx)?;
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Some(guest) = &self.guest
-            && buf.filled().len() > before
+        // Once it was taken: an end, as of a peer that has gone.
+        let polled = self
+            .with(cx, |stream, cx| stream.poll_read(cx, buf))
+            .unwrap_or(Poll::Ready(Ok(())));
+        if buf.filled().len() > before
+            && let Some(guest) = &*self.0.guest.borrow()
         {
             guest.heard();
         }
@@ -134,36 +175,137 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.switch.check(cx)?;
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(&polled);
-        polled
+        let polled = self
+            .with(cx, |stream, cx| stream.poll_write(cx, buf))
+            .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())));
+        self.wrote(polled)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The service flushes when all of its buffer has been written.
+        if let Some(heir) = self.0.heir.take()
+            && let Some(stream) = self.0.stream.take()
+        {
+            // A waker that is kept pins all of its task's memory.
+            drop(self.0.service.take());
+            self.leave_lobby();
+            heir(stream);
+            // So that the service finds at once that it has nothing left to serve.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(cx, |stream, cx| stream.poll_shutdown(cx))
+            .unwrap_or(Poll::Ready(Ok(())))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.switch.check(cx)?;
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(&polled);
-        polled
+        let polled = self
+            .with(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+            .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())));
+        self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// A connection, and the client's end of it.
+    fn connected() -> (Io, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let metrics = crate::metrics::Metrics::new("0", "test").unwrap();
+        let (descriptor, _) =
+            crate::limits::Descriptors::of_process(metrics).open(std::time::Instant::now());
+        let stream = TcpStream::from_std(server).unwrap();
+        (Io::new(Tcp::new(stream, descriptor)), client)
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        actix_rt::System::new().block_on(test);
+    }
+
+    #[test]
+    fn a_connection_is_given_away_once_all_is_written_and_then_has_ended() {
+        run(async {
+            let (mut io, mut client) = connected();
+            let taken = Rc::new(RefCell::new(None));
+            let into = Rc::clone(&taken);
+            io.take_over().once_written(move |stream| {
+                into.replace(Some(stream));
+            });
+            assert!(taken.borrow().is_none());
+            poll_fn(|cx| Pin::new(&mut io).poll_flush(cx))
+                .await
+                .unwrap();
+            let mut stream: Tcp = taken.take().unwrap();
+            client.write_all(b"to the heir").unwrap();
+            let mut buf = [0; 32];
+            assert_eq!(io.read(&mut buf).await.unwrap(), 0);
+            assert_eq!(stream.stream.read(&mut buf).await.unwrap(), 11);
+            assert!(
+                poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"x"))
+                    .await
+                    .is_err()
+            );
+            poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx))
+                .await
+                .unwrap();
+            drop(io);
+            client.write_all(b"still").unwrap();
+            assert_eq!(stream.stream.read(&mut buf).await.unwrap(), 5);
+        });
+    }
+
+    #[test]
+    fn a_connection_that_is_ended_before_wakes_the_service_which_drops_the_heir() {
+        struct Heir(Rc<Cell<bool>>);
+        impl Drop for Heir {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+        run(async {
+            let (mut io, _client) = connected();
+            let is_gone = Rc::new(Cell::new(false));
+            let heir = Heir(Rc::clone(&is_gone));
+            let take_over = io.take_over();
+            let ending = take_over.clone();
+            // As the heir of a session does, which holds the handle that ends it.
+            ending.once_written(move |_| drop((heir, take_over)));
+            let service = async {
+                assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+                drop(io);
+            };
+            let ended = async {
+                tokio::task::yield_now().await;
+                ending.end();
+            };
+            tokio::join!(service, ended);
+            assert!(is_gone.get());
+        });
     }
 }

@@ -1,9 +1,9 @@
 //! Where clients come in: WebSocket sessions that own their sockets, and server-sent events.
 
-mod body;
 mod connection;
 mod drain;
 mod handshake;
+mod heartbeat;
 mod inbound;
 mod io;
 mod lobby;
@@ -11,6 +11,7 @@ mod measure;
 mod reception;
 mod refusal;
 mod renewal;
+mod resume;
 mod socket;
 mod sse;
 mod upgrade;
@@ -33,7 +34,7 @@ use crate::session::Limits;
 use crate::shutdown::Shutdown;
 
 pub use drain::lead as drain_lead;
-pub use io::{Io, KillSwitch};
+pub use io::{Io, TakeOver};
 pub use lobby::{Guest, REQUEST_TIMEOUT};
 pub use reception::{Reception, attended};
 pub use sse::event_stream;

@@ -24,8 +24,9 @@ use crate::metrics::{Metrics, Refusal as Reason};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::handshake::Refused;
+use super::io::{Io, Tcp};
 use super::lobby::{Guest, Lobby};
-use super::{Io, KillSwitch, refusal, wheel};
+use super::{refusal, wheel};
 
 /// When who is turned away may come again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -92,11 +93,11 @@ impl Reception {
             let _heard = stream.try_read(&mut [0; 4096]);
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let switch = Rc::<KillSwitch>::default();
-        let guest = self
-            .lobby
-            .take_in(Rc::clone(&switch), address, self.patience);
-        Ok((Io::new(stream, descriptor, switch, guest), peer))
+        let io = Io::new(Tcp::new(stream, descriptor));
+        let connection = io.take_over();
+        let end = Box::new(move || connection.end());
+        let guest = self.lobby.take_in(end, address, self.patience);
+        Ok((io.watched(guest), peer))
     }
 
     /// Serves every connection by `http`, and waits for none of them.

@@ -1,42 +1,39 @@
-//! A WebSocket's socket: what its session reads and its outbox writes, and the deadlines it is held
-//! to.
+//! A session's socket: what is read of it, and what its outbox writes.
+
+mod deadlines;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::broker::{Ending, Subscriber, Wire};
-use crate::protocol::{Close, CloseCode, ping_bytes};
+use crate::broker::{Subscriber, Wire};
 
+use super::heartbeat::{Heartbeat, Signs};
 use super::inbound::Arrivals;
-use super::io::Io;
-use super::watch::{BLOCKED_CHECK, LINGER, Timing, Watch};
-use super::wheel::{Slot, Timed};
+use super::io::{TakeOver, Tcp};
+use super::watch::{BLOCKED_CHECK, LINGER, Watch};
+use super::wheel::Slot;
 
-/// A peer that is taken for dead is given so long to be told: one turn.
-const ATTEMPT: Duration = Duration::from_millis(20);
-
-/// The socket of one WebSocket session.
+/// The socket of one session.
 pub struct Socket {
-    io: Io,
+    /// Not there before the connection is the session's.
+    stream: OnceCell<Tcp>,
+    /// What still has the connection until then.
+    before: Cell<Option<TakeOver>>,
     dead: Cell<bool>,
     blocked: Cell<bool>,
     /// The task that reads: it also watches for room to write, and ends the session.
     reader: RefCell<Option<Waker>>,
-    last_heard: Cell<Instant>,
-    ping_sent: Cell<Option<Instant>>,
+    heartbeat: Heartbeat,
     shut_at: Cell<Option<Instant>>,
     /// The peer has been given `session.write_timeout` already.
     overdue: Cell<bool>,
     peer_closed: Cell<bool>,
     awaits_auth: Cell<bool>,
     opened: Instant,
-    /// Brings each session's pings forward by its own part of the interval, so that they do not
-    /// fall together.
-    phase: Duration,
     slot: Slot,
     this: Weak<Self>,
     subscriber: OnceCell<Weak<Subscriber>>,
@@ -54,24 +51,23 @@ pub enum Inbound {
 }
 
 impl Socket {
-    /// A socket whose deadlines run from now on; `random` spreads its pings.
-    pub fn new(io: Io, watch: Rc<Watch>, random: u64) -> Rc<Self> {
+    /// A socket whose deadlines run from now on and whose connection is still to come; `random`
+    /// spreads its heartbeat.
+    pub fn new(signs: Signs, watch: Rc<Watch>, random: u64) -> Rc<Self> {
         let now = Instant::now();
-        let quarter = watch.timing.heartbeat / 4;
-        let phase = quarter.mul_f64(random as f64 / u64::MAX as f64);
+        let times = (watch.timing.heartbeat, watch.timing.timeout);
         Rc::new_cyclic(|this| Self {
-            io,
+            stream: OnceCell::new(),
+            before: Cell::default(),
             dead: Cell::new(false),
             blocked: Cell::new(false),
             reader: RefCell::default(),
-            last_heard: Cell::new(now),
-            ping_sent: Cell::new(None),
+            heartbeat: Heartbeat::new(signs, times, random, now),
             shut_at: Cell::new(None),
             overdue: Cell::new(false),
             peer_closed: Cell::new(false),
             awaits_auth: Cell::new(false),
             opened: now,
-            phase,
             slot: Slot::default(),
             this: this.clone(),
             subscriber: OnceCell::new(),
@@ -80,12 +76,33 @@ impl Socket {
         })
     }
 
+    /// The connection is the session's from now on.
+    pub fn connect(&self, stream: impl Into<Option<Tcp>>) {
+        self.before.take();
+        match stream.into() {
+            // Once only, so that nothing is there already.
+            Some(stream) => drop(self.stream.set(stream)),
+            None => self.kill(),
+        }
+    }
+
+    /// The connection is another's until [`Socket::connect`]; if the session is killed before, it
+    /// ends all the same.
+    pub fn await_connection(&self, before: TakeOver) {
+        self.before.set(Some(before));
+    }
+
+    /// The connection stays another's.
+    pub fn forget_connection(&self) {
+        self.before.take();
+    }
+
     /// Says whose socket it is, and starts the timer.
     pub fn serve(&self, subscriber: &Rc<Subscriber>, awaits_auth: bool) {
         self.awaits_auth.set(awaits_auth);
         if self.subscriber.set(Rc::downgrade(subscriber)).is_ok() {
             let now = Instant::now();
-            self.last_heard.set(now);
+            self.heartbeat.heard(now);
             if let Some(due) = self.next_deadline(subscriber, now) {
                 self.schedule(due);
             }
@@ -99,7 +116,7 @@ impl Socket {
 
     /// A pong came: counts the round trip of the ping that waits for it.
     pub fn pong(&self) {
-        if let Some(sent) = self.ping_sent.take() {
+        if let Some(sent) = self.heartbeat.answered() {
             let (turn, took) = (self.watch.worker.turn(), sent.elapsed());
             turn.metrics.heartbeat_rtt(took);
             if let Some(subscriber) = self.subscriber() {
@@ -127,38 +144,52 @@ impl Socket {
         self.put_back.take().map(|arrivals| *arrivals)
     }
 
-    /// Reads what there is into `buf`; pending where there is nothing. Watches for room to write
-    /// too, while the outbox waits for it.
+    /// Reads what there is into `scratch`, and says how much; pending where there is nothing, `None`
+    /// at the end. Watches for room to write too, while the outbox waits for it.
+    pub fn poll_scratch(&self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Option<usize>> {
+        self.remember(cx);
+        let stream = match self.stream.get() {
+            Some(stream) if !self.dead.get() => stream,
+            _ => return Poll::Ready(None),
+        };
+        self.poll_writable(cx);
+        loop {
+            match stream.poll_read_ready(cx) {
+                Poll::Pending => {
+                    self.heartbeat.release(Instant::now);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(())) => {}
+            }
+            match stream.try_read(scratch) {
+                Ok(0) => return Poll::Ready(None),
+                Ok(n) => {
+                    self.heartbeat.release(Instant::now);
+                    self.heartbeat.heard(Instant::now());
+                    return Poll::Ready(Some(n));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// As [`Socket::poll_scratch`], into `buf`.
     pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         buf: &mut bytes::BytesMut,
     ) -> Poll<Inbound> {
-        self.remember(cx);
-        if self.dead.get() {
-            return Poll::Ready(Inbound::End);
-        }
-        self.poll_writable(cx);
-        let stream = self.io.stream();
-        loop {
-            match stream.poll_read_ready(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => return Poll::Ready(Inbound::End),
-                Poll::Ready(Ok(())) => {}
+        self.poll_scratch(cx, scratch).map(|read| match read {
+            Some(n) => {
+                buf.extend_from_slice(scratch.get(..n).unwrap_or_default());
+                Inbound::Some
             }
-            match stream.try_read(scratch) {
-                Ok(0) => return Poll::Ready(Inbound::End),
-                Ok(n) => {
-                    self.last_heard.set(Instant::now());
-                    buf.extend_from_slice(scratch.get(..n).unwrap_or_default());
-                    return Poll::Ready(Inbound::Some);
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Poll::Ready(Inbound::End),
-            }
-        }
+            None => Inbound::End,
+        })
     }
 
     /// Waits without reading: for room to write, for the end, or for being woken.
@@ -166,6 +197,15 @@ impl Socket {
         self.remember(cx);
         if self.dead.get() {
             return Poll::Ready(Inbound::End);
+        }
+        // Who takes nothing is held back by its own fault: where no write timeout ends it, the
+        // heartbeat does.
+        let takes_nothing = || {
+            self.subscriber()
+                .is_some_and(|s| s.waiting_since().is_some())
+        };
+        if !self.watch.timing.write.is_zero() || !takes_nothing() {
+            self.heartbeat.hold();
         }
         self.poll_writable(cx);
         Poll::Pending
@@ -182,7 +222,8 @@ impl Socket {
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) {
-        if !self.blocked.get() || self.io.stream().poll_write_ready(cx).is_pending() {
+        let is_writable = |stream: &Tcp| stream.poll_write_ready(cx).is_ready();
+        if !self.blocked.get() || !self.stream.get().is_some_and(is_writable) {
             return;
         }
         self.blocked.set(false);
@@ -202,157 +243,19 @@ impl Socket {
             waker.wake();
         }
     }
-
-    fn schedule(&self, due: Instant) {
-        let timed: Weak<dyn Timed> = self.this.clone();
-        self.watch.wheel.schedule(&timed, due);
-    }
-
-    /// The heartbeat: pings what was silent, ends what stays so.
-    fn beat(&self, subscriber: &Rc<Subscriber>, now: Instant) {
-        let Timing {
-            heartbeat, timeout, ..
-        } = self.watch.timing;
-        if heartbeat.is_zero() {
-            return;
-        }
-        if self
-            .ping_sent
-            .get()
-            .is_some_and(|sent| self.last_heard.get() > sent)
-        {
-            self.ping_sent.set(None);
-        }
-        match self.ping_sent.get() {
-            Some(sent) if now >= sent + timeout => {
-                self.watch.metrics.heartbeat_timed_out();
-                let reason = "no sign of life within the heartbeat timeout";
-                subscriber.close(
-                    &Close::new(CloseCode::HEARTBEAT, reason),
-                    Ending::Abrupt,
-                    now,
-                );
-            }
-            None if now >= self.ping_due() => {
-                self.ping_sent.set(Some(now));
-                subscriber.send_urgent(ping_bytes(b""));
-            }
-            Some(_) | None => {}
-        }
-    }
-
-    fn ping_due(&self) -> Instant {
-        self.last_heard.get() + self.watch.timing.heartbeat.saturating_sub(self.phase)
-    }
-
-    fn next_deadline(&self, subscriber: &Rc<Subscriber>, now: Instant) -> Option<Instant> {
-        if let Some((code, closed)) = subscriber.closed_with() {
-            return Some(self.close_deadline(code, closed).max(now));
-        }
-        if subscriber.is_ending() {
-            return Some(self.ending_deadline(subscriber, now));
-        }
-        let Timing {
-            heartbeat,
-            timeout,
-            write,
-            auth,
-        } = self.watch.timing;
-        let beat = (!heartbeat.is_zero()).then(|| match self.ping_sent.get() {
-            Some(sent) if self.last_heard.get() <= sent => sent + timeout,
-            _ => self.ping_due(),
-        });
-        let written = subscriber
-            .waiting_since()
-            .filter(|_| !write.is_zero())
-            .map(|since| since + write);
-        let authenticated = (self.awaits_auth.get() && !auth.is_zero()).then(|| self.opened + auth);
-        [beat, written, authenticated]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|due| due.max(now))
-    }
-
-    /// When a connection that the server closes is dropped, whatever its peer does.
-    fn close_deadline(&self, code: CloseCode, closed: Instant) -> Instant {
-        match (code, self.shut_at.get()) {
-            // The peer is taken for dead: one attempt to tell it is enough.
-            (CloseCode::HEARTBEAT, _) => closed + ATTEMPT,
-            (_, Some(shut)) => shut + LINGER,
-            (_, None) if self.overdue.get() => closed + LINGER,
-            (_, None) => closed + self.watch.timing.write.max(LINGER),
-        }
-    }
-
-    /// When a connection is dropped that ends without a close of the server's: its peer closed, or
-    /// was refused. No other deadline is left to end it.
-    fn ending_deadline(&self, subscriber: &Subscriber, now: Instant) -> Instant {
-        match (self.shut_at.get(), subscriber.waiting_since()) {
-            (Some(shut), _) => shut + LINGER,
-            (None, Some(waiting)) => waiting + self.watch.timing.write.max(LINGER),
-            // What is to be said last is written at the end of this turn.
-            (None, None) => now + LINGER,
-        }
-    }
-}
-
-impl Timed for Socket {
-    fn check(&self, now: Instant) -> Option<Instant> {
-        let subscriber = self.subscriber()?;
-        if self.dead.get() {
-            return None;
-        }
-        if let Some((code, closed)) = subscriber.closed_with() {
-            let deadline = self.close_deadline(code, closed);
-            if now >= deadline {
-                self.kill();
-                return None;
-            }
-            return Some(deadline);
-        }
-        if subscriber.is_ending() {
-            let deadline = self.ending_deadline(&subscriber, now);
-            if now >= deadline {
-                self.kill();
-                return None;
-            }
-            return Some(deadline);
-        }
-        let Timing { write, auth, .. } = self.watch.timing;
-        let is_slow = !write.is_zero()
-            && subscriber
-                .waiting_since()
-                .is_some_and(|since| now >= since + write);
-        if is_slow {
-            self.overdue.set(true);
-            let reason = "what was sent was not taken within session.write_timeout";
-            subscriber.close(&Close::new(CloseCode::SLOW, reason), Ending::Abrupt, now);
-        } else if self.awaits_auth.get() && !auth.is_zero() && now >= self.opened + auth {
-            let reason = "no credentials came within auth.timeout";
-            subscriber.close(
-                &Close::new(CloseCode::CREDENTIALS_REFUSED, reason),
-                Ending::Orderly,
-                now,
-            );
-        } else {
-            self.beat(&subscriber, now);
-        }
-        self.next_deadline(&subscriber, now)
-    }
-
-    fn slot(&self) -> &Slot {
-        &self.slot
-    }
 }
 
 impl Wire for Socket {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.io.stream().try_write(bytes)
+        self.stream
+            .get()
+            .ok_or_else(not_connected)?
+            .try_write(bytes)
     }
 
     fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.io.stream().try_write_vectored(pieces)
+        let stream = self.stream.get().ok_or_else(not_connected)?;
+        stream.try_write_vectored(pieces)
     }
 
     fn want_writable(&self) {
@@ -377,10 +280,12 @@ impl Wire for Socket {
             return;
         }
         // Closing with input unread would reset the connection and destroy the reason.
-        if socket2::SockRef::from(self.io.stream())
-            .shutdown(Shutdown::Write)
-            .is_err()
-        {
+        let is_shut = self.stream.get().is_some_and(|stream| {
+            socket2::SockRef::from(&**stream)
+                .shutdown(Shutdown::Write)
+                .is_ok()
+        });
+        if !is_shut {
             self.kill();
             return;
         }
@@ -389,6 +294,14 @@ impl Wire for Socket {
 
     fn kill(&self) {
         self.dead.set(true);
+        if let Some(before) = self.before.take() {
+            before.end();
+        }
         self.wake_reader();
     }
+}
+
+/// The outbox is corked until there is a connection, so that nothing is written before.
+fn not_connected() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }

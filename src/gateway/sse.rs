@@ -1,38 +1,40 @@
-//! Server-sent events: a session whose wire is the body of an HTTP answer.
+//! Server-sent events: a session that takes its connection over once the head of its answer is sent.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
 
-use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
-use actix_web::http::{StatusCode, header};
+use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
-use actix_web_actors::HttpContext;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::sync::oneshot;
 
 use crate::auth::{Caller, Rights};
-use crate::broker::{Opening, Subscriber, Wire};
+use crate::broker::{Opening, ReplyTo, Subscriber, Wire};
 use crate::limits::Entry;
 use crate::metrics::{Held, Place, Refusal as Reason};
-use crate::model::{Epoch, Filter, Member, SessionId, Timestamp};
-use crate::protocol::{
-    CloseCode, Cursor, ErrorCode, GapReason, PROBLEM_TYPE, Problem, Refusal, ServerFrame, Since,
-    Subscribe, SubscribeOk, WireFormat, control_bytes,
-};
+use crate::model::{Member, SessionId, Timestamp};
+use crate::protocol::{CloseCode, PROBLEM_TYPE, Problem, Subscribe, SubscribeOk, WireFormat};
 use crate::session::{Profile, Session};
 
-use super::body::{BodyWire, Chunks};
-use super::handshake::{Ask, Refused, check_rights};
-use super::io::KillSwitch;
+use super::handshake::{Ask, Refused, StreamPlan, check_rights};
+use super::heartbeat::Signs;
+use super::io::{TakeOver, Tcp};
+use super::resume::{LastEvent, Resume};
+use super::socket::Socket;
 use super::upgrade::stands;
-use super::{Gateway, Guest, random};
+use super::{Gateway, drain, random};
 
-/// What a stock `EventSource` waits before it connects again, in milliseconds.
-const RETRY: &str = "retry: 2000\n\n";
-
-/// One event stream: an actor in the body of an HTTP answer.
+/// One event stream.
 pub struct EventStream {
     subscriber: Rc<Subscriber>,
-    wire: Rc<BodyWire>,
+    socket: Rc<Socket>,
     gateway: Rc<Gateway>,
     member: Member,
     counted: Option<Held>,
@@ -40,16 +42,26 @@ pub struct EventStream {
     _entry: Entry,
 }
 
-/// Where a stream says that it was: the `id` of the last event it had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct LastEvent {
-    /// Its place in its topic's history, where it had one.
-    cursor: Option<Cursor>,
-    /// When it was published.
-    time: Timestamp,
+/// The body of an answer that is an event stream: it gives what the stream opens with, which so leaves
+/// in one write with the head, and takes the connection over once that is sent.
+struct Body {
+    opening: Option<Bytes>,
+    stream: Option<EventStream>,
+    connection: TakeOver,
 }
 
-/// Answers `GET /sse`.
+/// What a client sends into its event stream: nothing that counts.
+struct Inbound {
+    subscriber: Rc<Subscriber>,
+    socket: Rc<Socket>,
+    /// The stream has been told that it was closed.
+    told: bool,
+}
+
+/// The server has closed the stream.
+struct Closed;
+
+/// Answers `GET /sse`, and `HEAD` with what that would answer.
 pub async fn event_stream(request: HttpRequest) -> HttpResponse {
     let Some(gateway) = request.app_data::<Rc<Gateway>>().cloned() else {
         return HttpResponse::ServiceUnavailable().finish();
@@ -64,9 +76,14 @@ pub async fn event_stream(request: HttpRequest) -> HttpResponse {
 }
 
 async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpResponse, Refused> {
+    let is_head = request.method() == "HEAD";
     let peer = request.peer_addr().map(|address| address.ip());
     let ask = Ask {
-        method: request.method().as_str(),
+        method: if is_head {
+            "GET"
+        } else {
+            request.method().as_str()
+        },
         is_http_11: true,
         path: request.path(),
         query: request.uri().query(),
@@ -80,13 +97,25 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let plan = ask.plan_stream(&gateway.entrances())?;
     let rules = gateway.entrance.broker.rules();
     check_rights(&plan.filters, &plan.caller, &rules.now())?;
+    let headers = request.headers().get_all("last-event-id");
+    let last = LastEvent::read(
+        headers.map(HeaderValue::as_bytes),
+        plan.last_event.as_deref(),
+    );
+    if last.is_closed() {
+        // What makes a stock `EventSource` stop.
+        return Ok(HttpResponse::NoContent().finish());
+    }
     gateway.admit()?;
+    let connection = request.conn_data::<TakeOver>().cloned();
+    let Some(connection) = connection.filter(|_| !is_head) else {
+        return Ok(answer(request, actix_web::body::None::new()));
+    };
     let entry = gateway.enter(plan.client, &plan.caller)?;
-    let last_event = last_event(request, plan.last_event.as_deref())?;
-    let switch = request.conn_data::<Rc<KillSwitch>>().cloned();
-    let wire = BodyWire::new(Rc::clone(&gateway.watch), switch);
     let id = SessionId(random());
-    let as_wire: Rc<dyn Wire> = Rc::clone(&wire) as _;
+    let socket = Socket::new(Signs::Given, Rc::clone(&gateway.watch), random());
+    socket.await_connection(connection.clone());
+    let as_wire: Rc<dyn Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::of(&plan.caller));
     let opening = Opening {
         id,
@@ -96,18 +125,49 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     };
     let subscriber = gateway.worker.attach(opening, as_wire);
     let session = session(gateway, id, rights, &plan.caller);
+    // From here on dropping it takes back whatever the session got.
     let mut stream = EventStream {
         subscriber: Rc::clone(&subscriber),
-        wire: Rc::clone(&wire),
+        socket: Rc::clone(&socket),
         gateway: Rc::clone(gateway),
         member: session.member(),
         counted: None,
         _entry: entry,
     };
-    let mut answers = Vec::new();
+    let resume = Resume::new(last, &plan.filters, Timestamp::now());
+    let subscribed = subscribe_all(&stream, &session, &plan, &resume).await;
+    let stood = match subscribed {
+        Ok(stood) => stood,
+        Err(refused) => {
+            // The connection is still to carry the refusal.
+            socket.forget_connection();
+            return Err(refused);
+        }
+    };
+    let opening = resume.opening(drain::retry_ms(), &stood, |filter| {
+        rules.now().keeps_all(filter)
+    });
+    stream.counted = Some(gateway.count(WireFormat::Sse));
+    socket.serve(&subscriber, false);
+    tracing::debug!(session = %id, "event stream opened");
+    let body = Body {
+        opening: Some(opening),
+        stream: Some(stream),
+        connection,
+    };
+    Ok(answer(request, body))
+}
+
+/// Subscribes to what the request names; returns once all of it stands.
+async fn subscribe_all(
+    stream: &EventStream,
+    session: &Session,
+    plan: &StreamPlan,
+    resume: &Resume,
+) -> Result<Vec<SubscribeOk>, Refused> {
+    let mut answers = Vec::with_capacity(plan.filters.len());
     for filter in &plan.filters {
-        let since = last_event.and_then(|last| last.since(filter, plan.filters.len()));
-        let from = last_event.map(|last| last.time);
+        let (since, from) = resume.since(filter);
         let ask = Subscribe {
             filter: filter.clone(),
             last: plan.last,
@@ -117,36 +177,27 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         let mut ask = session
             .subscription(ask)
             .map_err(|r| Refused::new(Reason::Forbidden, r))?;
-        if plan.filters.len() > 1 {
-            ask.from = from;
-        }
-        let (sender, answer) = tokio::sync::oneshot::channel();
-        gateway
-            .worker
-            .subscribe(&subscriber, ask, crate::broker::ReplyTo::Caller(sender));
+        ask.from = from;
+        let (sender, answer) = oneshot::channel();
+        let worker = &stream.gateway.worker;
+        worker.subscribe(&stream.subscriber, ask, ReplyTo::Caller(sender));
         answers.push(answer);
     }
-    let mut first = BytesMut::from(RETRY.as_bytes());
+    let mut stood = Vec::with_capacity(answers.len());
     for answer in answers {
-        let ok = stands(answer.await)?;
-        put_gap(&mut first, &ok, last_event.and_then(|last| last.cursor));
+        stood.push(stands(answer.await)?);
     }
-    stream.counted = Some(gateway.count(WireFormat::Sse));
-    if let Some(guest) = request.conn_data::<Rc<Guest>>() {
-        guest.leave();
-    }
-    subscriber.open(first.freeze());
-    wire.serve(&subscriber);
-    tracing::debug!(session = %id, "event stream opened");
-    let body = HttpContext::with_factory(|ctx: &mut HttpContext<EventStream>| {
-        ctx.add_stream(Chunks::new(wire));
-        stream
-    });
+    Ok(stood)
+}
+
+/// The answer that opens a stream, with that body.
+fn answer(request: &HttpRequest, body: impl MessageBody + 'static) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")
         .force_close()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // Neither kept, nor compressed on the way, which would hold events back.
+        .insert_header((header::CACHE_CONTROL, "no-store, no-transform"))
         // nginx would hold events back until its buffer is full.
         .insert_header(("X-Accel-Buffering", "no"));
     if let Some(origin) = request.headers().get(header::ORIGIN) {
@@ -155,7 +206,10 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
             .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()))
             .insert_header((header::VARY, "Origin"));
     }
-    Ok(response.streaming(body))
+    let mut response = response.body(body);
+    // The body goes on until the connection ends, for clients of HTTP/1.0 as for others.
+    response.head_mut().no_chunking(true);
+    response
 }
 
 fn session(gateway: &Gateway, id: SessionId, rights: Rc<Rights>, caller: &Caller) -> Session {
@@ -170,90 +224,6 @@ fn session(gateway: &Gateway, id: SessionId, rights: Rc<Rights>, caller: &Caller
         max_chars: None,
     };
     Session::new(profile, gateway.limits())
-}
-
-/// Tells a stream that could not be brought up to date that it must reload what it shows.
-///
-/// Of a name with history the gap is all that it has not had: from the event that it names, where
-/// that is of this history, else from the first.
-fn put_gap(first: &mut BytesMut, ok: &SubscribeOk, had: Option<Cursor>) {
-    if ok.recovered != Some(false) {
-        return;
-    }
-    let missing = ok.position.map(|newest| {
-        let had = had
-            .filter(|had| had.epoch == Some(newest.epoch) && had.offset <= newest.offset)
-            .map_or(0, |had| had.offset);
-        // What `last` replays is not missing.
-        let replayed = ok.replayed.unwrap_or(0);
-        let to = newest.offset.saturating_sub(replayed).max(had);
-        (newest.epoch, had + 1, to)
-    });
-    let named = ok.topic.as_name();
-    for topic in ok.gaps.iter().chain(named.as_ref()) {
-        let gap = ServerFrame::Gap {
-            topic,
-            reason: GapReason::Trimmed,
-            count: missing.map_or(0, |(_, from, to)| to + 1 - from),
-            epoch: missing.map(|(epoch, ..)| epoch),
-            from: missing.map_or(0, |(_, from, _)| from),
-            to: missing.map_or(0, |(_, _, to)| to),
-        };
-        if let Some(bytes) = control_bytes(WireFormat::Sse, &gap) {
-            first.put(bytes);
-        }
-    }
-}
-
-fn last_event(request: &HttpRequest, in_query: Option<&str>) -> Result<Option<LastEvent>, Refused> {
-    let header = request
-        .headers()
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok());
-    let Some(text) = header.or(in_query).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    LastEvent::parse(text).map(Some).ok_or_else(|| {
-        let refusal = Refusal::new(
-            ErrorCode::BadRequest,
-            "the last event id is none that this server gave: 'epoch:offset:time'; leave it out to start anew",
-        );
-        Refused::new(Reason::Malformed, refusal)
-    })
-}
-
-impl LastEvent {
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, ':');
-        let (epoch, offset, time) = (parts.next()?, parts.next()?, parts.next()?);
-        let offset = offset.parse().ok()?;
-        let time = Timestamp(time.parse().ok()?);
-        let cursor = (epoch != "-").then(|| Cursor {
-            epoch: Epoch::parse(epoch),
-            offset,
-        });
-        Some(Self { cursor, time })
-    }
-
-    /// Where that subscription goes on: a single name from its position, filters by time.
-    fn since(self, filter: &Filter, of: usize) -> Option<Since> {
-        if filter.has_wildcard() {
-            return Some(Since::Positions {
-                positions: Vec::new(),
-                from: Some(self.time),
-            });
-        }
-        // Of several topics the event is of one: its epoch tells which; the others go by time.
-        let unknown = Cursor {
-            epoch: None,
-            offset: 0,
-        };
-        match self.cursor {
-            Some(cursor) => Some(Since::Position(cursor)),
-            None if of > 1 => Some(Since::Position(unknown)),
-            None => None,
-        }
-    }
 }
 
 fn refuse(refused: &Refused) -> HttpResponse {
@@ -275,19 +245,85 @@ fn refuse(refused: &Refused) -> HttpResponse {
     response.body(problem.to_json())
 }
 
-impl Actor for EventStream {
-    type Context = HttpContext<Self>;
-}
-
-impl StreamHandler<Bytes> for EventStream {
-    fn handle(&mut self, chunk: Bytes, ctx: &mut HttpContext<Self>) {
-        ctx.write(chunk);
+impl EventStream {
+    /// The connection is the stream's own.
+    fn begin(self, connection: Tcp) {
+        self.socket.connect(connection);
+        self.subscriber.open(Bytes::new());
+        let inbound = Inbound {
+            subscriber: Rc::clone(&self.subscriber),
+            socket: Rc::clone(&self.socket),
+            told: false,
+        };
+        Self::create(|ctx| {
+            ctx.add_stream(inbound);
+            self
+        });
     }
 
-    fn finished(&mut self, ctx: &mut HttpContext<Self>) {
-        // Its end is not to cut off what was said last.
-        self.wire.hand_over();
-        ctx.write_eof();
+    /// The stream has ended, though its socket may stay for the peer to read why: it is in no topic
+    /// any more and does not count as connected.
+    fn settle(&mut self) {
+        let Some(counted) = self.counted.take() else {
+            return;
+        };
+        let worker = &self.gateway.worker;
+        worker.unsubscribe(&self.subscriber, None, &self.member, ReplyTo::Nobody);
+        let by_server = self.subscriber.closed_with().map(|(code, _)| code);
+        let code = by_server.unwrap_or(CloseCode::ABNORMAL).0;
+        self.gateway.metrics.disconnected(code);
+        drop(counted);
+        tracing::debug!(session = %self.subscriber.id(), code, "event stream ended");
+    }
+}
+
+impl MessageBody for Body {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Task<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        if let Some(opening) = self.opening.take() {
+            return Poll::Ready(Some(Ok(opening)));
+        }
+        if let Some(stream) = self.stream.take() {
+            self.connection
+                .once_written(|connection| stream.begin(connection));
+        }
+        Poll::Pending
+    }
+}
+
+impl Stream for Inbound {
+    type Item = Closed;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Closed>> {
+        if !self.told && self.subscriber.closed_with().is_some() {
+            self.told = true;
+            return Poll::Ready(Some(Closed));
+        }
+        let mut scratch = [0; 1024];
+        // However much comes: the runtime makes a task that reads on and on wait for its turn.
+        while ready!(self.socket.poll_scratch(cx, &mut scratch)).is_some() {}
+        Poll::Ready(None)
+    }
+}
+
+impl Actor for EventStream {
+    type Context = Context<Self>;
+}
+
+impl StreamHandler<Closed> for EventStream {
+    fn handle(&mut self, _: Closed, _: &mut Context<Self>) {
+        self.settle();
+    }
+
+    fn finished(&mut self, ctx: &mut Context<Self>) {
         ctx.stop();
     }
 }
@@ -298,48 +334,10 @@ impl Drop for EventStream {
         if std::thread::panicking() {
             self.gateway.metrics.panicked(Place::Session);
         }
-        if self.counted.is_none() {
-            // Never opened: its connection is still to carry the refusal.
-            self.wire.let_go();
-        }
         self.subscriber.kill();
+        // One that never opened was counted as refused, and has nothing to settle.
+        self.settle();
         self.gateway.worker.detach(&self.subscriber, &self.member);
         self.gateway.worker.turn().wake();
-        if self.counted.is_some() {
-            let by_server = self.subscriber.closed_with().map(|(code, _)| code);
-            self.gateway
-                .metrics
-                .disconnected(by_server.unwrap_or(CloseCode::ABNORMAL).0);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_event_id_is_read_as_it_was_written() {
-        let at = |epoch: Option<&str>, offset, time| {
-            let cursor = epoch.map(|epoch| Cursor {
-                epoch: Epoch::parse(epoch),
-                offset,
-            });
-            Some(LastEvent {
-                cursor,
-                time: Timestamp(time),
-            })
-        };
-        for (text, expected) in [
-            ("abc:7:1700", at(Some("abc"), 7, 1700)),
-            ("-:0:1700", at(None, 0, 1700)),
-            ("?:7:1700", at(Some("?"), 7, 1700)),
-            ("abc:7", None),
-            ("abc:-1:1700", None),
-            ("abc:7:x", None),
-            ("", None),
-        ] {
-            assert_eq!(LastEvent::parse(text), expected, "{text}");
-        }
     }
 }

@@ -24,6 +24,7 @@ use crate::session::{Profile, Session};
 
 use super::connection::{Connection, endpoint_text};
 use super::handshake::{Ask, Plan, Refused, check_rights};
+use super::heartbeat::Signs;
 use super::inbound::Frames;
 use super::io::Io;
 use super::socket::Socket;
@@ -40,7 +41,7 @@ pub async fn upgrade(
     request: Request,
     framed: Framed<Io, h1::Codec>,
 ) -> Result<(), Infallible> {
-    let mut parts = framed.into_parts();
+    let parts = framed.into_parts();
     parts.io.leave_lobby();
     // Answers to requests that were pipelined before this one.
     let earlier = parts.write_buf;
@@ -55,9 +56,8 @@ pub async fn upgrade(
     };
     // The request pins the connection's read buffer: it goes before the session begins.
     drop(request);
-    // From here on the socket is polled by its session, and ended by it.
-    parts.io.kill_switch().forget_task();
-    let socket = Socket::new(parts.io, Rc::clone(&gateway.watch), random());
+    let socket = Socket::new(Signs::Asked, Rc::clone(&gateway.watch), random());
+    socket.connect(parts.io.into_stream());
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::of(&plan.caller));

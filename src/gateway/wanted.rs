@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::metrics::Refusal as Reason;
 use crate::model::{Filter, TopicError, TopicName};
-use crate::protocol::Refusal;
+use crate::protocol::{ErrorCode, Refusal};
 
 use super::handshake::{Refused, malformed};
 
@@ -51,8 +51,11 @@ impl Wanted {
                 }
                 "publish" => {
                     let text = decode("publish", value)?;
-                    wanted.publish =
-                        Some(TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?);
+                    let topic = TopicName::new(&text).map_err(|e| invalid_topic("publish", &e))?;
+                    if topic.is_reserved() {
+                        return Err(reserved(&topic));
+                    }
+                    wanted.publish = Some(topic);
                 }
                 "last" => {
                     let last = value
@@ -99,6 +102,16 @@ fn invalid_topic(name: &str, error: &TopicError) -> Refused {
     Refused::new(Reason::InvalidTopic, Refusal::invalid_topic(name, error))
 }
 
+fn reserved(topic: &TopicName) -> Refused {
+    let message = format!(
+        "topics under '$' belong to the broker: nobody publishes to '{topic}'; name another"
+    );
+    Refused::new(
+        Reason::Forbidden,
+        Refusal::new(ErrorCode::Forbidden, message),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +154,10 @@ mod tests {
         ] {
             let refused = Wanted::read(query).unwrap_err();
             assert_eq!(refused.status, 400, "{query}");
+        }
+        for query in ["publish=$sys/x", "publish=%24direct", "topic=a&publish=$"] {
+            let refused = Wanted::read(query).unwrap_err();
+            assert_eq!(refused.status, 403, "{query}");
         }
     }
 }

@@ -93,6 +93,11 @@ impl Metrics {
         set(&self.series().retained_bytes, bytes);
     }
 
+    /// All that is stored in memory may take so much.
+    pub fn set_store_limit(&self, bytes: usize) {
+        set(&self.series().store_max_bytes, bytes);
+    }
+
     /// So many messages wait for the registry of that shard.
     pub fn set_mailbox(&self, shard: usize, messages: usize) {
         let gauge = self
@@ -148,6 +153,11 @@ impl Metrics {
 
 /// Requests and faults.
 impl Metrics {
+    /// Whether the broker takes sessions.
+    pub fn set_ready(&self, ready: bool) {
+        self.series().ready.set(i64::from(ready));
+    }
+
     /// An HTTP request was answered. The route is the pattern, never the path that was asked for.
     pub fn http_request(&self, route: &'static str, method: &str, status: u16, took: Duration) {
         let status = match status {

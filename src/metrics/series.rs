@@ -14,6 +14,7 @@ use super::registrar::Registrar;
 
 /// The handles of all series of one broker.
 pub(super) struct Series {
+    pub ready: IntGauge,
     pub connections: Each<Protocol, IntGauge>,
     pub connections_total: Each<Transport, IntCounter>,
     pub handshakes_refused: Each<Refusal, IntCounter>,
@@ -42,6 +43,7 @@ pub(super) struct Series {
     pub history_bytes: IntGauge,
     pub retained_messages: IntGauge,
     pub retained_bytes: IntGauge,
+    pub store_max_bytes: IntGauge,
     pub recoveries: Each<Recovery, IntCounter>,
     pub auth_failures: Each<AuthFailure, IntCounter>,
     pub rate_limited: Each<RateLimit, IntCounter>,
@@ -74,6 +76,10 @@ impl Series {
     pub(super) fn register(registry: &Registry) -> Result<Self, MetricsError> {
         let r = Registrar::new(registry);
         let series = Self {
+            ready: r.gauge(
+                "ready",
+                "1 while the broker takes sessions, 0 while it starts or drains.",
+            )?,
             connections: {
                 let family = r.gauge_vec(
                     "connections",
@@ -192,6 +198,10 @@ impl Series {
             retained_bytes: r.gauge(
                 "retained_bytes",
                 "Bytes of the messages that topics retain.",
+            )?,
+            store_max_bytes: r.gauge(
+                "store_max_bytes",
+                "Bytes that histories and retained messages may take together.",
             )?,
             recoveries: r.counters(
                 "recoveries_total",

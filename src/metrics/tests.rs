@@ -136,6 +136,8 @@ fn what_has_a_bounded_label_is_shown_before_it_happens() {
         "fanfare_history_bytes",
         "fanfare_retained_messages",
         "fanfare_retained_bytes",
+        "fanfare_store_max_bytes",
+        "fanfare_ready",
         r#"fanfare_recoveries_total{result="gap"}"#,
         r#"fanfare_auth_failures_total{reason="unknown"}"#,
         r#"fanfare_panics_total{place="flush"}"#,

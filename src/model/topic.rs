@@ -136,6 +136,11 @@ impl Filter {
         covers(self.as_str(), topic.as_str())
     }
 
+    /// Whether some topic may be matched by both.
+    pub fn meets(&self, other: &Filter) -> bool {
+        meet(self.as_str(), other.as_str())
+    }
+
     /// Whether every topic that `other` matches is matched by this filter: the test for a grant.
     pub fn contains(&self, other: &Filter) -> bool {
         covers(self.as_str(), other.as_str())
@@ -170,6 +175,22 @@ fn covers(outer: &str, inner: &str) -> bool {
     }
     // "a" does not cover "a/b"; and "a/b" written as a prefix of "a/b/#" covers only a part of it.
     inner_levels.next().is_none()
+}
+
+fn meet(one: &str, other: &str) -> bool {
+    let is_apart = |one: &str, other: &str| one.starts_with(['+', '#']) && other.starts_with('$');
+    if is_apart(one, other) || is_apart(other, one) {
+        return false;
+    }
+    let (mut one, mut other) = (one.split('/'), other.split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            // "a/#" matches "a" itself.
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (Some(a), Some(b)) if a == "+" || b == "+" || a == b => {}
+            _ => return false,
+        }
+    }
 }
 
 fn check(text: &str) -> Result<(), TopicError> {
@@ -208,6 +229,27 @@ mod tests {
 
     fn filter(text: &str) -> Filter {
         Filter::new(text).unwrap()
+    }
+
+    #[test]
+    fn filters_meet_where_some_topic_is_matched_by_both() {
+        for (one, other, meet) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a/c", false),
+            ("a/+", "+/b", true),
+            ("a/#", "a", true),
+            ("a/#", "a/+/c", true),
+            ("a/+", "a", false),
+            ("a/+/c", "a/b", false),
+            ("#", "a/b", true),
+            ("#", "$sys/x", false),
+            ("+/x", "$sys/#", false),
+            ("$sys/#", "$sys/x", true),
+            ("a/#", "b/#", false),
+        ] {
+            assert_eq!(filter(one).meets(&filter(other)), meet, "{one} {other}");
+            assert_eq!(filter(other).meets(&filter(one)), meet, "{other} {one}");
+        }
     }
 
     #[test]

@@ -135,7 +135,7 @@ fn encode(format: WireFormat, event: &Event) -> Option<Bytes> {
         Event::Cleared { topic, removed } => {
             let to = removed.end.map_or(0, |(_, newest)| newest);
             let gap = ServerFrame::Gap {
-                topic,
+                topic: topic.as_str(),
                 reason: GapReason::Cleared,
                 count: removed.count,
                 epoch: removed.end.map(|(epoch, _)| epoch),

@@ -5,6 +5,7 @@
 mod close;
 mod codes;
 mod event;
+mod event_id;
 mod fields;
 mod frame;
 mod json_out;
@@ -24,6 +25,7 @@ mod wire;
 pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
 pub use event::{Event, Published, Removed};
+pub use event_id::EventId;
 pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
 pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
 pub use problem::{PROBLEM_TYPE, Problem, title};

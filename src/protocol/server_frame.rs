@@ -59,8 +59,8 @@ pub enum ServerFrame<'a> {
     },
     /// Messages are missing.
     Gap {
-        /// Of which topic.
-        topic: &'a TopicName,
+        /// Of which topic; of an event stream's filter, where nobody knows of which.
+        topic: &'a str,
         /// Why.
         reason: GapReason,
         /// How many.
@@ -245,7 +245,7 @@ impl<'a> ServerFrame<'a> {
                 from,
                 to,
             } => {
-                object.string("topic", topic.as_str());
+                object.string("topic", topic);
                 object.string("reason", reason.as_str());
                 object.number("count", count);
                 if let Some(epoch) = epoch {

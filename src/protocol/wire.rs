@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::event_id::EventId;
 use super::frame::{MAX_HEADER, Opcode, header_len, put_frame, put_header};
 use super::json_out::{Json, Text, measure};
 use super::msgpack_out::Msgpack;
@@ -80,8 +81,9 @@ pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes
             Bytes::from(out)
         }
         WireFormat::Sse => Bytes::from(exactly(|out| {
-            // What is of no topic is no place to go on from: the stream's last id stays.
-            if !message.topic.is_of_no_topic() {
+            // What is of no topic is no place to go on from, nor is what was there before the stream
+            // began: its last id stays.
+            if !message.topic.is_of_no_topic() && sent != Sent::Retained {
                 put_event_id(out, message);
             }
             put_event(out, "message", |out| put_message(out, message, sent));
@@ -103,6 +105,7 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
             | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Closing { .. },
         ) => Some(Bytes::from(exactly(|out| {
+            put_farewell(out, frame);
             put_event(out, frame.name(), |out| frame.put(out));
         }))),
         (WireFormat::Raw | WireFormat::Sse, _) => None,
@@ -151,6 +154,22 @@ fn put_event_id(out: &mut dyn Text, message: &Message) {
     out.raw(b":");
     out.number(message.time.0);
     out.raw(b"\n");
+}
+
+/// What a stock `EventSource` understands of a `closing`: when to come back, or the id by which it is
+/// known again where it should not.
+fn put_farewell(out: &mut dyn Text, frame: &ServerFrame<'_>) {
+    match *frame {
+        ServerFrame::Closing {
+            reconnect: false,
+            code,
+            ..
+        } => out.raw(format!("id: {}\n", EventId::Closed(code.0)).as_bytes()),
+        ServerFrame::Closing { after_ms, .. } if after_ms > 0 => {
+            out.raw(format!("retry: {after_ms}\n").as_bytes());
+        }
+        _ => {}
+    }
 }
 
 /// An event whose data is one line of JSON.

@@ -166,6 +166,54 @@ test("who is here, who joined and who left", async () => {
   assert.equal(await ada.at("member-count").textContent(), "1");
 });
 
+test("two windows that were asked nothing can chat, and tell each other apart", async () => {
+  const room = newRoom();
+  const one = await Window.open(room);
+  const other = await Window.open(room);
+  await one.say("hello");
+  await other.say("hello to you");
+  for (const window of [one, other]) {
+    await window.hears("hello");
+    await window.hears("hello to you");
+    const [first, second] = (await window.entries()).map(({ name }) => name);
+    assert.match(first, /^guest [0-9a-f]{4}$/);
+    assert.notEqual(first, second);
+    const listed = (await window.at("members").locator(".name").allTextContents()).sort();
+    assert.deepEqual(listed, [first, second].sort(), "by the same names as in the list of who is here");
+  }
+});
+
+test("who is here stays right across a cut: nobody stands there twice, nobody who left stays", async () => {
+  const room = newRoom();
+  const ada = await Window.open(room, { name: "Ada", base: proxy.base });
+  const grace = await Window.open(room, { name: "Grace" });
+  const alan = await Window.open(room, { name: "Alan" });
+  for (const window of [ada, grace, alan]) {
+    await window.say(`it is ${await window.at("name").inputValue()}`);
+  }
+  const here = async (window) => (await window.at("members").locator(".name").allTextContents()).sort().join();
+  for (const window of [ada, grace, alan]) {
+    await until("all three", async () => (await here(window)) === "Ada,Alan,Grace");
+  }
+
+  proxy.cut();
+  await ada.state("reconnecting");
+  await until("Ada to be missed", async () => (await here(grace)) === "Alan,Grace");
+  assert.equal(await grace.at("member-count").textContent(), "2");
+  await alan.page.close();
+  await until("Alan to be missed", async () => (await here(grace)) === "Grace");
+  proxy.mend();
+
+  await ada.state("live");
+  // Of Alan's leaving she was told nothing: the list was asked for anew.
+  await until("Ada to see Grace and herself", async () => (await here(ada)) === "Ada,Grace");
+  assert.equal(await ada.at("member-count").textContent(), "2");
+  await until("Ada to be back", async () => (await grace.at("member-count").textContent()) === "2");
+  await ada.say("it is me again");
+  await until("her name to be known", async () => (await here(grace)) === "Ada,Grace");
+  assert.deepEqual((await grace.lines("system-entry")).slice(-3), ["Ada left", "Alan left", "Ada joined"]);
+});
+
 test("the last 30 stand there on arrival", async () => {
   const room = newRoom();
   for (let i = 1; i <= 35; i++) await broker.publish(`demo/${room}`, `number ${i}`);

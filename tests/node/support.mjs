@@ -11,7 +11,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
-const BINARY = process.env.FANFARE_BIN ?? path.resolve(import.meta.dirname, "../../target/debug/fanfare");
+export const BINARY = process.env.FANFARE_BIN ?? path.resolve(import.meta.dirname, "../../target/debug/fanfare");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 export { sleep };
@@ -120,6 +120,7 @@ export class Proxy {
   #pairs = new Set();
   #deaf = new Set();
   #refusing = false;
+  #watching = null;
 
   static async start(target) {
     const proxy = new Proxy();
@@ -135,7 +136,14 @@ export class Proxy {
     const pair = [near, far];
     this.#pairs.add(pair);
     near.on("data", (chunk) => far.write(chunk));
-    far.on("data", (chunk) => this.#deaf.has(pair) || near.write(chunk));
+    far.on("data", (chunk) => {
+      if (this.#deaf.has(pair) || near.writableEnded) return;
+      const found = this.#watching ? chunk.indexOf(this.#watching.text) : -1;
+      if (found < 0) return near.write(chunk);
+      this.#deaf.add(pair);
+      near.write(chunk.subarray(0, found + this.#watching.text.length));
+      this.#watching.resolve();
+    });
     for (const [one, other] of [pair, [far, near]]) {
       one.on("error", () => {});
       one.on("end", () => other.end());
@@ -175,6 +183,39 @@ export class Proxy {
 
   mend() {
     this.#refusing = false;
+  }
+
+  /** Ends all connections behind what was answered already. */
+  end() {
+    for (const [near] of this.#pairs) near.end();
+  }
+
+  /** Cuts as soon as an answer comes that holds this, right behind it. */
+  async cutWithin(text) {
+    await new Promise((resolve) => {
+      this.#watching = { text, resolve };
+    });
+    this.#watching = null;
+    for (const [near, far] of this.#pairs) {
+      // What was written is to arrive, so that there is a half of something.
+      near.end();
+      far.destroy();
+    }
+  }
+
+  /** Nothing listens here any more. */
+  async die() {
+    this.cut();
+    const closed = once(this.server, "close");
+    this.server.close();
+    await closed;
+  }
+
+  /** Listens again where it did before. */
+  async return() {
+    this.#refusing = false;
+    this.server.listen(Number(new URL(this.base).port), "127.0.0.1");
+    await once(this.server, "listening");
   }
 
   async stop() {

@@ -1,6 +1,6 @@
 //! A reader of event streams.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -10,7 +10,8 @@ use super::PATIENCE;
 /// An event stream.
 pub struct Events {
     pub head: String,
-    reader: BufReader<Chunks>,
+    opened: Vec<Event>,
+    reader: BufReader<TcpStream>,
 }
 
 /// What stands between two empty lines.
@@ -24,11 +25,20 @@ pub struct Event {
 }
 
 impl Events {
+    /// Opens a stream, and reads up to the id that it opens with.
     #[track_caller]
     pub fn open(address: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = TcpStream::connect(address).unwrap();
+        let mut events = Self::raw(TcpStream::connect(address).unwrap(), query, headers);
+        events.opened = events.until_id();
+        events
+    }
+
+    /// Opens a stream over that connection, and reads only the head of its answer.
+    #[track_caller]
+    pub fn raw(mut stream: TcpStream, query: &str, headers: &[(&str, &str)]) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut request = format!("GET /sse?{query} HTTP/1.1\r\nHost: {address}\r\n");
+        let host = stream.peer_addr().unwrap();
+        let mut request = format!("GET /sse?{query} HTTP/1.1\r\nHost: {host}\r\n");
         for (name, value) in headers {
             request = request + name + ": " + value + "\r\n";
         }
@@ -40,13 +50,45 @@ impl Events {
             assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
         }
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        let mut events = Self {
+        Self {
             head: head.to_ascii_lowercase(),
-            reader: BufReader::new(Chunks { reader, left: 0 }),
-        };
-        let first = events.next().expect("a first event");
-        assert_eq!(first.other, ["retry: 2000"]);
-        events
+            opened: Vec::new(),
+            reader,
+        }
+    }
+
+    /// What came before the id that the stream opens with: gaps. The id itself is the last.
+    fn until_id(&mut self) -> Vec<Event> {
+        let first = self.next().expect("a first block");
+        let retry = first
+            .other
+            .first()
+            .and_then(|line| line.strip_prefix("retry: "));
+        let retry: u64 = retry.expect("a retry").parse().unwrap();
+        assert!((2000..=3000).contains(&retry), "{retry}");
+        let mut opened = Vec::new();
+        loop {
+            let event = self.next().expect("a block");
+            let is_last = event.name.is_none() && event.id.is_some();
+            opened.push(event);
+            if is_last {
+                return opened;
+            }
+        }
+    }
+
+    /// The id that the stream opened with.
+    pub fn first_id(&self) -> &str {
+        self.opened.last().and_then(|e| e.id.as_deref()).unwrap()
+    }
+
+    /// The gaps that it was told of on opening.
+    pub fn gaps(&self) -> Vec<&Value> {
+        let named = self.opened.iter().filter(|e| e.name.is_some());
+        named
+            .inspect(|event| assert_eq!(event.name.as_deref(), Some("gap")))
+            .map(|event| &event.data)
+            .collect()
     }
 
     /// The next event or comment; `None` at the end of the stream.
@@ -82,33 +124,6 @@ impl Events {
                 return event;
             }
         }
-    }
-}
-
-/// What stands in the chunks of an answer.
-struct Chunks {
-    reader: BufReader<TcpStream>,
-    left: usize,
-}
-
-impl Read for Chunks {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        if self.left == 0 {
-            let mut line = String::new();
-            self.reader.read_line(&mut line)?;
-            self.left = usize::from_str_radix(line.trim(), 16).unwrap_or(0);
-            if self.left == 0 {
-                return Ok(0);
-            }
-        }
-        let most = self.left.min(out.len());
-        let count = self.reader.read(&mut out[..most])?;
-        self.left -= count;
-        if self.left == 0 {
-            let mut end = [0; 2];
-            self.reader.read_exact(&mut end)?;
-        }
-        Ok(count)
     }
 }
 

@@ -1,28 +1,38 @@
 //! What the tests speak in: a server, clients of every kind, and waiting with a bound.
 
+mod chunks;
 mod client;
+mod command;
 mod config;
+mod deaf;
 mod events;
 mod http;
 mod msgpack;
 mod peer;
 mod process;
+mod proxy;
 mod raw;
 mod server;
 mod wire;
 
 use std::time::{Duration, Instant};
 
+pub use chunks::Chunks;
 pub use client::{Client, base};
+pub use command::{Running, command, ran, ran_in};
 pub use config::{Edit, config, kept, live};
+pub use deaf::{bulky, deaf, publish_until};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use msgpack::{Packed, packed};
 pub use peer::connect_from;
 pub use process::Process;
+pub use proxy::Proxy;
 pub use raw::Raw;
 pub use server::Server;
-pub use wire::{BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header};
+pub use wire::{
+    BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header, narrow,
+};
 
 /// How long anything that is expected may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -112,6 +112,17 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The memory that it has resident, in bytes.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .unwrap();
+        let kib: usize = line.split_whitespace().next().unwrap().parse().unwrap();
+        kib * 1024
+    }
+
     /// Waits for its end; gives its status and what it logged.
     #[track_caller]
     pub fn await_end(mut self) -> (ExitStatus, String) {

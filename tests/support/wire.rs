@@ -64,13 +64,7 @@ impl Wire {
     /// The same with a receive buffer as small as the system allows.
     #[track_caller]
     pub fn narrow(address: SocketAddr, path: &str) -> Self {
-        use rustix::net::{
-            AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size,
-        };
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        set_socket_recv_buffer_size(&socket, 4096).unwrap();
-        connect(&socket, &address).unwrap();
-        Self::over(TcpStream::from(socket), path, "")
+        Self::over(narrow(address), path, "")
     }
 
     #[track_caller]
@@ -199,6 +193,17 @@ impl Wire {
             }
         }
     }
+}
+
+/// A connection with a receive buffer as small as the system allows.
+pub fn narrow(address: SocketAddr) -> TcpStream {
+    use rustix::net::{
+        AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size,
+    };
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    set_socket_recv_buffer_size(&socket, 4096).unwrap();
+    connect(&socket, &address).unwrap();
+    TcpStream::from(socket)
 }
 
 /// The length of the first frame, once it is whole.

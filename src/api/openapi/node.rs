@@ -18,7 +18,7 @@ pub const OPERATIONS: &[Operation] = &[
         needs: Needs::Key(Scope::Read),
         parameters: &[],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<Stats>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<Stats>)],
         problems: &[],
     },
     Operation {

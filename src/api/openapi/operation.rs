@@ -7,6 +7,9 @@ use super::problem::Problem;
 use crate::auth::Scope;
 use crate::protocol::{PROBLEM_TYPE, title};
 
+/// The media type of any bytes.
+pub const BYTES: &str = "application/octet-stream";
+
 /// A call: one method of one path.
 pub struct Operation {
     /// The path, with its parts in braces.
@@ -79,7 +82,9 @@ impl Operation {
         }
         if !self.bodies.is_empty() {
             let content = contents(self.bodies, generator);
-            let body = json!({"required": true, "content": content});
+            // No bytes are a message of bytes.
+            let required = self.bodies.iter().all(|body| body.kind != BYTES);
+            let body = json!({"required": required, "content": content});
             fields.insert("requestBody".to_owned(), body);
         }
         let security = match self.needs {
@@ -117,13 +122,11 @@ impl Operation {
         responses.insert("200".to_owned(), done);
         for status in self.statuses() {
             let schema = generator.subschema_for::<Problem>();
-            let mut response = json!({
+            let response = json!({
                 "description": title(status),
                 "content": {PROBLEM_TYPE: {"schema": schema}},
+                "headers": headers(status),
             });
-            if let Some(header) = header(status) {
-                response["headers"] = header;
-            }
             responses.insert(status.to_string(), response);
         }
         Value::Object(responses)
@@ -151,18 +154,18 @@ fn contents(media: &[Media], generator: &mut SchemaGenerator) -> Value {
 }
 
 /// What comes with a problem of that status.
-fn header(status: u16) -> Option<Value> {
+fn headers(status: u16) -> Value {
     match status {
-        401 => Some(json!({
+        401 => json!({
             "WWW-Authenticate": {"required": true, "schema": {"type": "string", "const": "Bearer"}},
-        })),
-        429 | 503 => Some(json!({
+        }),
+        429 | 503 => json!({
             "Retry-After": {
                 "required": true,
                 "description": "Seconds to wait.",
                 "schema": {"type": "integer", "minimum": 1},
             },
-        })),
-        _ => None,
+        }),
+        _ => json!({}),
     }
 }

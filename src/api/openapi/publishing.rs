@@ -1,9 +1,9 @@
 //! The calls that publish.
 
-use schemars::json_schema;
+use schemars::{SchemaGenerator, json_schema};
 
 use super::operation::{Media, Needs, Operation, Parameter};
-use super::schema::{IDEMPOTENCY_KEY, JSON, TOPIC, anything, envelope, json_of, text};
+use super::schema::{IDEMPOTENCY_KEY, JSON, MESSAGE, TOPIC, anything, envelope, json_of, text};
 use crate::api::publish::{NDJSON, Outcome, Published};
 use crate::auth::Scope;
 
@@ -33,18 +33,8 @@ pub const OPERATIONS: &[Operation] = &[
             },
             IDEMPOTENCY_KEY,
         ],
-        bodies: &[
-            json_of(anything),
-            Media {
-                kind: "text/plain",
-                schema: text,
-            },
-            Media {
-                kind: "application/octet-stream",
-                schema: anything,
-            },
-        ],
-        answers: &[json_of(|generator| generator.subschema_for::<Published>())],
+        bodies: MESSAGE,
+        answers: &[json_of(SchemaGenerator::subschema_for::<Published>)],
         problems: REFUSED,
     },
     Operation {
@@ -70,7 +60,8 @@ pub const OPERATIONS: &[Operation] = &[
             },
             Media {
                 kind: NDJSON,
-                schema: text,
+                // Lines of any kind: each has an answer of its own.
+                schema: anything,
             },
         ],
         answers: &[

@@ -3,7 +3,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::operation::{Media, Parameter};
+use super::operation::{BYTES, Media, Parameter};
 
 /// A media type whose bodies are JSON.
 pub const JSON: &str = "application/json";
@@ -67,11 +67,12 @@ pub fn integer(least: u64, most: u64) -> Value {
 
 /// What `POST /v1/publish` takes for one message.
 pub fn envelope(_: &mut SchemaGenerator) -> Schema {
-    let fields = |topics: (&str, Value)| {
-        let mut fields = json!({
+    let fields = |name: &str, topics: &Value| {
+        json!({
             "type": "object",
-            "required": [topics.0, "data"],
+            "required": [name, "data"],
             "properties": {
+                name: topics,
                 "data": {"description": "The message: any JSON value."},
                 "encoding": {
                     "enum": ["base64", "text"],
@@ -82,9 +83,7 @@ pub fn envelope(_: &mut SchemaGenerator) -> Schema {
                 "key": {"type": "string", "description": "The conflation key."},
                 "idempotency_key": idempotency_key(),
             },
-        });
-        fields["properties"][topics.0] = topics.1;
-        fields
+        })
     };
     let several = json!({
         "type": "array",
@@ -94,8 +93,8 @@ pub fn envelope(_: &mut SchemaGenerator) -> Schema {
     });
     json_schema!({
         "oneOf": [
-            fields(("topic", topic())),
-            fields(("topics", several)),
+            fields("topic", &topic()),
+            fields("topics", &several),
         ],
         // An encoding makes data a string.
         "if": {"required": ["encoding"]},
@@ -132,6 +131,19 @@ pub fn anything(_: &mut SchemaGenerator) -> Schema {
 pub fn text(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string"})
 }
+
+/// The bodies of one message: what they are says of which kind it is.
+pub const MESSAGE: &[Media] = &[
+    json_of(anything),
+    Media {
+        kind: "text/plain",
+        schema: text,
+    },
+    Media {
+        kind: BYTES,
+        schema: anything,
+    },
+];
 
 /// JSON of that schema.
 pub const fn json_of(schema: fn(&mut SchemaGenerator) -> Schema) -> Media {

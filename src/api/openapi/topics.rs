@@ -1,6 +1,6 @@
 //! The calls that look at topics.
 
-use schemars::json_schema;
+use schemars::{SchemaGenerator, json_schema};
 use serde_json::json;
 
 use super::operation::{Needs, Operation, Parameter};
@@ -33,7 +33,7 @@ pub const OPERATIONS: &[Operation] = &[
             AFTER,
         ],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<List>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<List>)],
         problems: &[],
     },
     Operation {
@@ -44,7 +44,7 @@ pub const OPERATIONS: &[Operation] = &[
         needs: Needs::Key(Scope::Read),
         parameters: &[TOPIC],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<Described>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<Described>)],
         problems: &[404],
     },
     Operation {
@@ -107,7 +107,7 @@ pub const OPERATIONS: &[Operation] = &[
         needs: Needs::Key(Scope::Admin),
         parameters: &[TOPIC],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<Removed>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<Removed>)],
         problems: &[404, 503],
     },
     Operation {
@@ -118,7 +118,7 @@ pub const OPERATIONS: &[Operation] = &[
         needs: Needs::Key(Scope::Read),
         parameters: &[TOPIC],
         bodies: &[],
-        answers: &[json_of(|generator| generator.subschema_for::<Present>())],
+        answers: &[json_of(SchemaGenerator::subschema_for::<Present>)],
         problems: &[409, 503],
     },
 ];

@@ -57,17 +57,6 @@ impl<'a> SessionRoute<'a> {
             Self::Broadcast => "/v1/broadcast",
         }
     }
-
-    /// The methods that the path takes.
-    pub fn allow(self) -> &'static str {
-        match self {
-            Self::List => "GET, HEAD",
-            Self::Session(_) => "GET, HEAD, DELETE",
-            Self::User(_) => "DELETE",
-            Self::SessionMessages(_) | Self::UserMessages(_) | Self::Broadcast => "POST",
-            Self::SessionSubscriptions(_) | Self::UserSubscriptions(_) => "POST, DELETE",
-        }
-    }
 }
 
 /// The name of the session in a path.

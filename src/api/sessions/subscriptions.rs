@@ -5,10 +5,11 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::Payload;
 use futures_util::future::ready;
 use futures_util::{StreamExt as _, stream};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::super::body;
 use super::super::message::content_type;
+use super::super::{body, openapi};
 use super::{Call, Problem, filter, json};
 use crate::auth::Caller;
 use crate::broker::{Broker, Whom};
@@ -28,41 +29,59 @@ enum Change {
 }
 
 /// What came of it, for one session.
-#[derive(Serialize)]
-struct Outcome {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SubscriptionOutcome")]
+pub(in crate::api) struct Outcome {
+    /// The session.
     session: String,
     #[serde(flatten)]
     what: What,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum What {
+    /// It is subscribed.
     Subscribed(Subscribed),
-    Unsubscribed { topics: Vec<String> },
+    /// What ended.
+    Unsubscribed {
+        /// Names and filters.
+        topics: Vec<String>,
+    },
+    /// Nothing of it.
+    #[schemars(with = "openapi::Problem")]
     Problem(protocol::Problem),
 }
 
 /// The fields of a subscription's `ok`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Subscribed {
+    /// The name or filter.
     topic: String,
+    /// When it stood, in milliseconds since 1970.
     time: u64,
+    /// This life of the topic's history, where it keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
+    /// The newest message's place in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// Whether all that was missed is replayed, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<bool>,
+    /// How many messages are replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<u64>,
+    /// Topics of a filter that were not recovered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gaps: Vec<String>,
 }
 
 /// What came of it, for each session of a user.
-#[derive(Serialize)]
-struct Outcomes {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SubscriptionOutcomes")]
+pub(in crate::api) struct Outcomes {
+    /// One for each session.
     results: Vec<Outcome>,
 }
 

@@ -1,6 +1,17 @@
 //! Publishing lines, answered by lines.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_http::BoxedPayloadStream;
+use actix_web::body::MessageBody as _;
+use actix_web::dev;
+use actix_web::error::PayloadError;
+use futures_util::stream;
 use serde_json::json;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::sleep;
 
 use super::*;
 
@@ -79,10 +90,9 @@ fn a_line_that_is_too_long_or_no_text_is_answered_by_a_problem() {
 #[test]
 fn thousands_of_lines_keep_their_order() {
     run(usual(), async |api| {
-        let body: String = (0..5000)
-            .map(|n| format!("{{\"topic\":\"chat/{}\",\"data\":{n}}}\n", n % 3))
-            .collect();
-        let lines = answered(&api.post(PUBLISH, NDJSON, body).await);
+        let line = |n: usize| json!({"topic": format!("chat/{}", n % 3), "data": n}).to_string();
+        let body: Vec<_> = (0..5000).map(line).collect();
+        let lines = answered(&api.post(PUBLISH, NDJSON, body.join("\n")).await);
         assert_eq!(lines.len(), 5000);
         for (n, line) in lines.iter().enumerate() {
             assert_eq!(line["topic"], format!("chat/{}", n % 3));
@@ -101,5 +111,110 @@ fn lines_are_not_taken_while_draining_or_compressed() {
         api.trigger.fire();
         let refused = api.post(PUBLISH, NDJSON, "{}").await;
         refused.problem(503, "unavailable");
+    });
+}
+
+/// Sends a body; dropped, the body is whole.
+struct Sender(UnboundedSender<Result<web::Bytes, PayloadError>>);
+
+impl Sender {
+    fn feed(&self, text: &'static str) {
+        self.0.send(Ok(text.into())).unwrap();
+    }
+}
+
+/// A request whose body comes as it is sent.
+fn open() -> (actix_http::Request, Sender) {
+    let request = local(TestRequest::post().uri(PUBLISH)).insert_header(("Content-Type", NDJSON));
+    let (sender, mut receiver) = unbounded_channel();
+    let body: BoxedPayloadStream = Box::pin(stream::poll_fn(move |cx| receiver.poll_recv(cx)));
+    let (request, _) = request
+        .to_request()
+        .replace_payload(dev::Payload::from(body));
+    (request, Sender(sender))
+}
+
+#[test]
+fn a_body_that_stalls_is_ended_and_what_came_is_answered() {
+    run(usual(), async |api| {
+        tokio::time::pause();
+        let (request, sender) = open();
+        sender.feed(r#"{"topic":"chat/a","data":1}"#);
+        sender.feed("\n{\"topic\":");
+        let lines = answered(&api.send_whole(request).await);
+        assert_eq!(lines[0]["offset"], 1);
+        assert_eq!(
+            (&lines[1]["status"], &lines[1]["code"]),
+            (&json!(408), &json!("bad_request"))
+        );
+        assert_eq!(lines.len(), 2);
+    });
+}
+
+#[test]
+fn empty_lines_keep_a_body_open() {
+    run(usual(), async |api| {
+        tokio::time::pause();
+        let (request, sender) = open();
+        let slow = actix_rt::spawn(async move {
+            for _ in 0..10 {
+                sleep(Duration::from_secs(20)).await;
+                sender.feed("\n");
+            }
+            sender.feed(r#"{"topic":"chat/a","data":1}"#);
+        });
+        let lines = answered(&api.send_whole(request).await);
+        assert_eq!((lines.len(), &lines[0]["offset"]), (1, &json!(1)));
+        slow.await.unwrap();
+    });
+}
+
+#[test]
+fn a_body_that_breaks_off_publishes_no_half_of_a_line() {
+    run(usual(), async |api| {
+        let (request, sender) = open();
+        sender.feed("{\"topic\":\"chat/a\",\"data\":1}\n");
+        sender.feed("{\"topic\":\"chat/a\",\"data\":2}");
+        sender.0.send(Err(PayloadError::Incomplete(None))).unwrap();
+        let lines = answered(&api.send_whole(request).await);
+        assert_eq!((lines.len(), &lines[0]["offset"]), (2, &json!(1)));
+        assert_eq!(lines[1]["code"], "bad_request");
+        assert_eq!(api.get("/v1/topics/chat/a").await.json()["offset"], 1);
+    });
+}
+
+#[test]
+fn a_connection_whose_answers_are_not_read_is_ended() {
+    static ENDED: AtomicBool = AtomicBool::new(false);
+    run(usual(), async |api| {
+        let mut state = ApiState::clone(&api.state);
+        state.hang_up = |_| Some(Box::new(|| ENDED.store(true, Ordering::Relaxed)));
+        api.state = web::Data::new(state);
+        tokio::time::pause();
+        let app = App::new().configure(|services| configure(services, api.state.clone()));
+        let service = init_service(app).await;
+        let (request, sender) = open();
+        let response = call_service(&service, request).await;
+        let mut body = pin!(response.into_body());
+        let line = "{\"topic\":\"chat/a\",\"data\":1}\n";
+        sender.feed(line);
+        assert!(poll_fn(|cx| body.as_mut().poll_next(cx)).await.is_some());
+        // Read on, it waits for more, which is nobody's fault.
+        tokio::select! {
+            _ = poll_fn(|cx| body.as_mut().poll_next(cx)) => panic!("there is no more"),
+            () = sleep(Duration::from_secs(25)) => {}
+        }
+        sender.feed(line);
+        sleep(Duration::from_secs(60)).await;
+        assert!(
+            !ENDED.load(Ordering::Relaxed),
+            "it was read whenever there was something"
+        );
+        assert!(poll_fn(|cx| body.as_mut().poll_next(cx)).await.is_some());
+        sleep(Duration::from_secs(60)).await;
+        assert!(
+            ENDED.load(Ordering::Relaxed),
+            "what was given last was never written"
+        );
     });
 }

@@ -55,16 +55,18 @@ impl<'a> Line<'a> {
 
     fn run(self) -> Ran {
         let empty = tempfile::tempdir().unwrap();
-        let (mut stdout, mut stderr, mut stdin) = (Vec::new(), Vec::new(), self.stdin);
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let pairs = self.environment.iter();
         let mut process = Process {
             environment: pairs
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             working_dir: self.dir.unwrap_or(empty.path()).to_owned(),
-            stdin: &mut stdin,
+            stdin: Box::new(std::io::Cursor::new(self.stdin.to_vec())),
             stdout: &mut stdout,
             stderr: &mut stderr,
+            terminal: Terminal::default(),
+            has_hung_up: || false,
         };
         let arguments = ["fanfare"].iter().chain(self.arguments);
         let exit = run(

@@ -1,11 +1,11 @@
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
 use super::broker::{Broker, Session};
 use super::*;
 use crate::cli::args::SubArgs;
+use crate::cli::interrupt::Stop;
 
 const TEXT: &str = r#"{"type":"message","topic":"a/b","data":"hi","encoding":"text","offset":1}"#;
 const JSON: &str = r#"{"type":"message","topic":"a/c","data":[1.0]}"#;
@@ -33,12 +33,7 @@ impl Write for Output {
     }
 }
 
-fn subscribed(
-    url: &str,
-    arguments: &[&str],
-    stdout: &mut Output,
-    stop: &AtomicBool,
-) -> (Exit, String) {
+fn subscribed(url: &str, arguments: &[&str], stdout: &mut Output, stop: Stop) -> (Exit, String) {
     let arguments = [&["fanfare", "sub", "--url", url], arguments].concat();
     let Some(Command::Sub(args)) = Cli::try_parse_from(arguments).ok().unwrap().command else {
         panic!("not `sub`");
@@ -48,13 +43,20 @@ fn subscribed(
     let mut process = Process {
         environment: BTreeMap::new(),
         working_dir: PathBuf::new(),
-        stdin: &mut io::empty(),
+        stdin: Box::new(io::empty()),
         stdout,
         stderr: &mut stderr,
+        terminal: Terminal::default(),
+        has_hung_up: || false,
     };
     let ended = crate::cli::subscribe::run(&args, &mut process, stop);
     let exit = ended.unwrap_or_else(|failure| failure.tell(&mut stderr));
     (exit, String::from_utf8(stderr).unwrap())
+}
+
+/// Nobody wishes it to end.
+fn never() -> Stop {
+    Stop::new().1
 }
 
 fn welcome_two(session: &mut Session) -> Option<u16> {
@@ -79,18 +81,24 @@ fn welcome_two(session: &mut Session) -> Option<u16> {
 #[test]
 fn each_message_is_a_line_until_the_count_is_reached() {
     for (form, expected) in [
-        (&[][..], "a/b hi\na/c [1.0]\n".to_owned()),
+        (&[][..], "TIME a/b hi\nTIME a/c [1.0]\n".to_owned()),
         (&["--raw"], "hi\n[1.0]\n".to_owned()),
         (&["--json"], format!("{TEXT}\n{JSON}\n")),
     ] {
         let broker = Broker::start(welcome_two);
         let arguments = [&["a/#", "b", "a/#", "--last", "5", "--count", "2"], form].concat();
         let mut stdout = Output::default();
-        let never = AtomicBool::new(false);
-        let (exit, stderr) = subscribed(&broker.url, &arguments, &mut stdout, &never);
+        let (exit, stderr) = subscribed(&broker.url, &arguments, &mut stdout, never());
         assert_eq!(exit, Exit::Done, "{stderr}");
-        assert_eq!(stdout.kept, expected.as_bytes());
-        assert_eq!(stdout.flushes, 2, "one a line");
+        let printed = String::from_utf8(stdout.kept).unwrap();
+        // The clock of this machine shows another time than that of the next.
+        let printed = if form.is_empty() {
+            let lines = printed.lines().map(|line| line.split_once(' ').unwrap().1);
+            format!("TIME {}\n", lines.collect::<Vec<_>>().join("\nTIME "))
+        } else {
+            printed
+        };
+        assert_eq!(printed, expected);
         assert_eq!(
             stderr,
             "fanfare: subscribed to a/#\nfanfare: subscribed to b\n\
@@ -102,10 +110,14 @@ fn each_message_is_a_line_until_the_count_is_reached() {
 
 #[test]
 fn being_told_to_stop_and_a_closed_output_are_no_failures() {
-    let broker = Broker::start(Session::parting);
-    let stop = AtomicBool::new(true);
+    let (teller, stop) = Stop::new();
+    let broker = Broker::start(move |session| {
+        session.receive();
+        teller.send_replace(true);
+        session.parting()
+    });
     let mut stdout = Output::default();
-    let (exit, _) = subscribed(&broker.url, &["a"], &mut stdout, &stop);
+    let (exit, _) = subscribed(&broker.url, &["a"], &mut stdout, stop);
     assert_eq!(exit, Exit::Done);
     assert_eq!(broker.end(), Some(1000));
 
@@ -113,11 +125,50 @@ fn being_told_to_stop_and_a_closed_output_are_no_failures() {
         session.send(TEXT);
         session.parting()
     });
-    stop.store(false, Ordering::SeqCst);
     stdout.closed = true;
-    let (exit, stderr) = subscribed(&broker.url, &["a"], &mut stdout, &stop);
+    let (exit, stderr) = subscribed(&broker.url, &["a"], &mut stdout, never());
     assert_eq!((exit, stderr.as_str()), (Exit::Done, ""));
     assert_eq!(broker.end(), Some(1000));
+}
+
+#[test]
+fn the_time_is_over_with_0_unless_messages_were_asked_for_that_did_not_come() {
+    for (arguments, exit, told) in [
+        (&["a", "--timeout", "20ms"][..], Exit::Done, ""),
+        (
+            &["a", "--timeout", "20ms", "--count", "3"],
+            Exit::Failed,
+            "3 of the messages",
+        ),
+    ] {
+        let broker = Broker::start(Session::parting);
+        let ended = subscribed(&broker.url, arguments, &mut Output::default(), never());
+        assert_eq!(ended.0, exit);
+        assert!(ended.1.contains(told), "{}", ended.1);
+        assert_eq!(broker.end(), Some(1000));
+    }
+}
+
+#[test]
+fn a_place_goes_with_one_topic_only() {
+    for filters in [&["a", "b"][..], &["a/#"]] {
+        let arguments = [&["sub", "--since", "e:1"], filters].concat();
+        let ran = ran(&arguments);
+        assert_eq!(ran.exit, Exit::Misused);
+        assert!(ran.stderr.contains("--since"), "{}", ran.stderr);
+    }
+    let broker = Broker::start(|session| {
+        let frame = session.receive();
+        session.send(r#"{"type":"ok","id":1,"topic":"a","time":1,"epoch":"x","offset":9,"recovered":false,"replayed":4}"#);
+        session.parting();
+        frame
+    });
+    let arguments = ["a", "--since", "e:1", "--timeout", "100ms"];
+    let (exit, stderr) = subscribed(&broker.url, &arguments, &mut Output::default(), never());
+    assert_eq!(exit, Exit::Done);
+    assert!(stderr.contains("a: the history has begun anew"), "{stderr}");
+    let since = serde_json::json!({"epoch": "e", "offset": 1});
+    assert_eq!(broker.end()["since"], since);
 }
 
 #[test]
@@ -126,9 +177,9 @@ fn a_lost_connection_is_a_failure_that_says_why() {
         script: impl FnOnce(&mut Session) -> T + Send + 'static,
     ) -> String {
         let broker = Broker::start(script);
-        let never = AtomicBool::new(false);
         let mut stdout = Output::default();
-        let (exit, stderr) = subscribed(&broker.url, &["a", "-q"], &mut stdout, &never);
+        let arguments = ["a", "-q", "--no-reconnect"];
+        let (exit, stderr) = subscribed(&broker.url, &arguments, &mut stdout, never());
         assert_eq!(exit, Exit::Failed, "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         broker.end();
@@ -159,8 +210,7 @@ fn a_lost_connection_is_a_failure_that_says_why() {
 #[test]
 fn what_does_not_welcome_is_no_broker() {
     let broker = Broker::with_welcome(r#"{"type":"hello"}"#, |_| ());
-    let never = AtomicBool::new(false);
-    let (exit, stderr) = subscribed(&broker.url, &["a"], &mut Output::default(), &never);
+    let (exit, stderr) = subscribed(&broker.url, &["a"], &mut Output::default(), never());
     assert_eq!(exit, Exit::Failed);
     assert!(stderr.contains("is this URL a broker's"), "{stderr}");
     broker.end();

@@ -10,6 +10,10 @@ fn pairs_that_cannot_go_together_are_refused() {
             "heartbeat.timeout: no time to answer",
         ),
         (
+            "session.queue = '32KiB'".to_owned(),
+            "session.queue: 32KiB, less than the 64KiB of limits.message_bytes",
+        ),
+        (
             format!("{endpoint}last = 3"),
             "endpoint[0].last: 3 of \"chat\", which keeps no history; add a [[topic]]",
         ),
@@ -46,10 +50,6 @@ fn pairs_that_cannot_go_together_are_refused() {
         (
             "websocket.path = '/healthz'".to_owned(),
             "websocket.path: \"/healthz\", which is the broker's own",
-        ),
-        (
-            "server.listen = '127.0.0.1:81'\nadmin.listen = '127.0.0.1:81'".to_owned(),
-            "admin.listen: 127.0.0.1:81, which is server.listen; give it a port of its own",
         ),
         (
             "[[topic]]\nfilter = 'a'\n[[topic]]\nfilter = 'a'".to_owned(),
@@ -146,6 +146,20 @@ fn where_others_can_listen_it_must_be_said_who_may() {
             assert!(fault.remedy.contains("say who may"), "{fault}");
         }
     }
+}
+
+#[test]
+fn the_http_api_has_an_address_of_its_own_or_none() {
+    let both = |port: &str| {
+        told(&format!(
+            "server.listen = '127.0.0.1:{port}'\nadmin.listen = '127.0.0.1:{port}'"
+        ))
+    };
+    let faults = both("81");
+    assert_eq!(faults.len(), 1);
+    let expected = "admin.listen: 127.0.0.1:81, which is server.listen; give it a port of its own";
+    assert!(faults[0].contains(expected), "{faults:?}");
+    assert_eq!(both("0"), Vec::<String>::new());
 }
 
 #[test]

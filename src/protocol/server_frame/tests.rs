@@ -188,7 +188,7 @@ fn notices_have_the_fields_of_the_table() {
     let topic = topic("t");
     let member = member(Some("u"));
     let gap = |reason, epoch| ServerFrame::Gap {
-        topic: &topic,
+        topic: topic.as_str(),
         reason,
         count: 2,
         epoch,

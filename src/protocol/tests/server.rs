@@ -229,7 +229,7 @@ fn put_notices(put: &mut impl FnMut(&'static str, ServerFrame<'_>)) {
         put(
             name,
             ServerFrame::Gap {
-                topic: &topic,
+                topic: topic.as_str(),
                 reason,
                 count,
                 epoch,

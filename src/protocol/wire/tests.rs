@@ -132,7 +132,7 @@ fn each_format_has_its_own_control_frames() {
     let refusal = Refusal::new(ErrorCode::Internal, "no");
     let close = Close::new(CloseCode::SLOW, "slow");
     let gap = ServerFrame::Gap {
-        topic: &topic,
+        topic: topic.as_str(),
         reason: GapReason::Trimmed,
         count: 3,
         epoch: None,

@@ -1,0 +1,5 @@
+//! The program as a client of a real broker, and what it writes for newcomers.
+
+mod publishing;
+mod starting;
+mod subscribing;
