@@ -213,16 +213,50 @@ fn a_last_event_of_a_million_bytes_is_refused_before_it_is_read() {
 #[test]
 fn who_was_ended_for_good_is_stopped_by_204_when_it_comes_again() {
     let server = Server::start(config());
-    let stopped = server
-        .http("GET", "/sse?topic=kept/a")
-        .header("Last-Event-ID", "closed:4500")
-        .send();
+    let mut events = Events::open(server.address, "topic=kept/a", &[]);
+    let listed = server.get("/v1/sessions").json();
+    let session = listed["sessions"][0]["session"].as_str().unwrap();
+    let path = format!("/v1/sessions/{session}");
+    assert_eq!(server.http("DELETE", &path).send().status, 200);
+    let closing = events.expect("closing");
+    assert_eq!(closing.data["code"], 4500);
+    assert_eq!(closing.data["reconnect"], false);
+    assert!(events.next().is_none());
+    let id = closing.id.unwrap();
+    let come = |path: &str| server.http("GET", path).header("Last-Event-ID", &id).send();
+    let stopped = come("/sse?topic=kept/a");
     assert_eq!((stopped.status, stopped.body.len()), (204, 0));
     // Only what is in order otherwise: a wrong topic is told as ever.
-    let refused = server
-        .http("GET", "/sse?topic=a%23")
-        .header("Last-Event-ID", "closed:4500")
-        .send();
-    assert_eq!(refused.expect_problem(400), "invalid_topic");
-    assert_eq!(server.metric("fanfare_connections_total"), 0);
+    assert_eq!(come("/sse?topic=a%23").expect_problem(400), "invalid_topic");
+    // Who was asked to come back is let in again.
+    let mut events = Events::open(server.address, "topic=kept/a", &[]);
+    let listed = server.get("/v1/sessions").json();
+    let session = listed["sessions"][0]["session"].as_str().unwrap();
+    let path = format!("/v1/sessions/{session}?code=4100");
+    assert_eq!(server.http("DELETE", &path).send().status, 200);
+    let id = events.first_id().to_owned();
+    assert_eq!(events.expect("closing").id, None);
+    again(&server, "topic=kept/a", &id);
+}
+
+#[test]
+fn a_retained_message_does_not_change_where_a_stream_goes_on() {
+    let server = Server::start(config().with(|c| {
+        c.topics = vec![fanfare::config::TopicRule {
+            retain: true,
+            ..kept("kept/#", 100)
+        }];
+    }));
+    let retain = |data: &str| {
+        let path = "/v1/topics/kept/a/messages?retain=true";
+        let answer = server.http("POST", path).body(data.as_bytes()).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    retain("kept");
+    server.publish("kept/a", &json!("later"));
+    let mut events = Events::open(server.address, "topic=kept/a", &[]);
+    let retained = events.expect("message");
+    assert_eq!(retained.data["retain"], true);
+    assert_eq!(retained.id, None);
+    assert_eq!(events.first_id().split(':').nth(1), Some("2"));
 }

@@ -89,12 +89,12 @@ pub(super) async fn answer(
         SessionRoute::Session(name) => show(call, path::id(name)?).await,
         SessionRoute::User(name) => disconnect(call, path::user(name)?).await,
         SessionRoute::SessionMessages(name) => {
-            messages::post(call, &caller, Some(path::session(name)?), payload).await
+            messages::post(call, caller, Some(path::session(name)?), payload).await
         }
         SessionRoute::UserMessages(name) => {
-            messages::post(call, &caller, Some(path::user(name)?), payload).await
+            messages::post(call, caller, Some(path::user(name)?), payload).await
         }
-        SessionRoute::Broadcast => messages::post(call, &caller, None, payload).await,
+        SessionRoute::Broadcast => messages::post(call, caller, None, payload).await,
         SessionRoute::SessionSubscriptions(name) => {
             subscriptions::change(call, &caller, path::session(name)?, payload).await
         }

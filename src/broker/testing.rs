@@ -165,6 +165,14 @@ pub fn publication(name: &TopicName, text: &str, publisher: Option<SessionId>) -
     }
 }
 
+/// As [`publication`], to be retained.
+pub fn retained(name: &TopicName, text: &str) -> Publication {
+    Publication {
+        retain: true,
+        ..publication(name, text, None)
+    }
+}
+
 pub fn store() -> Arc<MemoryStore> {
     let next = AtomicU64::new(1);
     Arc::new(MemoryStore::new(
@@ -180,7 +188,8 @@ pub fn everything() -> Rc<Rights> {
 }
 
 /// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`
-/// is for keys and keeps history and presence; everything else is live only.
+/// is for keys and keeps history and presence; `r/…` retains, `hr/…` and `fr/…` keep history and retain,
+/// `kr/…` retains for keys; everything else is live only.
 pub fn rules() -> Rules {
     let rule = |text: &str, messages, age: Option<u64>, presence| Rule {
         filter: filter(text),
@@ -197,6 +206,15 @@ pub fn rules() -> Rules {
     };
     let mut keys = rule("keys/#", 100, None, true);
     keys.topic.subscribe = Who::Api;
+    let retaining = |rule: Rule| Rule {
+        topic: TopicRule {
+            retain: true,
+            ..rule.topic
+        },
+        ..rule
+    };
+    let mut keys_retain = retaining(rule("kr/#", 0, None, false));
+    keys_retain.topic.subscribe = Who::Api;
     Rules::new(vec![
         keys,
         rule("h/#", 1_000_000, None, false),
@@ -204,6 +222,10 @@ pub fn rules() -> Rules {
         rule("aged/#", 100, Some(1_000), false),
         rule("p/#", 0, None, true),
         rule("hp/#", 100, None, true),
+        retaining(rule("r/#", 0, None, false)),
+        retaining(rule("hr/#", 1_000_000, None, false)),
+        retaining(rule("fr/#", 10, None, false)),
+        keys_retain,
     ])
 }
 

@@ -17,6 +17,9 @@ mod churn;
 mod delivery;
 mod direct;
 mod machine;
+mod removal;
+mod retained;
+mod retained_churn;
 mod sessions;
 mod withheld;
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connection. Plain TCP; TLS joins as another kind of stream.
 pub struct Io(Rc<Held>);
 
-/// Takes a connection from the HTTP service once all that it wrote is sent.
+/// Takes a connection from the HTTP service: once all that it wrote is sent, or at once, to end it.
 ///
 /// A body that the service sends is polled only while its peer reads (actix-web #2441), is copied twice,
 /// and keeps the service's buffers for as long as it lasts. Whoever takes the connection over owns its
@@ -26,21 +26,21 @@ struct Held {
     /// `None` once it was taken.
     stream: RefCell<Option<TcpStream>>,
     heir: RefCell<Option<Heir>>,
-    /// The service's task, while there is an heir.
+    /// The service's task.
     service: RefCell<Option<Waker>>,
 }
 
 type Heir = Box<dyn FnOnce(TcpStream)>;
 
 impl TakeOver {
-    /// Gives the stream to `heir` as soon as the service, whose task is polled, has nothing to write
-    /// any more. If the connection ends before, `heir` is dropped.
-    pub fn once_written(&self, cx: &Context<'_>, heir: impl FnOnce(TcpStream) + 'static) {
-        self.0.service.replace(Some(cx.waker().clone()));
+    /// Gives the stream to `heir` as soon as the service has nothing to write any more. If the
+    /// connection ends before, `heir` is dropped.
+    pub fn once_written(&self, heir: impl FnOnce(TcpStream) + 'static) {
         self.0.heir.replace(Some(Box::new(heir)));
     }
 
-    /// Ends the connection, if it was not taken over yet: the service drops the heir.
+    /// Ends the connection, if it was not taken over yet: its next read or write fails, and the
+    /// service drops the heir.
     pub fn end(&self) {
         drop(self.0.stream.take());
         if let Some(service) = self.0.service.take() {
@@ -68,12 +68,20 @@ impl Io {
         self.0.stream.take()
     }
 
-    fn with<T>(&self, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> Option<T> {
-        self.0
-            .stream
-            .borrow_mut()
-            .as_mut()
-            .map(|s| act(Pin::new(s)))
+    /// Does something with the stream, unless it was taken, for a task that may be woken at its end.
+    fn with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let mut stream = self.0.stream.borrow_mut();
+        let stream = Pin::new(stream.as_mut()?);
+        let mut service = self.0.service.borrow_mut();
+        if !service.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *service = Some(cx.waker().clone());
+        }
+        drop(service);
+        Some(act(stream, cx))
     }
 }
 
@@ -92,7 +100,7 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // Once it was taken: an end, as of a peer that has gone.
-        self.with(|stream| stream.poll_read(cx, buf))
+        self.with(cx, |stream, cx| stream.poll_read(cx, buf))
             .unwrap_or(Poll::Ready(Ok(())))
     }
 }
@@ -103,7 +111,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.with(|stream| stream.poll_write(cx, buf))
+        self.with(cx, |stream, cx| stream.poll_write(cx, buf))
             .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())))
     }
 
@@ -122,7 +130,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|stream| stream.poll_shutdown(cx))
+        self.with(cx, |stream, cx| stream.poll_shutdown(cx))
             .unwrap_or(Poll::Ready(Ok(())))
     }
 
@@ -131,7 +139,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.with(|stream| stream.poll_write_vectored(cx, bufs))
+        self.with(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
             .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())))
     }
 
@@ -169,14 +177,9 @@ mod tests {
             let (mut io, mut client) = connected();
             let taken = Rc::new(RefCell::new(None));
             let into = Rc::clone(&taken);
-            poll_fn(|cx| {
-                let into = Rc::clone(&into);
-                io.take_over().once_written(cx, move |stream| {
-                    into.replace(Some(stream));
-                });
-                Poll::Ready(())
-            })
-            .await;
+            io.take_over().once_written(move |stream| {
+                into.replace(Some(stream));
+            });
             assert!(taken.borrow().is_none());
             poll_fn(|cx| Pin::new(&mut io).poll_flush(cx))
                 .await
@@ -215,16 +218,8 @@ mod tests {
             let take_over = io.take_over();
             let ending = take_over.clone();
             // As the heir of a session does, which holds the handle that ends it.
-            let mut setting = Some(move |_| drop((heir, take_over)));
+            ending.once_written(move |_| drop((heir, take_over)));
             let service = async {
-                poll_fn(|cx| {
-                    if let Some(heir) = setting.take() {
-                        ending.once_written(cx, heir);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(())
-                })
-                .await;
                 assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
                 drop(io);
             };

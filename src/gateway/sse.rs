@@ -282,14 +282,14 @@ impl MessageBody for Body {
 
     fn poll_next(
         mut self: Pin<&mut Self>,
-        cx: &mut Task<'_>,
+        _: &mut Task<'_>,
     ) -> Poll<Option<Result<Bytes, Infallible>>> {
         if let Some(opening) = self.opening.take() {
             return Poll::Ready(Some(Ok(opening)));
         }
         if let Some(stream) = self.stream.take() {
             self.connection
-                .once_written(cx, |connection| stream.begin(connection));
+                .once_written(|connection| stream.begin(connection));
         }
         Poll::Pending
     }

@@ -81,8 +81,9 @@ pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes
             Bytes::from(out)
         }
         WireFormat::Sse => Bytes::from(exactly(|out| {
-            // What is of no topic is no place to go on from: the stream's last id stays.
-            if !message.topic.is_of_no_topic() {
+            // What is of no topic is no place to go on from, nor is what was there before the stream
+            // began: its last id stays.
+            if !message.topic.is_of_no_topic() && sent != Sent::Retained {
                 put_event_id(out, message);
             }
             put_event(out, "message", |out| put_message(out, message, sent));

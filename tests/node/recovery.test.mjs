@@ -131,7 +131,7 @@ test("through cuts, black holes and a network that restarts it hears each messag
 
 test("what is published before the first message is heard is not missed either", async () => {
   await listen(proxy.base, topic);
-  proxy.endStreams("");
+  proxy.end();
   for (const n of [0, 1, 2]) await broker.publish(topic, number(n), "application/json");
   await until("all three", async () => (await seen("heard")).length === 3, BACK);
   assert.deepEqual(await data(), [0, 1, 2]);
@@ -202,8 +202,9 @@ test("a live topic tells a gap whenever it comes back", async () => {
 
 test("who is ended for good comes back once, and is stopped", async () => {
   await listen(proxy.base, topic);
-  const closing = JSON.stringify({ type: "closing", code: 4500, reason: "enough", reconnect: false, after_ms: 0 });
-  proxy.endStreams(`id: closed:4500\nevent: closing\ndata: ${closing}\n\n`);
+  const { sessions } = await (await fetch(`${broker.base}/v1/sessions?topic=${topic}`)).json();
+  const [{ session }] = sessions;
+  assert.ok((await fetch(`${broker.base}/v1/sessions/${session}?code=4500`, { method: "DELETE" })).ok);
   await until("it has given up", async () => (await state()) === 2, BACK);
   assert.deepEqual((await seen("closings")).map(({ code }) => code), [4500]);
   assert.equal(await seen("opened"), 1);

@@ -185,9 +185,9 @@ export class Proxy {
     this.#refusing = false;
   }
 
-  /** Says to all event streams what a broker says that ends them, and then ends them. */
-  endStreams(event) {
-    for (const [near] of this.#pairs) near.end(event);
+  /** Ends all connections behind what was answered already. */
+  end() {
+    for (const [near] of this.#pairs) near.end();
   }
 
   /** Cuts as soon as an answer comes that holds this, right behind it. */

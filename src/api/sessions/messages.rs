@@ -16,7 +16,7 @@ const OF_TOPICS: [&str; 2] = ["retain", "key"];
 /// Sends the body to those, or to every session.
 pub(super) async fn post(
     call: &Call<'_>,
-    caller: &Caller,
+    caller: Caller,
     to: Option<Whom>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -36,8 +36,9 @@ pub(super) async fn post(
     let most = call.state.config.now().limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
     let payload = message::read(call.request, data)?;
-    let publisher = Publisher::new(call.state.clone(), caller.clone());
-    publisher.room().await?;
+    let publisher = Publisher::new(call.state.clone(), caller);
+    let room = publisher.room().await;
+    room.map_err(|refusal| publisher.counted(refusal))?;
     let broker = &call.state.broker;
     let sent = match &to {
         Some(to) => broker.send_direct(to, payload, Origin::Http).await,

@@ -9,14 +9,14 @@ use crate::broker::{Opening, Subscriber};
 use crate::protocol::WireFormat;
 
 /// A session that is open.
-struct Opened {
+pub struct Opened {
     worker: Rc<Worker>,
     subscriber: Rc<Subscriber>,
     wire: Rc<FakeWire>,
 }
 
 impl Opened {
-    fn new(api: &Api, id: u64, user: Option<&str>, format: WireFormat) -> Self {
+    pub fn new(api: &Api, id: u64, user: Option<&str>, format: WireFormat) -> Self {
         let opening = Opening {
             rights: user.map_or_else(everything, |user| Rc::new(Rights::of(&caller_of(user)))),
             address: Some("192.0.2.1".parse().unwrap()),
@@ -87,7 +87,10 @@ fn the_sessions_of_a_user_are_reached_by_its_name() {
         let done = api.post_json(&path, r#"{"topic":"chat/a"}"#).await;
         let results = &done.json()["results"];
         assert_eq!(results[0]["topic"], "chat/a", "{results}");
-        assert_eq!(results[1]["code"], "already_subscribed", "{results}");
+        assert_eq!(
+            results[1]["problem"]["code"], "already_subscribed",
+            "{results}"
+        );
         assert_eq!(results[1]["session"], "0000000000000002", "{results}");
         let ended = delete(api, &format!("{path}?topic=chat/a")).await.json();
         assert_eq!(ended["results"][1]["topics"][0], "chat/a", "{ended}");

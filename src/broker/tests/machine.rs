@@ -2,17 +2,24 @@
 
 use proptest::prelude::*;
 
+use super::super::Publication;
+use super::super::testing::retained;
 use super::*;
 use crate::model::Filter;
 
-const NAMES: [&str; 4] = ["a/1", "a/2", "h/1", "h/2"];
-const FILTERS: [&str; 8] = ["a/1", "a/2", "h/1", "h/2", "a/+", "h/#", "#", "+/1"];
+const NAMES: [&str; 7] = ["a/1", "a/2", "h/1", "h/2", "r/1", "r/2", "hr/1"];
+const FILTERS: [&str; 12] = [
+    "a/1", "a/2", "h/1", "h/2", "r/1", "hr/1", "a/+", "h/#", "r/#", "hr/+", "#", "+/1",
+];
 
 #[derive(Clone, Debug)]
 enum Op {
     Subscribe(usize, usize, bool, Option<u64>),
     Unsubscribe(usize, usize),
     Publish(usize, usize),
+    Retain(usize, usize),
+    Forget(usize),
+    Clear(usize),
     Room(usize, usize),
     Unblock(usize),
     Detach(usize),
@@ -26,6 +33,9 @@ fn ops() -> impl Strategy<Value = Op> {
             .prop_map(|(s, f, echo, last)| Op::Subscribe(s, f, echo, last)),
         2 => (session.clone(), filter).prop_map(|(s, f)| Op::Unsubscribe(s, f)),
         10 => (session.clone(), 0..NAMES.len()).prop_map(|(s, n)| Op::Publish(s, n)),
+        4 => (session.clone(), 4..NAMES.len()).prop_map(|(s, n)| Op::Retain(s, n)),
+        1 => (4..NAMES.len()).prop_map(Op::Forget),
+        1 => (0..NAMES.len()).prop_map(Op::Clear),
         1 => (session.clone(), 0..60_usize).prop_map(|(s, room)| Op::Room(s, room)),
         1 => session.clone().prop_map(Op::Unblock),
         1 => session.prop_map(Op::Detach),
@@ -57,10 +67,29 @@ impl Model {
     }
 }
 
-async fn run(worker: Rc<Worker>, ops: Vec<Op>) {
+/// What the topics keep.
+#[derive(Default)]
+struct Kept {
+    history: HashMap<&'static str, Vec<String>>,
+    retained: HashMap<&'static str, String>,
+}
+
+impl Kept {
+    /// What one gets who subscribes: the retained message, then what is replayed, which it may be in.
+    fn of(&self, name: &str, last: Option<u64>) -> Vec<String> {
+        let held = self.history.get(name).map_or(&[][..], Vec::as_slice);
+        let from = held.len().saturating_sub(last.unwrap_or(0) as usize);
+        let replayed = held[from..].to_vec();
+        let retained = self.retained.get(name).cloned();
+        let retained = retained.filter(|text| !replayed.contains(text));
+        retained.into_iter().chain(replayed).collect()
+    }
+}
+
+async fn run(worker: Rc<Worker>, ops: Vec<Op>) -> Kept {
     let clients = [0, 1, 2].map(|id| Client::new(&worker, id, WireFormat::Raw));
     let mut models = [0, 1, 2].map(|_| Model::default());
-    let mut history: HashMap<&str, Vec<String>> = HashMap::new();
+    let mut kept = Kept::default();
     for (step, op) in ops.into_iter().enumerate() {
         match op {
             Op::Subscribe(s, f, echo, last) if !models[s].is_gone => {
@@ -77,16 +106,11 @@ async fn run(worker: Rc<Worker>, ops: Vec<Op>) {
                     continue;
                 }
                 for name in NAMES {
-                    let replays = text.matches(&topic(name)) && name.starts_with('h');
-                    // A filter replays nothing of what another subscription delivers already.
-                    if replays && !(text.has_wildcard() && models[s].covers(name)) {
-                        let held = history.get(name).map_or(&[][..], Vec::as_slice);
-                        let from = held.len().saturating_sub(last.unwrap_or(0) as usize);
-                        models[s]
-                            .seen
-                            .entry(name)
-                            .or_default()
-                            .extend_from_slice(&held[from..]);
+                    // A filter brings nothing of what another subscription delivers already.
+                    let is_had = text.has_wildcard() && models[s].covers(name);
+                    if text.matches(&topic(name)) && !is_had {
+                        let seen = models[s].seen.entry(name).or_default();
+                        seen.extend(kept.of(name, last));
                     }
                 }
                 models[s].subscriptions.push((text, echo));
@@ -101,15 +125,44 @@ async fn run(worker: Rc<Worker>, ops: Vec<Op>) {
                     .retain(|(k, _)| *k != filter(FILTERS[f]));
                 assert_eq!(answer.is_ok(), models[s].subscriptions.len() < before);
             }
-            Op::Publish(s, n) => {
+            Op::Publish(s, n) | Op::Retain(s, n) => {
                 let text = format!("{}:{step}", NAMES[n]);
-                clients[s].publish(NAMES[n], &text);
+                let retain = matches!(op, Op::Retain(..));
+                let message = Publication {
+                    retain,
+                    ..publication(&topic(NAMES[n]), &text, Some(clients[s].subscriber.id()))
+                };
+                worker.publish(message, Instant::now(), ReplyTo::Nobody);
                 for (id, model) in models.iter_mut().enumerate() {
                     if model.wants(NAMES[n], id == s) {
                         model.seen.entry(NAMES[n]).or_default().push(text.clone());
                     }
                 }
-                history.entry(NAMES[n]).or_default().push(text);
+                if retain {
+                    kept.retained.insert(NAMES[n], text.clone());
+                }
+                if NAMES[n].starts_with('h') {
+                    kept.history.entry(NAMES[n]).or_default().push(text);
+                }
+            }
+            Op::Forget(n) => {
+                let message = retained(&topic(NAMES[n]), "");
+                worker.publish(message, Instant::now(), ReplyTo::Nobody);
+                kept.retained.remove(NAMES[n]);
+                if NAMES[n].starts_with('h') {
+                    // It is as much a message of the history as any, but cannot be told by its text.
+                    kept.history
+                        .entry(NAMES[n])
+                        .or_default()
+                        .push(String::new());
+                }
+            }
+            Op::Clear(n) => {
+                let (reply, answer) = caller();
+                worker.clear(topic(NAMES[n]), reply);
+                drop(answer);
+                kept.retained.remove(NAMES[n]);
+                kept.history.remove(NAMES[n]);
             }
             Op::Room(s, room) => clients[s].wire.room.set(room),
             Op::Unblock(s) => clients[s].unblock(),
@@ -130,7 +183,8 @@ async fn run(worker: Rc<Worker>, ops: Vec<Op>) {
         let payloads = client.wire.payloads();
         for name in NAMES {
             let got: Vec<_> = payloads.iter().filter(|p| p.starts_with(name)).collect();
-            let all: Vec<_> = model.seen.get(name).into_iter().flatten().collect();
+            let seen = model.seen.get(name).into_iter().flatten();
+            let all: Vec<_> = seen.filter(|text| !text.is_empty()).collect();
             if model.is_gone {
                 assert!(all.starts_with(&got), "{name}: {got:?} of {all:?}");
             } else {
@@ -139,6 +193,7 @@ async fn run(worker: Rc<Worker>, ops: Vec<Op>) {
         }
         client.detach();
     }
+    kept
 }
 
 proptest! {
@@ -146,10 +201,20 @@ proptest! {
     #[test]
     fn every_session_sees_what_it_should_in_order(ops in prop::collection::vec(ops(), 1..60)) {
         let broker = broker(1, 1 << 20);
-        on_worker(&broker, async |worker| run(worker, ops).await);
+        let kept = on_worker(&broker, async |worker| run(worker, ops).await);
         assert_eq!(metric(broker.metrics(), "fanfare_subscriptions"), 0);
-        let held = |name: &str| ["h/1", "h/2"].contains(&name);
         let left = broker.topics(None, None, 100);
-        assert!(left.iter().all(|view| held(view.topic.as_str()) && view.subscribers == 0));
+        let left: Vec<_> = left
+            .iter()
+            .map(|view| (view.topic.as_str(), view.subscribers, view.retained))
+            .collect();
+        let mut names: Vec<_> = kept.history.keys().chain(kept.retained.keys()).collect();
+        names.sort();
+        names.dedup();
+        let expected: Vec<_> = names
+            .into_iter()
+            .map(|name| (*name, 0, kept.retained.contains_key(name)))
+            .collect();
+        assert_eq!(left, expected);
     }
 }
