@@ -8,7 +8,7 @@ mod wind_up;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::web::ServiceConfig;
 use thiserror::Error;
@@ -18,6 +18,7 @@ use crate::broker::{Broker, Rules, Settings};
 use crate::config::LiveConfig;
 use crate::gateway::random;
 use crate::history::MemoryStore;
+use crate::limits::Throttle;
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
 use crate::shutdown::Shutdown;
@@ -25,7 +26,7 @@ use crate::shutdown::Shutdown;
 use listen::{Listener, explain};
 use reload::{Doors, follow};
 use serve::serve;
-use wind_up::wind_up;
+use wind_up::{answers, wind_up};
 
 type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
@@ -33,6 +34,7 @@ type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 pub struct App {
     config: LiveConfig,
     broker: Broker,
+    throttle: Arc<Throttle>,
     routes: Vec<Routes>,
 }
 
@@ -118,9 +120,11 @@ impl App {
                 );
             }
         }));
+        let throttle = Throttle::new(config.limits.rates.clone(), metrics);
         Ok(Self {
             config: live,
             broker,
+            throttle: Arc::new(throttle),
             routes: Vec::new(),
         })
     }
@@ -189,9 +193,16 @@ impl Bound {
         let broker = app.broker.clone();
         let drain = app.config.now().server.drain;
         let doors = Doors::new(&app.config.now(), admin.as_ref().map(|a| a.address.ip()));
-        let following = actix_rt::spawn(follow(app.config.clone(), broker.clone(), doors.clone()));
-        api::show_readiness(&broker, &shutdown);
-        let server = serve(app, server, admin, &doors, &shutdown)?;
+        let throttle = Arc::clone(&app.throttle);
+        let following = actix_rt::spawn(follow(
+            app.config.clone(),
+            broker.clone(),
+            Arc::clone(&throttle),
+            doors.clone(),
+        ));
+        api::show_readiness(&broker, &shutdown, Arc::clone(&throttle));
+        let (ending, answers) = answers();
+        let server = serve(app, server, admin, &doors, &shutdown, &answers)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
         let sampling = actix_rt::spawn(async move {
@@ -199,9 +210,11 @@ impl Bound {
             loop {
                 seconds.tick().await;
                 metrics.sample();
+                throttle.descriptors.probe(Instant::now());
+                throttle.sweep(Instant::now());
             }
         });
-        let winding_up = actix_rt::spawn(wind_up(handle, broker, drain, shutdown));
+        let winding_up = actix_rt::spawn(wind_up(handle, broker, ending, drain, shutdown));
         let served = server.await;
         winding_up.abort();
         sampling.abort();

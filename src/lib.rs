@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod history;
+pub mod limits;
 pub mod metrics;
 pub mod model;
 pub mod protocol;

@@ -23,6 +23,11 @@ pub enum Format {
     Json,
 }
 
+/// What is not logged unless it is asked for by that name: what accepts connections says twice a second
+/// that there are no descriptors, which ours says once; and what reads requests has an error for each one
+/// that makes no sense, so that a client could fill the log.
+const QUIET: &str = "actix_server::accept=off,actix_http::h1::dispatcher=off";
+
 /// Why there is no log.
 #[derive(Debug, Error)]
 pub enum TelemetryError {
@@ -101,7 +106,7 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     if level.trim().is_empty() {
         return Err(refuse("it is empty".to_owned()));
     }
-    EnvFilter::try_new(level).map_err(|error| refuse(error.to_string()))
+    EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|error| refuse(error.to_string()))
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {

@@ -14,7 +14,7 @@ const RANKS: &[(usize, &[&str])] = &[
     (5, &["gateway", "api", "admin"]),
     (4, &["session"]),
     (3, &["broker"]),
-    (2, &["history", "cluster", "auth"]),
+    (2, &["history", "cluster", "auth", "limits"]),
     (1, &["protocol"]),
     (0, &["model", "config", "metrics", "shutdown", "telemetry"]),
 ];

@@ -21,7 +21,7 @@ pub(super) async fn post(
     let query = call.query()?;
     let retain = query.boolean("retain")?;
     let key = query.get("key")?.map(Into::into);
-    let publisher = Publisher::new(call.state.clone(), caller);
+    let publisher = Publisher::new(call, caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
     let most = call.state.config.now().limits.message_bytes;

@@ -31,6 +31,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use crate::auth::LiveDoor;
 use crate::broker::Broker;
 use crate::config::{Config, LiveConfig};
+use crate::limits::Throttle;
 use crate::shutdown::Shutdown;
 
 pub use guard::guarded;
@@ -46,6 +47,8 @@ pub struct ApiState {
     pub broker: Broker,
     /// Says who may.
     pub door: Arc<LiveDoor>,
+    /// Says who does too much.
+    pub throttle: Arc<Throttle>,
     /// Tells when no more is published.
     pub shutdown: Shutdown,
     /// Limits, paths and rules.
@@ -72,6 +75,7 @@ impl ApiState {
     pub fn new(
         broker: Broker,
         door: Arc<LiveDoor>,
+        throttle: Arc<Throttle>,
         shutdown: Shutdown,
         config: LiveConfig,
     ) -> Self {
@@ -83,6 +87,7 @@ impl ApiState {
             openapi: openapi::document(&config.now()).into(),
             broker,
             door,
+            throttle,
             shutdown,
             fixed: config.now(),
             config,

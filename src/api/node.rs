@@ -1,5 +1,7 @@
 //! The node itself: whether it is alive and ready, its numbers, its metrics.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,6 +10,7 @@ use super::Problem;
 use super::serve::{Call, json, json_text};
 use crate::auth::Scope;
 use crate::broker::Broker;
+use crate::limits::Throttle;
 use crate::metrics::Metrics;
 use crate::protocol::{ErrorCode, Refusal};
 use crate::shutdown::Shutdown;
@@ -69,7 +72,7 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     let rates = state.broker.metrics().per_second();
     json(&Stats {
         version: env!("CARGO_PKG_VERSION"),
-        state: node_state(&state.broker, &state.shutdown),
+        state: node_state(&state.broker, &state.shutdown, &state.throttle),
         uptime_seconds: state.started.elapsed().as_secs(),
         workers: Workers {
             running,
@@ -106,30 +109,34 @@ pub(super) fn health() -> Result<HttpResponse, Problem> {
 /// `GET /readyz`.
 pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     let unavailable = |message| Err(Refusal::new(ErrorCode::Unavailable, message).into());
-    match node_state(&call.state.broker, &call.state.shutdown) {
+    let state = &call.state;
+    match node_state(&state.broker, &state.shutdown, &state.throttle) {
         "draining" => unavailable("the broker is draining: it takes no more sessions"),
         "starting" => unavailable("the broker is starting: not all of its workers run yet"),
+        "short" => unavailable("the broker is short of file descriptors"),
         _ => Ok(json_text(r#"{"status":"ready"}"#.to_owned())),
     }
 }
 
 /// What the node is about.
-fn node_state(broker: &Broker, shutdown: &Shutdown) -> &'static str {
+fn node_state(broker: &Broker, shutdown: &Shutdown, throttle: &Throttle) -> &'static str {
     let (running, configured) = broker.workers();
     if shutdown.is_draining() {
         "draining"
     } else if running < configured {
         "starting"
+    } else if throttle.descriptors.is_short() {
+        "short"
     } else {
         "running"
     }
 }
 
 /// Lets the metrics say what `/readyz` says.
-pub fn show_readiness(broker: &Broker, shutdown: &Shutdown) {
+pub fn show_readiness(broker: &Broker, shutdown: &Shutdown, throttle: Arc<Throttle>) {
     let (seen, shutdown) = (broker.downgrade(), shutdown.clone());
     broker.metrics().on_scrape(Box::new(move |metrics| {
-        let is_ready = |broker| node_state(&broker, &shutdown) == "running";
+        let is_ready = |broker| node_state(&broker, &shutdown, &throttle) == "running";
         metrics.set_ready(seen.upgrade().is_some_and(is_ready));
     }));
 }

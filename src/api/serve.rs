@@ -1,5 +1,6 @@
 //! Takes each request: finds its call, lets the caller in, counts, and survives a panic.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use actix_web::http::{ConnectionType, Method, header};
@@ -13,7 +14,7 @@ use super::{
     ApiState, Problem, Route, history, listing, message, node, openapi, public, publish, sessions,
     topic,
 };
-use crate::auth::{Caller, Denied, Facts, Scope};
+use crate::auth::{Caller, Denied, Door, Facts, Scope};
 use crate::protocol::{ErrorCode, Refusal};
 
 /// A request and what answers it.
@@ -28,7 +29,7 @@ impl Call<'_> {
     /// # Errors
     /// 401 or 403.
     pub(super) fn admit(&self, needs: Scope) -> Result<Caller, Problem> {
-        self.count(self.state.door.now().api(&self.facts(), needs))
+        self.let_in(|door, facts| door.api(facts, needs))
     }
 
     /// Lets in who may read the metrics.
@@ -36,7 +37,7 @@ impl Call<'_> {
     /// # Errors
     /// 401 or 403.
     pub(super) fn admit_to_metrics(&self) -> Result<Caller, Problem> {
-        self.count(self.state.door.now().metrics(&self.facts()))
+        self.let_in(Door::metrics)
     }
 
     /// The request's query.
@@ -57,8 +58,27 @@ impl Call<'_> {
         )
     }
 
-    fn count(&self, admitted: Result<Caller, Denied>) -> Result<Caller, Problem> {
-        admitted.map_err(|denied| {
+    /// Where the request comes from.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.state.door.now().client(&self.facts())
+    }
+
+    fn let_in(
+        &self,
+        ask: impl FnOnce(&Door, &Facts<'_>) -> Result<Caller, Denied>,
+    ) -> Result<Caller, Problem> {
+        let (facts, throttle) = (self.facts(), &self.state.throttle);
+        let door = self.state.door.now();
+        let client = door.client(&facts);
+        if facts.has_credential() {
+            throttle
+                .may_authenticate(client, Instant::now())
+                .map_err(|excess| excess.refusal())?;
+        }
+        ask(&door, &facts).map_err(|denied| {
+            if denied.is_wrong_guess() {
+                throttle.failed_to_authenticate(client, Instant::now());
+            }
             if let Some(reason) = denied.auth_failure() {
                 self.state.broker.metrics().auth_failed(reason);
             }

@@ -26,6 +26,7 @@ use crate::config::{
     ApiKey, Auth, Config, HistoryRule, KeySecret, KeySource, Limits, Scope, TopicRule,
 };
 use crate::history::MemoryStore;
+use crate::limits::Throttle;
 use crate::metrics::Metrics;
 use crate::model::{Filter, Timestamp};
 use crate::shutdown::{self, Trigger};
@@ -192,7 +193,8 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
     let (trigger, shutdown) = shutdown::pair();
     let broker = Broker::new(settings, Metrics::new("0", "test").unwrap());
     let door = LiveDoor::new(Door::from_config(&config));
-    let state = ApiState::new(broker, door, shutdown, config.into());
+    let throttle = Throttle::new(config.limits.rates.clone(), broker.metrics().clone());
+    let state = ApiState::new(broker, door, Arc::new(throttle), shutdown, config.into());
     actix_rt::System::new().block_on(async {
         let worker = state.broker.enter().unwrap();
         let mut api = Api {

@@ -61,7 +61,9 @@ pub fn max_connections(configured: usize) -> usize {
         .map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
-    descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(16)
+    // Where there are few, half of them: some are left for requests and handshakes.
+    let half = descriptors / 2;
+    descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(half)
 }
 
 /// Why that address cannot be listened on, and what would do.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::auth::{Door, LiveDoor};
 use crate::broker::{Broker, Rules};
 use crate::config::{Config, LiveConfig};
+use crate::limits::Throttle;
 
 /// The doors of the addresses that are listened on.
 #[derive(Clone)]
@@ -37,7 +38,7 @@ impl Doors {
 }
 
 /// Carries every change of the configuration to whatever holds a part of it.
-pub async fn follow(config: LiveConfig, broker: Broker, doors: Doors) {
+pub async fn follow(config: LiveConfig, broker: Broker, throttle: Arc<Throttle>, doors: Doors) {
     let mut changes = config.changes();
     while changes.changed().await.is_ok() {
         let now = config.now();
@@ -46,6 +47,7 @@ pub async fn follow(config: LiveConfig, broker: Broker, doors: Doors) {
             now.limits.topics,
             now.limits.replay_messages as u64,
         );
+        throttle.replace(now.limits.rates.clone());
         // Last: it makes the workers look at their sessions again, by the rules that hold then.
         doors.replace(&now);
     }

@@ -1,31 +1,28 @@
 //! The workers and what each of them answers with.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::body::BoxBody;
-use actix_http::{HttpServiceBuilder, Protocol, Request, Response};
-use actix_rt::net::TcpStream;
-use actix_server::{GracefulShutdownSignal, Server};
-use actix_service::{
-    Service, ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config,
-};
+use actix_http::{HttpServiceBuilder, Request, Response};
+use actix_server::Server;
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::web;
 
 use super::listen::{Listener, max_connections};
 use super::reload::Doors;
+use super::wind_up::Answers;
 use super::{App, StartError};
 use crate::api::{self, Address, ApiState};
-use crate::gateway::{Entrance, Gateway, Io, TakeOver, event_stream, upgrade};
+use crate::gateway::{
+    Entrance, Gateway, Guest, Io, REQUEST_TIMEOUT, Reception, TakeOver, attended, event_stream,
+    upgrade,
+};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
-
-/// A request's head is to arrive within this.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An answer that is sent while input is unread is given so long to be read, before a reset may
 /// destroy it.
@@ -39,11 +36,13 @@ pub fn serve(
     admin: Option<Listener>,
     doors: &Doors,
     shutdown: &Shutdown,
+    answers: &Answers,
 ) -> Result<Server, StartError> {
     let config = app.config.now();
     let entrance = Entrance {
         broker: app.broker.clone(),
         door: Arc::clone(&doors.server),
+        throttle: Arc::clone(&app.throttle),
         config: app.config.clone(),
         shutdown: shutdown.clone(),
         max_connections: max_connections(config.server.max_connections),
@@ -51,6 +50,7 @@ pub fn serve(
     let mut state = ApiState::new(
         app.broker.clone(),
         Arc::clone(&doors.server),
+        Arc::clone(&app.throttle),
         shutdown.clone(),
         app.config.clone(),
     );
@@ -58,13 +58,24 @@ pub fn serve(
         let connection = request.conn_data::<TakeOver>()?.clone();
         Some(Box::new(move || connection.end()))
     };
+    // The limit on descriptors has been raised by now.
+    app.throttle.descriptors.measure();
+    let workers = app.broker.settings().workers;
+    let receive = {
+        let (throttle, metrics) = (app.throttle.clone(), app.broker.metrics().clone());
+        let (busy, patience) = (Arc::clone(&answers.busy), config.session.write_timeout);
+        move || {
+            let (throttle, busy) = (Arc::clone(&throttle), Arc::clone(&busy));
+            Reception::new(throttle, metrics.clone(), busy, patience)
+        }
+    };
     let builder = Server::build()
-        .workers(app.broker.settings().workers)
+        .workers(workers)
         .backlog(config.server.backlog)
-        .max_concurrent_connections(usize::MAX >> 1)
+        // See `Reception::serve`.
+        .max_concurrent_connections((app.throttle.descriptors.ahead() / workers).max(1))
         .shutdown_timeout(config.server.drain.as_secs().max(1))
         .disable_signals();
-    let stopping = builder.graceful_shutdown_signal();
     let builder = match admin {
         None => builder,
         Some(admin) => {
@@ -75,19 +86,20 @@ pub fn serve(
             };
             state.address = Address::Server;
             let state = web::Data::new(of_operators);
-            let stopping = stopping.clone();
+            let (answers, receive) = (answers.clone(), receive.clone());
             builder.listen("admin", admin.socket, move || {
                 let state = state.clone();
                 let web_app = guarded(state.broker.metrics().clone())
                     .configure(move |services| api::configure(services, state));
                 let http =
-                    http(stopping.clone()).finish(map_config(web_app, |()| AppConfig::default()));
-                fn_service(accepted).and_then(http)
+                    http(answers.clone()).finish(map_config(web_app, |()| AppConfig::default()));
+                receive().for_operators().serve(http)
             })?
         }
     };
     let state = web::Data::new(state);
     let routes = app.routes;
+    let answers = answers.clone();
     let builder = builder.listen("fanfare", server.socket, move || {
         let entrance = entrance.clone();
         let state = state.clone();
@@ -107,7 +119,7 @@ pub fn serve(
             }
             api::configure(services, state);
         });
-        let http = http(stopping.clone())
+        let http = http(answers.clone())
             .upgrade(fn_factory(move || {
                 let gateway = gateway.clone();
                 async move {
@@ -118,7 +130,7 @@ pub fn serve(
                 }
             }))
             .finish(map_config(web_app, |()| AppConfig::default()));
-        fn_service(accepted).and_then(http)
+        receive().serve(http)
     })?;
     Ok(builder.run())
 }
@@ -135,12 +147,14 @@ fn guarded(
         InitError = (),
     >,
 > {
-    actix_web::App::new()
-        .wrap_fn(move |request, service| api::guarded(metrics.clone(), service.call(request)))
+    actix_web::App::new().wrap_fn(move |request, service| {
+        let guest = request.conn_data::<Rc<Guest>>().cloned();
+        attended(guest, api::guarded(metrics.clone(), service.call(request)))
+    })
 }
 
 /// How HTTP is spoken at every address.
-fn http<S>(stopping: GracefulShutdownSignal) -> HttpServiceBuilder<Io, S>
+fn http<S>(answers: Answers) -> HttpServiceBuilder<Io, S>
 where
     S: ServiceFactory<Request, Config = ()>,
     S::Error: Into<Response<BoxBody>> + 'static,
@@ -152,21 +166,11 @@ where
         .client_request_timeout(REQUEST_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .h1_allow_half_closed(false)
-        .graceful_shutdown_signal(move || {
-            let stopping = stopping.clone();
-            async move { stopping.notified().await }
-        })
+        .graceful_shutdown_signal(move || answers.last())
         .on_connect_ext(|io: &Io, extensions| {
             extensions.insert(io.take_over());
+            if let Some(guest) = io.guest() {
+                extensions.insert(guest);
+            }
         })
-}
-
-/// A connection that was just accepted.
-async fn accepted<E>(stream: TcpStream) -> Result<(Io, Protocol, Option<SocketAddr>), E> {
-    // Small frames must not wait for acknowledgements of earlier ones.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection went before it was served");
-    }
-    let peer = stream.peer_addr().ok();
-    Ok((Io::new(stream), Protocol::Http1, peer))
 }

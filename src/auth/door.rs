@@ -10,8 +10,8 @@ use crate::metrics::{self, AuthFailure};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::{
-    Access, AllowedOrigin, ApiKeys, Circumstances, Identity, KeyEntry, Malformed, Scope, Secret,
-    Standing, find_credential, is_forwarding_header, is_local, only_origin, origin_allowed,
+    Access, AllowedOrigin, ApiKeys, Circumstances, Facts, Identity, KeyEntry, Malformed, Scope,
+    Secret, Standing, TrustedProxies, find_credential, is_local, origin_allowed,
 };
 
 /// Lets requests in, or says why not.
@@ -26,26 +26,8 @@ pub struct Door {
     listener: IpAddr,
     /// Whether the metrics are for whoever can reach the listener.
     has_open_metrics: bool,
+    proxies: TrustedProxies,
     timeout: Duration,
-}
-
-/// What a request says of who sent it.
-#[derive(Clone, Debug, Default)]
-pub struct Facts<'a> {
-    /// The `Authorization` header; of several, one that is never accepted.
-    pub authorization: Option<&'a [u8]>,
-    /// The `Host` header; of several, one that is never accepted.
-    pub host: Option<&'a str>,
-    /// The `Origin` header: see [`only_origin`].
-    pub origin: Option<&'a [u8]>,
-    /// Whether any header tells of a proxy.
-    pub forwarded: bool,
-    /// The query, as it stands in the request.
-    pub query: Option<&'a str>,
-    /// The subprotocols that are offered, in their order.
-    pub offers: Vec<&'a str>,
-    /// The address at the other end.
-    pub peer: Option<IpAddr>,
 }
 
 /// Someone who was let in.
@@ -82,43 +64,6 @@ pub enum Denied {
     NotLocal(&'static str),
 }
 
-impl<'a> Facts<'a> {
-    /// Takes from a request what counts here.
-    pub fn new(
-        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-        query: Option<&'a str>,
-        peer: Option<IpAddr>,
-    ) -> Self {
-        let mut facts = Self {
-            query,
-            peer,
-            ..Self::default()
-        };
-        let mut origins = Vec::new();
-        for (name, value) in headers {
-            if name.eq_ignore_ascii_case("authorization") {
-                facts.authorization = Some(match facts.authorization {
-                    None => value,
-                    Some(_) => b"",
-                });
-            } else if name.eq_ignore_ascii_case("host") {
-                let text = std::str::from_utf8(value).unwrap_or_default();
-                facts.host = Some(if facts.host.is_some() { "" } else { text });
-            } else if name.eq_ignore_ascii_case("origin") {
-                origins.push(value);
-            } else if name.eq_ignore_ascii_case("sec-websocket-protocol") {
-                let text = std::str::from_utf8(value).unwrap_or_default();
-                let offers = text.split(',').map(str::trim);
-                facts.offers.extend(offers.filter(|o| !o.is_empty()));
-            } else if is_forwarding_header(name) {
-                facts.forwarded = true;
-            }
-        }
-        facts.origin = only_origin(origins);
-        facts
-    }
-}
-
 impl Door {
     /// The door that the configuration describes.
     pub fn from_config(config: &Config) -> Self {
@@ -146,6 +91,7 @@ impl Door {
             origins,
             listener: config.server.listen.ip(),
             has_open_metrics: false,
+            proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             timeout: auth.map_or_else(|| config::Auth::default().timeout, |auth| auth.timeout),
         }
     }
@@ -224,6 +170,13 @@ impl Door {
     /// Who has that token: for the `auth` frame.
     pub fn token(&self, secret: &Secret) -> Option<Caller> {
         self.keys.find(secret).map(Caller::with_key)
+    }
+
+    /// Where a request comes from: the peer, or whom a trusted proxy names. It is for limits, logs and
+    /// listings; whether a request is of this machine is a matter of the peer.
+    pub fn client(&self, facts: &Facts<'_>) -> Option<IpAddr> {
+        let named = facts.forwarded_for.iter().copied();
+        facts.peer.map(|peer| self.proxies.client(peer, named))
     }
 
     /// What those that came in by that may now; `None` where they would not be let in any more.
@@ -358,6 +311,12 @@ impl Denied {
             Self::Origin => metrics::Refusal::Origin,
             Self::NotLocal(_) => metrics::Refusal::NotLocal,
         }
+    }
+
+    /// Whether credentials were there, and wrong: what someone who guesses sends.
+    pub fn is_wrong_guess(&self) -> bool {
+        let failure = self.auth_failure();
+        matches!(failure, Some(AuthFailure::Unknown | AuthFailure::Malformed))
     }
 
     /// The label of the credentials that were not accepted, where it is them.

@@ -1,11 +1,12 @@
 //! What a value may be. Each check gives the value, or says what would do in its place.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
+use ipnet::IpNet;
 
 use super::layer::{is_bare_text, written_in};
 use super::reader::Check;
@@ -93,6 +94,18 @@ pub(super) fn address(value: &Value) -> Check<SocketAddr> {
     let parsed = string(value).and_then(|text| text.parse().ok());
     parsed.ok_or_else(|| {
         r#"an address and a port are needed, such as "127.0.0.1:8080" or "[::1]:8080""#.to_owned()
+    })
+}
+
+/// An address, or a network of them.
+pub(super) fn network(value: &Value) -> Check<IpNet> {
+    let parsed = string(value).and_then(|text| match text.parse::<IpAddr>() {
+        Ok(address) => Some(IpNet::from(address)),
+        Err(_) => text.parse().ok(),
+    });
+    parsed.ok_or_else(|| {
+        r#"an address or a network is needed, such as "10.0.0.7", "10.0.0.0/8" or "fd00::/8""#
+            .to_owned()
     })
 }
 

@@ -11,7 +11,14 @@ use tokio::sync::watch;
 use super::{Config, show};
 
 /// The keys, or the beginnings of keys, that take effect without a restart.
-const LIVE: &[&str] = &["topic.", "auth.", "api.key", "limits.", "log.level"];
+const LIVE: &[&str] = &[
+    "topic.",
+    "auth.",
+    "api.key",
+    "limits.",
+    "log.level",
+    "server.trusted_proxies",
+];
 
 /// The configuration that holds now. Cheap to clone: all clones change together.
 #[derive(Clone)]
@@ -51,6 +58,7 @@ impl LiveConfig {
         next.auth = read.auth;
         next.api.keys = read.api.keys;
         next.limits = read.limits;
+        next.server.trusted_proxies = read.server.trusted_proxies;
         next.log.level = read.log.level;
         self.0.now.store(Arc::new(next));
         self.0.changes.send_modify(|count| *count += 1);

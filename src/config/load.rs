@@ -183,7 +183,7 @@ fn read(
         admin.say_who_may(&mut root, &api);
     }
     let session = Session::read(root.section("session"));
-    let limits = Limits::read(root.section("limits"));
+    let limits = Limits::read(root.section("limits"), &websocket);
     if session.queue < limits.message_bytes && root.is_clean(&["session", "limits"]) {
         root.refuse(
             "session.queue",

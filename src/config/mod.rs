@@ -10,6 +10,7 @@ mod layer;
 mod live;
 mod load;
 mod paths;
+mod rates;
 mod reader;
 mod sections;
 mod show;
@@ -24,6 +25,7 @@ pub use admin::Admin;
 pub use fault::{ConfigError, Fault};
 pub use live::{Change, LiveConfig};
 pub use load::{DEFAULTS, Input, Loaded, Overrides, files, load};
+pub use rates::{ApiRate, Rate, Rates};
 pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
 };

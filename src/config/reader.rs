@@ -153,6 +153,12 @@ impl Section<'_> {
         self.entries.contains_key(key)
     }
 
+    /// Whether a table stands there.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        let value = self.entries.get(key);
+        value.is_some_and(|value| matches!(value.kind, ValueKind::Table(_)))
+    }
+
     /// The values of a list, if it is there; without those that are wrong.
     pub(super) fn list<T>(
         &mut self,

@@ -4,8 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::kinds;
 use super::paths::Paths;
+use super::rates::Rates;
 use super::reader::Section as Table;
 use crate::model::Filter;
 
@@ -31,6 +34,8 @@ pub struct Server {
     pub backlog: u32,
     /// How long a stop waits for sessions to leave; they are told to go spread over it.
     pub drain: Duration,
+    /// Proxies whose word on where a request comes from is taken: of `X-Forwarded-For`.
+    pub trusted_proxies: Vec<IpNet>,
     /// A directory whose files are served to browsers, in place of the demo; none by default.
     pub public: Option<PathBuf>,
 }
@@ -43,6 +48,7 @@ impl Default for Server {
             max_connections: 0,
             backlog: 4096,
             drain: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
             public: None,
         }
     }
@@ -67,6 +73,13 @@ impl Server {
             drain: table
                 .read("drain", kinds::duration(Duration::ZERO..=HOUR))
                 .unwrap_or(default.drain),
+            trusted_proxies: table
+                .list(
+                    "trusted_proxies",
+                    r#"trusted_proxies = ["10.0.0.0/8"]"#,
+                    kinds::network,
+                )
+                .unwrap_or(default.trusted_proxies),
             public: table.read("public", kinds::directory(working_dir)),
         }
     }
@@ -197,6 +210,8 @@ pub struct Limits {
     pub batch: usize,
     /// Topics that may exist at a time.
     pub topics: usize,
+    /// Rates, and counts by address and user.
+    pub rates: Rates,
 }
 
 impl Default for Limits {
@@ -207,12 +222,14 @@ impl Default for Limits {
             protocol_errors: 10,
             batch: 1000,
             topics: 1_000_000,
+            rates: Rates::default(),
         }
     }
 }
 
 impl Limits {
-    pub(super) fn read(mut table: Table<'_>) -> Self {
+    /// Reads the section; the frames it is to suit are those of `websocket`.
+    pub(super) fn read(mut table: Table<'_>, websocket: &WebSocket) -> Self {
         let default = Self::default();
         Self {
             message_bytes: table
@@ -230,6 +247,7 @@ impl Limits {
             topics: table
                 .read("topics", kinds::number(1..=MANY))
                 .unwrap_or(default.topics),
+            rates: Rates::read(&mut table, websocket.max_frame.min(websocket.max_message)),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::{Display, Write};
 
 use super::units::{format_duration, format_size};
 use super::{
-    AllowedOrigin, Anonymous, ApiKey, Auth, Config, Endpoint, HistoryRule, KeySource, LogFormat,
-    StoreKind, TopicRule,
+    AllowedOrigin, Anonymous, ApiKey, ApiRate, Auth, Config, Endpoint, HistoryRule, KeySource,
+    LogFormat, Rate, Rates, StoreKind, TopicRule,
 };
 
 /// The effective values as TOML that loads back to the same configuration.
@@ -70,6 +70,7 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("max_connections", config.server.max_connections);
     text.key("backlog", config.server.backlog);
     text.key("drain", duration(config.server.drain));
+    text.key("trusted_proxies", list(&config.server.trusted_proxies));
     if let Some(public) = &config.server.public {
         text.key("public", quote(&public.display().to_string()));
     }
@@ -99,6 +100,7 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("protocol_errors", config.limits.protocol_errors);
     text.key("batch", config.limits.batch);
     text.key("topics", config.limits.topics);
+    show_rates(&config.limits.rates, text);
 
     text.section("[api]");
     text.key(
@@ -125,6 +127,31 @@ fn plain_sections(config: &Config, text: &mut Text) {
     };
     text.key("level", quote(&config.log.level));
     text.key("format", quote(format));
+}
+
+fn show_rates(rates: &Rates, text: &mut Text) {
+    let shown = |rate: Option<Rate>, unit: fn(usize) -> String| match rate {
+        None => "0".to_owned(),
+        Some(Rate { per_second, burst }) => {
+            let (rate, burst) = (per_second.get() as usize, burst.get() as usize);
+            format!("{{ rate = {}, burst = {} }}", unit(rate), unit(burst))
+        }
+    };
+    let number = |number: usize| number.to_string();
+    let size = |bytes: usize| quote(&format_size(bytes));
+    text.key("publishes_per_second", shown(rates.publishes, number));
+    if let ApiRate::Own(rate) = rates.api_publishes {
+        text.key("api_publishes_per_second", shown(rate, number));
+    }
+    text.key("frames_per_second", shown(rates.frames, number));
+    text.key("bytes_per_second", shown(rates.bytes, size));
+    text.key("handshakes_per_second", shown(rates.handshakes, number));
+    text.key(
+        "auth_failures_per_second",
+        shown(rates.auth_failures, number),
+    );
+    text.key("connections_per_ip", rates.connections_per_ip);
+    text.key("connections_per_user", rates.connections_per_user);
 }
 
 fn show_auth(auth: &Auth, text: &mut Text) {

@@ -1,7 +1,9 @@
 //! The actor of one WebSocket session: it owns its socket, carries out what its client says, and
 //! takes everything with it when it ends.
 
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, ActorContext, Context, StreamHandler};
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use crate::auth::Secret;
 use crate::broker::{Ending, Publication, ReplyTo, Subscriber, Worker, refuse};
 use crate::history::Limit;
+use crate::limits::{Entry, Meter};
 use crate::metrics::{self, Held, Place};
 use crate::model::{Member, Payload, TopicName};
 use crate::protocol::{
@@ -21,6 +24,7 @@ use crate::session::{Session, Step};
 
 use super::Gateway;
 use super::inbound::Arrivals;
+use super::measure::too_much;
 use super::socket::Socket;
 
 /// What one answer to `history` holds at most; the rest is asked for by `since`.
@@ -43,6 +47,12 @@ pub struct Connection {
     pub(super) peer_code: Option<u16>,
     /// Counts as a connection for as long as it is held.
     pub(super) counted: Option<Held>,
+    /// Measures what the client sends.
+    pub(super) meter: Meter,
+    /// Where the client is.
+    pub(super) client: Option<IpAddr>,
+    /// Counts with its address and user for as long as it is held.
+    pub(super) entry: Entry,
 }
 
 impl Actor for Connection {
@@ -53,8 +63,12 @@ impl StreamHandler<Arrivals> for Connection {
     fn handle(&mut self, arrivals: Arrivals, _: &mut Context<Self>) {
         let Arrivals { frames, fault } = arrivals;
         let mut frames = frames.into_iter();
+        let measured = self.is_measured();
         while let Some(frame) = frames.next() {
-            self.on_frame(frame);
+            match measured {
+                None => self.on_frame(frame),
+                Some(now) => self.on_measured_frame(frame, now),
+            }
             let is_held = !self.subscriber.is_ending() && self.subscriber.is_congested();
             if is_held && frames.len() > 0 {
                 // One read may ask for far more than the outbox is to hold.
@@ -78,7 +92,7 @@ impl StreamHandler<Arrivals> for Connection {
 }
 
 impl Connection {
-    fn on_frame(&mut self, frame: Frame) {
+    pub(super) fn on_frame(&mut self, frame: Frame) {
         if self.subscriber.is_ending() {
             // Data after a close is ignored; the answer to ours ends it.
             if let Frame::Close(reason) = frame {
@@ -101,7 +115,7 @@ impl Connection {
         match self.reader.feed(piece) {
             Ok(Some(message)) => {
                 let step = self.session.on_message(message);
-                self.carry_out(step);
+                self.carry_out_if_admitted(step);
             }
             Ok(None) => {}
             Err(fault) => self.close(&fault),
@@ -127,7 +141,7 @@ impl Connection {
         self.settle();
     }
 
-    fn carry_out(&mut self, step: Step) {
+    pub(super) fn carry_out(&mut self, step: Step) {
         let subscriber = &self.subscriber;
         let reply = |id| ReplyTo::Session {
             to: Rc::clone(subscriber),
@@ -191,7 +205,18 @@ impl Connection {
     }
 
     fn authenticate(&mut self, id: Option<u64>, token: &Secret) {
+        let throttle = Arc::clone(&self.gateway.entrance.throttle);
+        let now = Instant::now();
+        if let Err(excess) = throttle.may_authenticate(self.client, now) {
+            return refuse(&self.subscriber, id, &excess.refusal());
+        }
         if let Some(caller) = self.gateway.entrance.door.now().token(token) {
+            if let Some(user) = &caller.user
+                && let Err(excess) = self.entry.identify(&throttle, user)
+            {
+                refuse(&self.subscriber, id, &excess.refusal());
+                return self.close(&too_much(&excess));
+            }
             let before = self.subscriber.rights().user();
             self.session.authenticated(&caller);
             self.worker.identify(&self.subscriber, before.as_deref());
@@ -208,6 +233,7 @@ impl Connection {
                 });
             }
         } else {
+            throttle.failed_to_authenticate(self.client, now);
             self.gateway
                 .metrics
                 .auth_failed(metrics::AuthFailure::Unknown);
@@ -220,7 +246,7 @@ impl Connection {
         }
     }
 
-    fn close(&mut self, close: &Close) {
+    pub(super) fn close(&mut self, close: &Close) {
         self.subscriber
             .close(close, Ending::Orderly, Instant::now());
         self.settle();

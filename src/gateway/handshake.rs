@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::auth::{Caller, Door, Facts, is_credential_offer};
 use crate::broker::Rules;
 use crate::config::{Config, Endpoint};
+use crate::limits::{Excess, Throttle};
 use crate::metrics::{AuthFailure, Refusal as Reason};
 use crate::model::{Filter, TopicName};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
@@ -28,8 +31,24 @@ pub struct Plan {
     pub publish_to: Option<TopicName>,
     /// Who it is.
     pub caller: Caller,
+    /// Where it comes from.
+    pub client: Option<IpAddr>,
     /// The configured endpoint that it came by.
     pub endpoint: Option<Endpoint>,
+}
+
+/// A text that an endpoint publishes of its own, and where.
+type Greeting = Option<(TopicName, String)>;
+
+impl Plan {
+    /// What the endpoint publishes when the session opens, and when it ends.
+    pub fn greetings(&self) -> (Greeting, Greeting) {
+        let of = |text: fn(&Endpoint) -> &Option<String>| {
+            let endpoint = self.endpoint.as_ref()?;
+            Some((endpoint.topic.clone(), text(endpoint).clone()?))
+        };
+        (of(|e| &e.on_join), of(|e| &e.on_leave))
+    }
 }
 
 /// Everything an event stream is opened with.
@@ -40,6 +59,8 @@ pub struct StreamPlan {
     pub last: Option<u64>,
     /// Who it is.
     pub caller: Caller,
+    /// Where it comes from.
+    pub client: Option<IpAddr>,
     /// The last event it had, as the query has it.
     pub last_event: Option<String>,
 }
@@ -56,8 +77,16 @@ pub struct Ask<'a> {
     pub query: Option<&'a str>,
     /// All headers.
     pub headers: Vec<(&'a str, &'a [u8])>,
-    /// Where it comes from.
+    /// The address at the other end.
     pub peer: Option<IpAddr>,
+}
+
+/// Who lets in whom: what a handshake is held against.
+pub struct Entrances<'a> {
+    /// Who may come in.
+    pub door: Arc<Door>,
+    /// Who comes too often.
+    pub throttle: &'a Throttle,
 }
 
 /// A handshake that is refused: what is answered, and what is counted.
@@ -116,7 +145,9 @@ impl Ask<'_> {
     ///
     /// # Errors
     /// What is wrong with it, as HTTP tells it.
-    pub fn plan(&self, config: &Config, door: &Door) -> Result<Plan, Refused> {
+    pub fn plan(&self, config: &Config, entrances: &Entrances<'_>) -> Result<Plan, Refused> {
+        let facts = self.facts();
+        let client = entrances.knock(&facts)?;
         let endpoint = config
             .endpoints
             .iter()
@@ -132,8 +163,7 @@ impl Ask<'_> {
             return Err(Refused::new(Reason::NotFound, refusal));
         }
         self.check_upgrade()?;
-        let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
-        let caller = admit(door, &facts)?;
+        let caller = entrances.admit(&facts, client)?;
         let (format, subprotocol) = choose(&facts.offers, endpoint.is_some())?;
         let plan = if let Some(endpoint) = endpoint {
             Plan {
@@ -144,6 +174,7 @@ impl Ask<'_> {
                 echo: true,
                 publish_to: Some(endpoint.topic.clone()),
                 caller,
+                client,
                 endpoint: Some(endpoint.clone()),
             }
         } else {
@@ -156,6 +187,7 @@ impl Ask<'_> {
                 last: wanted.last,
                 echo: wanted.echo,
                 caller,
+                client,
                 endpoint: None,
             }
         };
@@ -166,15 +198,16 @@ impl Ask<'_> {
     ///
     /// # Errors
     /// What is wrong with it, as HTTP tells it.
-    pub fn plan_stream(&self, door: &Door) -> Result<StreamPlan, Refused> {
+    pub fn plan_stream(&self, entrances: &Entrances<'_>) -> Result<StreamPlan, Refused> {
+        let facts = self.facts();
+        let client = entrances.knock(&facts)?;
         if self.method != "GET" {
             let refusal = bad_request("an event stream is opened with GET");
             return Err(
                 Refused::new(Reason::Malformed, refusal).with_status(405, &[("Allow", "GET")])
             );
         }
-        let facts = Facts::new(self.headers.iter().copied(), self.query, self.peer);
-        let caller = admit(door, &facts)?;
+        let caller = entrances.admit(&facts, client)?;
         let wanted = Wanted::read(self.query.unwrap_or_default())?;
         if wanted.filters.is_empty() {
             return Err(malformed(
@@ -185,8 +218,13 @@ impl Ask<'_> {
             filters: wanted.filters,
             last: wanted.last,
             caller,
+            client,
             last_event: wanted.last_event,
         })
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts::new(self.headers.iter().copied(), self.query, self.peer)
     }
 
     /// RFC 6455 §4.2.1, and what actix-http lets through to an upgrade service.
@@ -255,12 +293,33 @@ impl Ask<'_> {
     }
 }
 
-fn admit(door: &Door, facts: &Facts<'_>) -> Result<Caller, Refused> {
-    door.session(facts).map_err(|denied| {
-        let mut refused = Refused::new(denied.reason(), denied.refusal());
-        refused.auth_failure = denied.auth_failure();
-        refused
-    })
+impl Entrances<'_> {
+    /// Where a handshake comes from, if it is one that is looked at.
+    fn knock(&self, facts: &Facts<'_>) -> Result<Option<IpAddr>, Refused> {
+        let client = self.door.client(facts);
+        self.throttle.handshake(client, Instant::now())?;
+        Ok(client)
+    }
+
+    fn admit(&self, facts: &Facts<'_>, client: Option<IpAddr>) -> Result<Caller, Refused> {
+        if facts.has_credential() {
+            self.throttle.may_authenticate(client, Instant::now())?;
+        }
+        self.door.session(facts).map_err(|denied| {
+            if denied.is_wrong_guess() {
+                self.throttle.failed_to_authenticate(client, Instant::now());
+            }
+            let mut refused = Refused::new(denied.reason(), denied.refusal());
+            refused.auth_failure = denied.auth_failure();
+            refused
+        })
+    }
+}
+
+impl From<Excess> for Refused {
+    fn from(excess: Excess) -> Self {
+        Self::new(excess.reason(), excess.refusal())
+    }
 }
 
 /// Refuses filters that the caller may not subscribe to.

@@ -6,6 +6,9 @@ mod handshake;
 mod heartbeat;
 mod inbound;
 mod io;
+mod lobby;
+mod measure;
+mod reception;
 mod refusal;
 mod renewal;
 mod resume;
@@ -16,13 +19,15 @@ mod wanted;
 mod watch;
 mod wheel;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::LiveDoor;
+use crate::auth::{Caller, LiveDoor};
 use crate::broker::{Broker, Worker, WorkerError, spoken};
 use crate::config::LiveConfig;
+use crate::limits::{Entry, Throttle};
 use crate::metrics::{Held, Metrics, Refusal as Reason};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::session::Limits;
@@ -30,10 +35,12 @@ use crate::shutdown::Shutdown;
 
 pub use drain::lead as drain_lead;
 pub use io::{Io, TakeOver};
+pub use lobby::{Guest, REQUEST_TIMEOUT};
+pub use reception::{Reception, attended};
 pub use sse::event_stream;
 pub use upgrade::upgrade;
 
-use handshake::Refused;
+use handshake::{Entrances, Refused};
 use watch::{Timing, Watch};
 
 /// What all workers' gateways share.
@@ -43,6 +50,8 @@ pub struct Entrance {
     pub broker: Broker,
     /// Who may come in.
     pub door: Arc<LiveDoor>,
+    /// Who comes or does too much.
+    pub throttle: Arc<Throttle>,
     /// The configuration.
     pub config: LiveConfig,
     /// Says when to wind up.
@@ -128,12 +137,26 @@ impl Gateway {
         Ok(())
     }
 
+    /// What a handshake is held against.
+    fn entrances(&self) -> Entrances<'_> {
+        Entrances {
+            door: self.entrance.door.now(),
+            throttle: &self.entrance.throttle,
+        }
+    }
+
+    /// Counts a session with its address and user, for as long as what is returned is held.
+    fn enter(&self, client: Option<IpAddr>, caller: &Caller) -> Result<Entry, Refused> {
+        Ok(self.entrance.throttle.enter(client, caller.user.as_ref())?)
+    }
+
     /// Counts a session as connected for as long as what is returned is held.
     fn count(&self, format: WireFormat) -> Held {
         self.metrics.connected(spoken(format))
     }
 
     fn refused(&self, refused: &Refused) {
+        tracing::debug!(status = refused.status, reason = ?refused.reason, "handshake refused");
         self.metrics.handshake_refused(refused.reason);
         if let Some(failure) = refused.auth_failure {
             self.metrics.auth_failed(failure);

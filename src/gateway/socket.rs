@@ -9,20 +9,19 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use actix_rt::net::TcpStream;
 
 use crate::broker::{Subscriber, Wire};
 
 use super::heartbeat::{Heartbeat, Signs};
 use super::inbound::Arrivals;
-use super::io::TakeOver;
+use super::io::{TakeOver, Tcp};
 use super::watch::{BLOCKED_CHECK, LINGER, Watch};
 use super::wheel::Slot;
 
 /// The socket of one session.
 pub struct Socket {
     /// Not there before the connection is the session's.
-    stream: OnceCell<TcpStream>,
+    stream: OnceCell<Tcp>,
     /// What still has the connection until then.
     before: Cell<Option<TakeOver>>,
     dead: Cell<bool>,
@@ -79,7 +78,7 @@ impl Socket {
     }
 
     /// The connection is the session's from now on.
-    pub fn connect(&self, stream: impl Into<Option<TcpStream>>) {
+    pub fn connect(&self, stream: impl Into<Option<Tcp>>) {
         self.before.take();
         match stream.into() {
             // Once only, so that nothing is there already.
@@ -224,7 +223,7 @@ impl Socket {
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) {
-        let is_writable = |stream: &TcpStream| stream.poll_write_ready(cx).is_ready();
+        let is_writable = |stream: &Tcp| stream.poll_write_ready(cx).is_ready();
         if !self.blocked.get() || !self.stream.get().is_some_and(is_writable) {
             return;
         }
@@ -283,7 +282,7 @@ impl Wire for Socket {
         }
         // Closing with input unread would reset the connection and destroy the reason.
         let is_shut = self.stream.get().is_some_and(|stream| {
-            socket2::SockRef::from(stream)
+            socket2::SockRef::from(&**stream)
                 .shutdown(Shutdown::Write)
                 .is_ok()
         });

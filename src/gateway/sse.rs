@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler};
-use actix_rt::net::TcpStream;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -18,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::auth::{Caller, Rights};
 use crate::broker::{Opening, ReplyTo, Subscriber, Wire};
+use crate::limits::Entry;
 use crate::metrics::{Held, Place, Refusal as Reason};
 use crate::model::{Member, SessionId, Timestamp};
 use crate::protocol::{CloseCode, PROBLEM_TYPE, Problem, Subscribe, SubscribeOk, WireFormat};
@@ -25,11 +25,11 @@ use crate::session::{Profile, Session};
 
 use super::handshake::{Ask, Refused, StreamPlan, check_rights};
 use super::heartbeat::Signs;
-use super::io::TakeOver;
+use super::io::{TakeOver, Tcp};
 use super::resume::{LastEvent, Resume};
 use super::socket::Socket;
 use super::upgrade::stands;
-use super::{Gateway, drain, random};
+use super::{Gateway, Guest, drain, random};
 
 /// One event stream.
 pub struct EventStream {
@@ -38,6 +38,8 @@ pub struct EventStream {
     gateway: Rc<Gateway>,
     member: Member,
     counted: Option<Held>,
+    /// Counts with its address and user for as long as it is held.
+    _entry: Entry,
 }
 
 /// The body of an answer that is an event stream: it gives what the stream opens with, which so leaves
@@ -92,7 +94,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
             .collect(),
         peer,
     };
-    let plan = ask.plan_stream(&gateway.entrance.door.now())?;
+    let plan = ask.plan_stream(&gateway.entrances())?;
     let rules = gateway.entrance.broker.rules();
     check_rights(&plan.filters, &plan.caller, &rules.now())?;
     let headers = request.headers().get_all("last-event-id");
@@ -109,6 +111,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let Some(connection) = connection.filter(|_| !is_head) else {
         return Ok(answer(request, actix_web::body::None::new()));
     };
+    let entry = gateway.enter(plan.client, &plan.caller)?;
     let id = SessionId(random());
     let socket = Socket::new(Signs::Given, Rc::clone(&gateway.watch), random());
     socket.await_connection(connection.clone());
@@ -117,7 +120,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let opening = Opening {
         id,
         format: WireFormat::Sse,
-        address: peer,
+        address: plan.client,
         rights: Rc::clone(&rights),
     };
     let subscriber = gateway.worker.attach(opening, as_wire);
@@ -129,6 +132,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         gateway: Rc::clone(gateway),
         member: session.member(),
         counted: None,
+        _entry: entry,
     };
     let resume = Resume::new(last, &plan.filters, Timestamp::now());
     let subscribed = subscribe_all(&stream, &session, &plan, &resume).await;
@@ -144,6 +148,9 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         rules.now().keeps_all(filter)
     });
     stream.counted = Some(gateway.count(WireFormat::Sse));
+    if let Some(guest) = request.conn_data::<Rc<Guest>>() {
+        guest.leave();
+    }
     socket.serve(&subscriber, false);
     tracing::debug!(session = %id, "event stream opened");
     let body = Body {
@@ -243,7 +250,7 @@ fn refuse(refused: &Refused) -> HttpResponse {
 
 impl EventStream {
     /// The connection is the stream's own.
-    fn begin(self, connection: TcpStream) {
+    fn begin(self, connection: Tcp) {
         self.socket.connect(connection);
         self.subscriber.open(Bytes::new());
         let inbound = Inbound {

@@ -1,7 +1,6 @@
 //! The upgrade service: from a request that asks for a WebSocket to a session that owns the socket.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +14,7 @@ use tokio::sync::oneshot::error::RecvError;
 
 use crate::auth::Rights;
 use crate::broker::{Opening, Reply, ReplyTo, Subscriber};
+use crate::limits::{Entry, Meter};
 use crate::metrics::Refusal as Reason;
 use crate::model::SessionId;
 use crate::protocol::{
@@ -41,11 +41,12 @@ pub async fn upgrade(
     request: Request,
     framed: Framed<Io, h1::Codec>,
 ) -> Result<(), Infallible> {
-    let parts = framed.into_parts();
+    let mut parts = framed.into_parts();
+    parts.io.leave_lobby();
     // Answers to requests that were pipelined before this one.
     let earlier = parts.write_buf;
     let plan = read(&gateway, &request);
-    let (plan, accept) = match plan {
+    let (plan, accept, entry) = match plan {
         Ok(plan) => plan,
         Err(refused) => {
             gateway.refused(&refused);
@@ -53,7 +54,6 @@ pub async fn upgrade(
             return Ok(());
         }
     };
-    let peer = request.head().peer_addr.map(|address| address.ip());
     // The request pins the connection's read buffer: it goes before the session begins.
     drop(request);
     let socket = Socket::new(Signs::Asked, Rc::clone(&gateway.watch), random());
@@ -61,17 +61,8 @@ pub async fn upgrade(
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::of(&plan.caller));
-    let subscriber = gateway
-        .worker
-        .attach(opening(id, &plan, peer, &rights), wire);
-    let on_leave = plan
-        .endpoint
-        .as_ref()
-        .and_then(|e| Some((e.topic.clone(), e.on_leave.clone()?)));
-    let on_join = plan
-        .endpoint
-        .as_ref()
-        .and_then(|e| Some((e.topic.clone(), e.on_join.clone()?)));
+    let subscriber = gateway.worker.attach(opening(id, &plan, &rights), wire);
+    let (on_join, on_leave) = plan.greetings();
     let must_authenticate = plan.caller.must_authenticate;
     let session = Session::new(
         Profile {
@@ -97,6 +88,9 @@ pub async fn upgrade(
         on_leave: None,
         peer_code: None,
         counted: None,
+        meter: Meter::default(),
+        client: plan.client,
+        entry,
     };
     let mut first = BytesMut::from(&earlier[..]);
     match subscribe_all(&connection, &plan).await {
@@ -116,7 +110,12 @@ pub async fn upgrade(
                     .worker
                     .publish(publication, Instant::now(), ReplyTo::Nobody);
             }
-            tracing::debug!(session = %id, format = ?plan.format, "session opened");
+            tracing::debug!(
+                session = %id,
+                format = ?plan.format,
+                client = ?plan.client,
+                "session opened"
+            );
         }
         Err(refused) => {
             gateway.refused(&refused);
@@ -142,17 +141,17 @@ pub async fn upgrade(
     Ok(())
 }
 
-fn opening(id: SessionId, plan: &Plan, peer: Option<IpAddr>, rights: &Rc<Rights>) -> Opening {
+fn opening(id: SessionId, plan: &Plan, rights: &Rc<Rights>) -> Opening {
     Opening {
         id,
         format: plan.format,
-        address: peer,
+        address: plan.client,
         rights: Rc::clone(rights),
     }
 }
 
 /// Checks the request against configuration and door.
-fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refused> {
+fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28], Entry), Refused> {
     let head = request.head();
     let ask = Ask {
         method: head.method.as_str(),
@@ -166,15 +165,17 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28]), Refuse
             .collect(),
         peer: head.peer_addr.map(|address| address.ip()),
     };
-    let plan = ask.plan(&gateway.entrance.config.now(), &gateway.entrance.door.now())?;
+    let config = gateway.entrance.config.now();
+    let plan = ask.plan(&config, &gateway.entrances())?;
     check_rights(
         &plan.filters,
         &plan.caller,
         &gateway.entrance.broker.rules().now(),
     )?;
     gateway.admit()?;
+    let entry = gateway.enter(plan.client, &plan.caller)?;
     let accept = ws::hash_key(ask.key().unwrap_or_default());
-    Ok((plan, accept))
+    Ok((plan, accept, entry))
 }
 
 /// Subscribes to what the request names; returns once all of it stands.

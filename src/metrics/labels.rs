@@ -168,6 +168,26 @@ label! {
 }
 
 label! {
+    /// Which limit was exceeded.
+    RateLimit {
+        /// `publishes_per_second`, or over HTTP `api_publishes_per_second`.
+        Publishes = "publishes",
+        /// `frames_per_second`.
+        Frames = "frames",
+        /// `bytes_per_second`.
+        Bytes = "bytes",
+        /// `handshakes_per_second`.
+        Handshakes = "handshakes",
+        /// `auth_failures_per_second`.
+        AuthFailures = "auth_failures",
+        /// `connections_per_ip`.
+        ConnectionsPerIp = "connections_per_ip",
+        /// `connections_per_user`.
+        ConnectionsPerUser = "connections_per_user",
+    }
+}
+
+label! {
     /// How safe a message is before it is acknowledged.
     Durability {
         /// In memory.

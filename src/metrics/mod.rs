@@ -27,8 +27,8 @@ use thiserror::Error;
 
 pub use held::Held;
 pub use labels::{
-    AuthFailure, DropReason, Durability, ErrorCode, Label, Place, Protocol, Recovery, Refusal,
-    Source, SubscriptionKind, Transport,
+    AuthFailure, DropReason, Durability, ErrorCode, Label, Place, Protocol, RateLimit, Recovery,
+    Refusal, Source, SubscriptionKind, Transport,
 };
 pub use occurrences::MAX_TOPIC_SERIES;
 pub use rates::{PerSecond, Totals};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus::{IntCounter, IntGauge};
 
 use super::labels::{
-    AuthFailure, Each, ErrorCode, Label, Place, Protocol, Recovery, Refusal, Source,
+    AuthFailure, Each, ErrorCode, Label, Place, Protocol, RateLimit, Recovery, Refusal, Source,
     SubscriptionKind,
 };
 use super::{Held, Metrics, close_code};
@@ -39,6 +39,11 @@ impl Metrics {
     /// Credentials were not accepted.
     pub fn auth_failed(&self, reason: AuthFailure) {
         count(&self.series().auth_failures, reason);
+    }
+
+    /// A limit was exceeded, and what exceeded it was refused.
+    pub fn rate_limited(&self, limit: RateLimit) {
+        count(&self.series().rate_limited, limit);
     }
 
     /// A session was ended because it gave no sign of life.
@@ -166,6 +171,15 @@ impl Metrics {
             .http_seconds
             .with_label_values(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// Descriptors have become short, or are no longer.
+    pub fn descriptors_short(&self, short: bool) {
+        let series = self.series();
+        series.descriptors_short.set(i64::from(short));
+        if short {
+            series.descriptor_shortages.inc();
+        }
     }
 
     /// A panic was caught there.

@@ -7,8 +7,8 @@ use prometheus::{
 use super::MetricsError;
 use super::close_code;
 use super::labels::{
-    AuthFailure, DropReason, Durability, Each, ErrorCode, Label, Place, Protocol, Recovery,
-    Refusal, Source, SubscriptionKind, Transport,
+    AuthFailure, DropReason, Durability, Each, ErrorCode, Label, Place, Protocol, RateLimit,
+    Recovery, Refusal, Source, SubscriptionKind, Transport,
 };
 use super::registrar::Registrar;
 
@@ -46,6 +46,9 @@ pub(super) struct Series {
     pub store_max_bytes: IntGauge,
     pub recoveries: Each<Recovery, IntCounter>,
     pub auth_failures: Each<AuthFailure, IntCounter>,
+    pub rate_limited: Each<RateLimit, IntCounter>,
+    pub descriptors_short: IntGauge,
+    pub descriptor_shortages: IntCounter,
     pub http_requests: IntCounterVec,
     pub http_seconds: HistogramVec,
     pub panics: Each<Place, IntCounter>,
@@ -209,6 +212,19 @@ impl Series {
                 "auth_failures_total",
                 "Credentials that were not accepted, by reason.",
                 "reason",
+            )?,
+            rate_limited: r.counters(
+                "rate_limited_total",
+                "Frames, publishes, handshakes and sessions refused by a limit, by limit.",
+                "limit",
+            )?,
+            descriptors_short: r.gauge(
+                "descriptors_short",
+                "1 while the process is short of file descriptors, else 0.",
+            )?,
+            descriptor_shortages: r.counter(
+                "descriptor_shortages_total",
+                "How often the process has become short of file descriptors.",
             )?,
             http_requests: r.counter_vec(
                 "http_requests_total",

@@ -3,6 +3,7 @@
 //! No sockets, no actors, no clock: a message goes in, and a [`Step`] for the gateway to carry out
 //! comes out.
 
+mod excess;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -23,11 +24,26 @@ impl Process {
     /// Starts it on a free port with that configuration file.
     #[track_caller]
     pub fn start(toml: &str, arguments: &[&str]) -> Self {
+        let program = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+        Self::spawn(program, toml, arguments)
+    }
+
+    /// The same with so many descriptors at most.
+    #[track_caller]
+    pub fn start_with_descriptors(descriptors: usize, toml: &str) -> Self {
+        let mut program = Command::new("/bin/sh");
+        let script = format!(r#"ulimit -n {descriptors} && exec "$0" "$@""#);
+        program.args(["-c", &script, env!("CARGO_BIN_EXE_fanfare")]);
+        Self::spawn(program, toml, &[])
+    }
+
+    #[track_caller]
+    fn spawn(mut program: Command, toml: &str, arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut file = String::new();
         writeln!(file, "{toml}").unwrap();
         std::fs::write(home.path().join("test.toml"), file).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let mut child = program
             .args(["--config", "test.toml", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .current_dir(home.path())
@@ -61,6 +77,27 @@ impl Process {
             answer.is_some_and(|answer| answer.status == 200)
         });
         process
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        let listed = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        listed.unwrap().count()
+    }
+
+    /// How much processor time it has used.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks =
+            |place: usize| -> u64 { fields.split(' ').nth(place).unwrap().parse().unwrap() };
+        Duration::from_millis((ticks(12) + ticks(13)) * 10)
+    }
+
+    /// A metric, or the sum of its series.
+    pub fn metric(&self, name: &str) -> u64 {
+        let answer = Http::new(self.address, "GET", "/metrics").send();
+        super::server::sum(&answer.text(), name)
     }
 
     /// Puts another configuration in the place of the one it was started with.

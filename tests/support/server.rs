@@ -153,7 +153,7 @@ impl Drop for Server {
     }
 }
 
-fn sum(text: &str, wanted: &str) -> u64 {
+pub(super) fn sum(text: &str, wanted: &str) -> u64 {
     let (name, labels) = wanted.split_once('{').unwrap_or((wanted, "}"));
     let labels: Vec<_> = labels
         .trim_end_matches('}')

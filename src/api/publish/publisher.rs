@@ -1,16 +1,20 @@
 //! Publishes for one caller of the API.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 
 use super::envelope::Item;
 use super::outcome::Published;
 use crate::api::ApiState;
+use crate::api::serve::Call;
 use crate::auth::Caller;
 use crate::broker::Publication;
+use crate::limits;
 use crate::metrics;
 use crate::model::{Origin, TopicName};
 use crate::protocol::{ErrorCode, Refusal};
@@ -22,12 +26,17 @@ const HOLD: Duration = Duration::from_secs(1);
 pub struct Publisher {
     state: Data<ApiState>,
     caller: Caller,
+    client: Option<IpAddr>,
 }
 
 impl Publisher {
     /// Publishes what that caller may.
-    pub fn new(state: Data<ApiState>, caller: Caller) -> Self {
-        Self { state, caller }
+    pub fn new(call: &Call<'_>, caller: Caller) -> Self {
+        Self {
+            state: call.state.clone(),
+            caller,
+            client: call.client(),
+        }
     }
 
     /// Publishes one message.
@@ -97,6 +106,19 @@ impl Publisher {
         self.state.shutdown.is_draining()
     }
 
+    /// Counts a message against the rate of whoever sends it.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn admitted(&self) -> Result<(), Refusal> {
+        let who = || match &self.caller.key {
+            Some(key) => limits::Publisher::Key(Arc::clone(key)),
+            None => limits::Publisher::Address(limits::Source::of(self.client)),
+        };
+        let admitted = self.state.throttle.publish(who, Instant::now());
+        admitted.map_err(|excess| self.counted(excess.refusal()))
+    }
+
     /// Sends a message to its topic's home, in the moment that this is first polled.
     pub fn hand_in(&self, item: Item) -> impl Future<Output = Result<Published, Refusal>> + use<> {
         let checked = self.checked(item);
@@ -118,6 +140,7 @@ impl Publisher {
             let message = format!("the message has {length} bytes; it may have {most}");
             return Err(self.counted(Refusal::new(ErrorCode::TooLarge, message)));
         }
+        self.admitted()?;
         let publisher = self.caller.key.as_deref();
         let once = key.map(|key| Box::new(key.once(publisher, &publish)));
         Ok(Publication {

@@ -36,9 +36,10 @@ pub(super) async fn post(
     let most = call.state.config.now().limits.message_bytes;
     let data = body::read(call.request, payload, most).await?;
     let payload = message::read(call.request, data)?;
-    let publisher = Publisher::new(call.state.clone(), caller);
+    let publisher = Publisher::new(call, caller);
     let room = publisher.room().await;
     room.map_err(|refusal| publisher.counted(refusal))?;
+    publisher.admitted()?;
     let broker = &call.state.broker;
     let sent = match &to {
         Some(to) => broker.send_direct(to, payload, Origin::Http).await,

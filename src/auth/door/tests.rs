@@ -230,6 +230,42 @@ fn pages_of_the_origins_that_are_listed_may_connect() {
 }
 
 #[test]
+fn a_trusted_proxy_says_where_a_request_comes_from_and_never_makes_it_local() {
+    let mut config = Config::default();
+    config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let door = Door::from_config(&config);
+    let client = |facts: &Facts<'_>| door.client(facts).unwrap().to_string();
+    let direct = here(LOCAL);
+    assert_eq!(client(&direct), "127.0.0.1");
+    assert!(door.session(&direct).is_ok());
+    for named in ["203.0.113.9", "127.0.0.1", "203.0.113.9, 127.0.0.2"] {
+        let headers = [LOCAL[0], ("X-Forwarded-For", named)];
+        let facts = here(&headers);
+        assert_eq!(client(&facts), named.split(',').next().unwrap());
+        assert!(
+            matches!(door.session(&facts), Err(Denied::NotLocal(_))),
+            "{named}"
+        );
+    }
+    let elsewhere = facts(&[("X-Forwarded-For", "203.0.113.9")], None, "192.0.2.1");
+    assert_eq!(client(&elsewhere), "192.0.2.1");
+}
+
+#[test]
+fn a_credential_is_seen_wherever_it_stands() {
+    let seen = |headers: &[Header<'_>], query| facts(headers, query, "127.0.0.1").has_credential();
+    assert!(!seen(LOCAL, Some("topic=a")));
+    assert!(!seen(
+        &[("Sec-WebSocket-Protocol", "fanfare.v1.json")],
+        None
+    ));
+    assert!(seen(&[("Authorization", "Bearer x")], None));
+    assert!(seen(&[("Authorization", "nonsense")], None));
+    assert!(seen(&[("Sec-WebSocket-Protocol", "bearer.x")], None));
+    assert!(seen(LOCAL, Some("token=")));
+}
+
+#[test]
 fn what_is_for_anyone_needs_no_credentials() {
     let mut config = Config {
         auth: Some(Auth::default()),

@@ -44,7 +44,15 @@ fn the_file_of_defaults_has_every_key_each_right_and_with_a_comment() {
         .map(|(key, _)| key)
         .filter(|key| !key.starts_with('#'))
         .collect();
-    let inner = ["messages", "age", "bytes", "subscribe", "publish"];
+    let inner = [
+        "messages",
+        "age",
+        "bytes",
+        "subscribe",
+        "publish",
+        "rate",
+        "burst",
+    ];
     for key in keys() {
         let name = key.rsplit('.').next().unwrap();
         let is_section = ["]", "."]

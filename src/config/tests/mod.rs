@@ -4,6 +4,7 @@ mod documents;
 mod faults;
 mod layers;
 mod pairs;
+mod rates;
 mod showing;
 
 use std::path::Path;

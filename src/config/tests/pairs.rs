@@ -10,10 +10,6 @@ fn pairs_that_cannot_go_together_are_refused() {
             "heartbeat.timeout: no time to answer",
         ),
         (
-            "session.queue = '32KiB'".to_owned(),
-            "session.queue: 32KiB, less than the 64KiB of limits.message_bytes",
-        ),
-        (
             format!("{endpoint}last = 3"),
             "endpoint[0].last: 3 of \"chat\", which keeps no history; add a [[topic]]",
         ),
@@ -102,6 +98,17 @@ fn pairs_that_cannot_go_together_are_refused() {
     assert_eq!(off.faults(), []);
     let moved = "metrics.path = '/m'\n[[endpoint]]\npath = '/metrics'\ntopic = 'a'";
     assert_eq!(told(moved), Vec::<String>::new());
+}
+
+#[test]
+fn a_queue_holds_at_least_one_message() {
+    let [fault] = &told("session.queue = '32KiB'")[..] else {
+        panic!("not one fault");
+    };
+    let expected = "session.queue: 32KiB, less than the 64KiB of limits.message_bytes";
+    assert!(fault.contains(expected), "{fault}");
+    let both = "session.queue = '32KiB'\nlimits.message_bytes = '32KiB'";
+    assert_eq!(told(both), Vec::<String>::new());
 }
 
 #[test]

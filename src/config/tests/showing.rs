@@ -49,6 +49,20 @@ fn full() -> Config {
         on_leave: None,
         max_chars: Some(5),
     }];
+    config.server.trusted_proxies = vec![
+        "10.0.0.0/8".parse().unwrap(),
+        "fd00::1/128".parse().unwrap(),
+    ];
+    config.limits.rates = Rates {
+        publishes: Rate::with_burst(5, 20),
+        api_publishes: ApiRate::Own(None),
+        frames: Rate::per_second(50),
+        bytes: Rate::with_burst(65536, 1 << 20),
+        handshakes: Rate::with_burst(1, 1),
+        auth_failures: None,
+        connections_per_ip: 7,
+        connections_per_user: 3,
+    };
     config.metrics.per_topic = filters(&["a", "b/+"]);
     config.log.format = LogFormat::Json;
     config
