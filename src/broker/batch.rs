@@ -259,22 +259,25 @@ impl Sealed {
         !self.subjects.is_empty()
     }
 
-    /// Of the first message since `from` that is for this session, if any: the retained message as it
-    /// stood before.
+    /// The first message since `from` that is for this session, by the worker's count.
     pub fn first_for(
         &self,
         session: SessionId,
         format: WireFormat,
         from: u64,
         wanted: Wanted,
-    ) -> Option<Option<&Arc<Message>>> {
+    ) -> Option<u64> {
         let marks = self.chunks(format).iter().flat_map(|chunk| &chunk.marks);
         let mut messages = marks.filter(|mark| mark.kind == Kind::Message);
         let first = messages.find(|mark| mark.is_for(session, from..=u64::MAX, wanted))?;
+        Some(first.sequence)
+    }
+
+    /// The topic's retained message as it stood before that event.
+    pub fn retained_before(&self, sequence: u64) -> Option<&Arc<Message>> {
         let at = |(sequence, _): &Before| *sequence;
-        let before = self.before.binary_search_by_key(&first.sequence, at);
-        let before = before.ok().and_then(|at| self.before.get(at));
-        Some(before.map(|(_, retained)| retained))
+        let found = self.before.binary_search_by_key(&sequence, at).ok()?;
+        self.before.get(found).map(|(_, retained)| retained)
     }
 
     /// The chunks of one format.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::history::HistoryStore;
+use crate::history::{History, HistoryStore};
 use crate::model::{Member, Timestamp, TopicName};
 use crate::protocol::{ErrorCode, Published, Refusal};
 
@@ -134,7 +134,7 @@ impl Home {
                 return Err(unavailable(&error));
             }
         };
-        let card = TopicCard::new(topic.clone(), kept.history().map(|h| h.epoch()));
+        let card = TopicCard::new(topic.clone(), kept.history().map(History::epoch));
         self.common.directory.insert(Arc::clone(&card));
         self.topics.insert(
             topic.clone(),

@@ -248,14 +248,14 @@ impl Sealed {
     /// yet.
     fn put_retained(&self, subscriber: &Rc<Subscriber>, from: u64, wanted: Wanted, now: Instant) {
         let format = subscriber.format();
-        let Some(before) = self.first_for(subscriber.id(), format, from, wanted) else {
+        let Some(first) = self.first_for(subscriber.id(), format, from, wanted) else {
             return;
         };
         let mut book = subscriber.book.borrow_mut();
         let is_owed = book.take_owed(&self.topic);
         subscriber.settle_book(&book);
         drop(book);
-        if let Some(retained) = before.filter(|_| is_owed) {
+        if let Some(retained) = self.retained_before(first).filter(|_| is_owed) {
             let frame = message_bytes(format, retained, Sent::Retained);
             let ends = Rc::new([FrameEnd(frame.len() as u32)]) as Rc<[FrameEnd]>;
             subscriber.push(Segment::messages(&frame, &ends, 0, frame.len()), now);

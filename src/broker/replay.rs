@@ -11,7 +11,7 @@ use crate::history::Limit;
 use crate::model::{Message, TopicName};
 use crate::protocol::{GapReason, Sent, ServerFrame, message_bytes};
 
-use super::book::Replay;
+use super::book::{Entry, Replay};
 use super::message::{Piece, ReadAsk, RetainedAsk, RetainedPiece, ToHome};
 use super::outbox::{FrameEnd, Segment};
 use super::registry::Registry;
@@ -36,15 +36,18 @@ impl Registry {
             return;
         }
         let limit = Limit { bytes, ..PIECE };
-        let retained = subscriber.book.borrow_mut().ask_retained();
-        if let Some(next) = retained {
+        let mut book = subscriber.book.borrow_mut();
+        if book.is_owed_retained() {
             // A topic's retained message comes before what is replayed of it.
+            let next = book.ask_retained();
+            drop(book);
             if let Some(next) = next {
                 self.ask_retained(subscriber, next, limit);
             }
             return;
         }
-        let asks = subscriber.book.borrow_mut().ask_pieces(room);
+        let asks = book.ask_pieces(room);
+        drop(book);
         for (topic, after) in asks {
             let home = self.shards.home(&topic);
             let token = self.waiting.add(
@@ -100,10 +103,20 @@ impl Registry {
             number: next.number,
         };
         let token = self.waiting.add(next.home, waiting);
+        let mut access = subscriber.rights().access();
+        let is_lent = |entry: &Entry| entry.is_lent;
+        if subscriber
+            .book
+            .borrow()
+            .find(&next.filter)
+            .is_some_and(is_lent)
+        {
+            access = Arc::new(access.lent(&next.filter));
+        }
         let ask = RetainedAsk {
             filter: next.filter,
             after: next.after,
-            access: subscriber.rights().access(),
+            access,
             limit,
         };
         self.ask_home(next.home, ToHome::ReadRetained(ask, token));

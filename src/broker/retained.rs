@@ -216,10 +216,14 @@ impl Book {
         self.with_retained(|cursors| cursors.stop(filter));
     }
 
-    /// Whether any retained message is still to come, and what is to be read next, unless that is on
-    /// its way.
-    pub(super) fn ask_retained(&mut self) -> Option<Option<Next>> {
-        self.retained.as_mut().map(|cursors| cursors.ask())
+    /// Whether any retained message is still to come.
+    pub(super) fn is_owed_retained(&self) -> bool {
+        self.retained.is_some()
+    }
+
+    /// What is to be read next of the retained messages, unless it is on its way.
+    pub(super) fn ask_retained(&mut self) -> Option<Next> {
+        self.retained.as_mut()?.ask()
     }
 
     /// Whether the retained message of that topic is still to come. If so it is taken as had: the

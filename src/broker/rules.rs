@@ -25,6 +25,10 @@ pub struct Rule {
 pub struct Rules(Vec<Rule>);
 
 /// What holds for one topic.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration"
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicRule {
     /// How much history it keeps; none: it is live only.

@@ -15,6 +15,10 @@ const HISTORY_BYTES: usize = 16 * 1024 * 1024;
 const MANY: usize = 1_000_000_000;
 
 /// `[[topic]]`: what is kept and told of the topics a filter matches.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the configuration"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRule {
     /// The topics it is for.

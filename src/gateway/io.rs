@@ -247,6 +247,7 @@ mod tests {
 
     use super::*;
     use crate::limits::Descriptors;
+    use crate::metrics::Metrics;
 
     /// A connection, and the client's end of it.
     fn connected() -> (Io, std::net::TcpStream) {
@@ -254,7 +255,8 @@ mod tests {
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
-        let (descriptor, _) = Descriptors::default().open(Instant::now());
+        let metrics = Metrics::new("0", "test").unwrap();
+        let (descriptor, _) = Descriptors::of_process(metrics).open(Instant::now());
         let stream = Tcp::new(TcpStream::from_std(server).unwrap(), descriptor);
         (Io::new(stream, &TakeOver::default(), None), client)
     }

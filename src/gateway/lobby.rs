@@ -265,7 +265,7 @@ mod tests {
 
     fn guest(lobby: &Rc<Lobby>, peer: &str) -> Rc<Guest> {
         let peer = Some(peer.parse().unwrap());
-        lobby.take_in(Rc::default(), peer, Duration::from_secs(10))
+        lobby.take_in(TakeOver::default(), peer, Duration::from_secs(10))
     }
 
     fn make_room(lobby: &Lobby, peer: &str) -> bool {

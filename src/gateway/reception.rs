@@ -24,8 +24,8 @@ use crate::metrics::{Metrics, Refusal as Reason};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::handshake::Refused;
-use super::lobby::{Guest, Lobby};
 use super::io::{Io, TakeOver, Tcp};
+use super::lobby::{Guest, Lobby};
 use super::{refusal, wheel};
 
 /// When who is turned away may come again.

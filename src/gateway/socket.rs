@@ -9,7 +9,6 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-
 use crate::broker::{Subscriber, Wire};
 
 use super::heartbeat::{Heartbeat, Signs};

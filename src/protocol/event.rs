@@ -67,6 +67,7 @@ impl Published {
     }
 
     /// The same, of a topic that had this retained message before.
+    #[must_use]
     pub fn after(mut self, retained: Option<Arc<Message>>) -> Self {
         self.retained = retained;
         self

@@ -15,7 +15,7 @@ pub const OPERATIONS: &[Operation] = &[
         pattern: "/v1/topics",
         method: "GET",
         name: "listTopics",
-        summary: "The topics that have sessions or history, by name.",
+        summary: "The topics that have sessions, history or a retained message, by name.",
         needs: Needs::Key(Scope::Read),
         parameters: &[
             Parameter {
@@ -103,7 +103,7 @@ pub const OPERATIONS: &[Operation] = &[
         pattern: "/v1/topics/{topic}/messages",
         method: "DELETE",
         name: "removeMessages",
-        summary: "Removes the messages that the topic keeps, and begins another epoch.",
+        summary: "Removes the history and the retained message, and begins another epoch.",
         needs: Needs::Key(Scope::Admin),
         parameters: &[TOPIC],
         bodies: &[],

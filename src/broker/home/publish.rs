@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::expiry::later;
 use super::interest::matching_interest;
+use super::kept::Kept;
 use super::{Delivery, Home, unavailable};
 use crate::broker::message::{Publication, Receipt};
 use crate::history::Retain;
@@ -16,8 +17,9 @@ impl Home {
     /// Numbers and keeps a message; says to whom it goes.
     ///
     /// # Errors
-    /// `too_large` where the topic bounds its messages further, `forbidden` where it is to be retained
-    /// and the topic's rule has no `retain`, `unavailable` where the history or the store cannot take it, `limit_exceeded` where there are too many topics: nothing was published.
+    /// `too_large` where the topic bounds its messages further, `forbidden` where it is to be
+    /// retained and the topic's rule has no `retain`, `unavailable` where the history or the store
+    /// cannot take it, `limit_exceeded` where there are too many topics: nothing was published.
     pub fn publish(
         &mut self,
         publication: Publication,
@@ -33,7 +35,7 @@ impl Home {
         let known = self.topics.get(&topic).map(|entry| entry.rule);
         let rule = known.unwrap_or_else(|| self.common.rules.now().of(&topic));
         rule.check_size(publication.payload.data.len())?;
-        if publication.retain && !rule.retain {
+        if publication.retain && !self.common.rules.now().of(&topic).retain {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -73,6 +75,11 @@ impl Home {
         message.time = message.time.max(entry.last_time);
         entry.last_time = message.time;
         let before = entry.kept.retained();
+        if retain == Retain::Set && matches!(entry.kept, Kept::Nothing) {
+            // The rules have changed since the topic was made.
+            let opened = self.common.store.open_retained(&topic);
+            entry.kept = Kept::Retained(opened.map_err(|error| unavailable(&error))?);
+        }
         let message = match entry.kept.take(message, retain, now) {
             Ok(message) => message,
             Err(error) => {

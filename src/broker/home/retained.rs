@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use super::Home;
 use crate::broker::message::{Retained, RetainedAsk, RetainedPiece, Span};
+use crate::history::History;
 use crate::model::{Epoch, Filter, Message, TopicName};
 
 /// Names that one piece looks at, so that a filter that few of them match does not hold the home up.
@@ -70,12 +71,12 @@ impl Home {
 
     fn retained_of(&self, topic: &TopicName, ask: &RetainedAsk) -> Option<Retained> {
         let entry = self.topics.get(topic)?;
-        if !ask.access.may_read(entry.rule.subscribe, topic) {
+        if !self.common.rules.now().may_read(&ask.access, topic) {
             return None;
         }
         Some(Retained {
             message: entry.kept.retained()?,
-            epoch: entry.kept.history().map(|history| history.epoch()),
+            epoch: entry.kept.history().map(History::epoch),
         })
     }
 }

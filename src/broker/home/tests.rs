@@ -9,7 +9,9 @@ use crate::broker::shards::Shards;
 use crate::broker::testing::{filter, member, publication, rules, store, topic};
 use crate::history::Limit;
 use crate::model::{Epoch, Filter, SessionId};
-use crate::protocol::Cursor;
+use crate::protocol::{Cursor, Event};
+
+mod retaining;
 
 const ALL: Limit = Limit {
     messages: usize::MAX,

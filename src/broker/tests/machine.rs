@@ -60,6 +60,20 @@ impl Model {
             .is_some_and(|(_, echo)| *echo || !is_own)
     }
 
+    fn subscribe(&mut self, text: Filter, echo: bool, last: Option<u64>, kept: &Kept) {
+        for name in NAMES {
+            // A filter brings nothing of what another subscription delivers already.
+            let is_had = text.has_wildcard() && self.covers(name);
+            if text.matches(&topic(name)) && !is_had {
+                self.seen
+                    .entry(name)
+                    .or_default()
+                    .extend(kept.of(name, last));
+            }
+        }
+        self.subscriptions.push((text, echo));
+    }
+
     fn covers(&self, name: &str) -> bool {
         self.subscriptions
             .iter()
@@ -105,15 +119,7 @@ async fn run(worker: Rc<Worker>, ops: Vec<Op>) -> Kept {
                 if known {
                     continue;
                 }
-                for name in NAMES {
-                    // A filter brings nothing of what another subscription delivers already.
-                    let is_had = text.has_wildcard() && models[s].covers(name);
-                    if text.matches(&topic(name)) && !is_had {
-                        let seen = models[s].seen.entry(name).or_default();
-                        seen.extend(kept.of(name, last));
-                    }
-                }
-                models[s].subscriptions.push((text, echo));
+                models[s].subscribe(text, echo, last, &kept);
                 // A subscription that ends early ends its replay.
                 settle().await;
             }

@@ -253,7 +253,7 @@ fn whatever_is_removed_meanwhile_nothing_is_missed_that_is_not_told() {
                 let (broker, phase) = (broker.clone(), Arc::clone(&phase));
                 std::thread::spawn(move || {
                     on_worker(&broker, async |worker| {
-                        lives(worker, part, parts, phase).await
+                        lives(worker, part, parts, phase).await;
                     });
                 })
             })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::super::testing::retained;
+use super::super::{Rule, Rules, TopicRule};
 use super::*;
 use crate::auth::{Access, Standing};
 
@@ -283,5 +284,30 @@ fn what_a_replay_finds_trimmed_is_still_sent_where_it_is_retained() {
         assert_eq!(all[gap + 1], "9 retain", "{all:?}");
         let rest: Vec<_> = (11..=20).map(|n| n.to_string()).collect();
         assert_eq!(all[gap + 2..], rest);
+    });
+}
+
+#[test]
+fn rules_that_begin_to_retain_do_so_in_topics_that_are_there() {
+    let broker = broker(1, 1 << 20);
+    on_worker(&broker, async |worker| {
+        let first = Client::new(&worker, 1, WireFormat::Json);
+        first.subscribe("live").await;
+        retain(&worker, "live", "refused");
+        let rule = Rule {
+            filter: filter("#"),
+            topic: TopicRule {
+                retain: true,
+                ..TopicRule::default()
+            },
+        };
+        broker.reconfigure(Rules::new(vec![rule]), 1000, 1000);
+        retain(&worker, "live", "kept");
+        settle().await;
+        assert_eq!(told(&first), ["live kept"]);
+        let late = Client::new(&worker, 2, WireFormat::Json);
+        late.subscribe("+").await;
+        settle().await;
+        assert_eq!(told(&late), ["live kept retain"]);
     });
 }

@@ -10,7 +10,7 @@ const TOPICS: usize = 40;
 const ROUNDS: u64 = 250;
 
 fn name(n: usize) -> String {
-    format!("{}/{n:02}", if n % 2 == 0 { "r" } else { "hr" })
+    format!("{}/{n:02}", if n.is_multiple_of(2) { "r" } else { "hr" })
 }
 
 /// Everything that is published is retained: whoever subscribes sees, of each topic, the message that
@@ -105,7 +105,7 @@ fn while_all_is_retained_anew_nothing_is_missed_or_doubled() {
                 let (broker, phase) = (broker.clone(), Arc::clone(&phase));
                 std::thread::spawn(move || {
                     on_worker(&broker, async |worker| {
-                        churn(worker, part, parts, phase).await
+                        churn(worker, part, parts, phase).await;
                     });
                 })
             })
