@@ -7,7 +7,7 @@ use fanfare::model::Filter;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Client, Http, Process, Server, config, eventually, live};
+use crate::support::{Client, Http, Process, Server, config, eventually, kept, live};
 
 fn filters(of: &[&str]) -> Vec<Filter> {
     of.iter()
@@ -189,4 +189,35 @@ fn a_changed_file_is_read_by_itself_where_that_is_asked_for() {
             .answer()["type"]
             == "ok"
     });
+}
+
+#[test]
+fn topics_that_are_there_follow_their_new_rule() {
+    let server = Server::start(config());
+    let mut session = server.connect();
+    let mut other = server.connect();
+    for topic in ["x/a", "kept/a"] {
+        session.subscribe(topic).await_ok();
+        other.subscribe(topic).await_ok();
+        session.publish(topic, 1).await_ok();
+        session.expect_message(topic);
+    }
+    server.reconfigure(|config| {
+        let mut rule = kept("x/#", 10);
+        rule.presence = true;
+        rule.join_leave = true;
+        config.topics = vec![rule];
+    });
+    eventually("the topic keeps history", || {
+        session.publish("x/a", 2).answer()["offset"].as_u64() == Some(1)
+    });
+    // What is kept begins with the rule; who is there is known of those who came before.
+    assert_eq!(session.presence("x/a").len(), 2);
+    other.close(1000);
+    // And what a topic kept goes with its rule.
+    session
+        .ask(json!({"type": "history", "topic": "kept/a"}))
+        .await_error("history_disabled");
+    let answer = session.publish("kept/a", 9).await_ok();
+    assert!(answer.get("offset").is_none(), "{answer}");
 }

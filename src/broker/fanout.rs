@@ -163,6 +163,17 @@ impl Fanout {
         progress
     }
 
+    /// Who subscribed by name to those topics.
+    pub fn present(&self, wanted: impl Fn(&TopicName) -> bool) -> Vec<(TopicName, Rc<Subscriber>)> {
+        let mut present = Vec::new();
+        for (topic, audience) in self.topics.iter().filter(|(topic, _)| wanted(topic)) {
+            let held = audience.members.borrow();
+            let there = held.iter();
+            present.extend(there.map(|(_, m)| (topic.clone(), Rc::clone(&m.subscriber))));
+        }
+        present
+    }
+
     /// The members of those audiences.
     pub fn members_of(&self, wanted: impl Fn(&Filter) -> bool) -> Vec<Rc<Subscriber>> {
         let mut members = Vec::new();

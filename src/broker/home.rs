@@ -16,6 +16,7 @@ use super::directory::{TopicCard, TopicDirectory};
 use super::filters::FilterTrie;
 use super::rules::LiveRules;
 
+mod amend;
 mod clear;
 mod expiry;
 mod idempotency;

@@ -269,6 +269,8 @@ pub enum ToHome {
     Publish(Publication, Instant, Option<Token>),
     /// Subscribe by name.
     Subscribe(Box<ExactAsk>, Token),
+    /// Somebody was there before the topic told who is.
+    Present(TopicName, Member),
     /// End a subscription by name.
     Unsubscribe(TopicName, Member),
     /// Subscribe by filter.

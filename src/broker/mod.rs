@@ -182,7 +182,17 @@ impl Broker {
         let common = &self.node.common;
         common.max_topics.store(max_topics, Ordering::Relaxed);
         common.max_replay.store(max_replay, Ordering::Relaxed);
+        let before = common.rules.now().clone();
         common.rules.replace(rules);
+        for shard in 0..self.node.shards.count() {
+            // A worker that starts later begins with the new rules.
+            let Some(registry) = self.node.shards.address(shard) else {
+                continue;
+            };
+            let before = Arc::clone(&before);
+            let amend = move |worker: &Worker| worker.amend(&before);
+            registry.do_send(worker::Errand(Box::new(amend)));
+        }
     }
 
     /// Makes the current thread, which must run an actix system, one of the broker's workers. A

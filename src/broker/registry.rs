@@ -206,6 +206,7 @@ impl Registry {
                 }
                 Err(refusal) => self.answer(from, token, Err(refusal)),
             },
+            ToHome::Present(topic, member) => self.home.present(&topic, member),
             ToHome::Unsubscribe(topic, member) => {
                 let told = self.home.unsubscribe(from, &topic, &member, now);
                 self.tell(told);
@@ -247,7 +248,7 @@ impl Registry {
         }
     }
 
-    fn deliver(&mut self, delivery: &Delivery) {
+    pub(super) fn deliver(&mut self, delivery: &Delivery) {
         for shard in delivery.to.shards() {
             if shard == self.shard {
                 self.fanout.accept(&delivery.published, delivery.accepted);

@@ -22,6 +22,7 @@ use super::peers::PeerBatch;
 use super::registry::{Registry, TopicRegistry};
 use super::reply::ReplyTo;
 use super::roster::Roster;
+use super::rules::Rules;
 use super::shards::Shards;
 use super::subscriber::Subscriber;
 use super::subscribing::Subscription;
@@ -129,6 +130,12 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
 }
 
 impl Worker {
+    /// Holds what is there to the rules that hold now, which were `before`.
+    pub(super) fn amend(&self, before: &Rules) {
+        self.registry.borrow_mut().amend(before);
+        self.turn.wake();
+    }
+
     /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
     pub fn recheck(&self, subscriber: &Rc<Subscriber>) {
         let now = Instant::now();

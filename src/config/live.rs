@@ -154,8 +154,10 @@ mod tests {
     fn what_may_change_does_and_what_may_not_is_named() {
         let live = LiveConfig::from(Config::default());
         let changes = live.changes();
-        let mut read = Config::default();
-        read.topics = vec![rule("a/#"), rule("b/#")];
+        let mut read = Config {
+            topics: vec![rule("a/#"), rule("b/#")],
+            ..Config::default()
+        };
         read.limits.batch = 7;
         read.log.level = "debug".to_owned();
         read.session.queue = 1 << 21;
@@ -198,8 +200,10 @@ mod tests {
 
     #[test]
     fn rules_in_another_order_are_a_change() {
-        let mut config = Config::default();
-        config.topics = vec![rule("a/#"), rule("#")];
+        let mut config = Config {
+            topics: vec![rule("a/#"), rule("#")],
+            ..Config::default()
+        };
         let live = LiveConfig::from(config.clone());
         config.topics.reverse();
         assert_eq!(live.replace(config).applied, ["topic.filter"]);

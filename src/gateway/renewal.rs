@@ -34,17 +34,14 @@ pub async fn run(gateway: Weak<Gateway>) {
 }
 
 fn renew(gateway: &Gateway, door: &Door, session: &Rc<Subscriber>) {
-    match door.renewed(session.rights().identity()) {
-        Some(access) => {
-            session.rights().replace(access);
-            gateway.worker.recheck(session);
-        }
-        None => {
-            let close = Close::new(
-                CloseCode::CREDENTIALS_EXPIRED,
-                "what this session came in by is not accepted any more; connect again with other credentials",
-            );
-            session.close(&close, Ending::Orderly, Instant::now());
-        }
+    if let Some(access) = door.renewed(session.rights().identity()) {
+        session.rights().replace(access);
+        gateway.worker.recheck(session);
+        return;
     }
+    let close = Close::new(
+        CloseCode::CREDENTIALS_EXPIRED,
+        "what this session came in by is not accepted any more; connect again with other credentials",
+    );
+    session.close(&close, Ending::Orderly, Instant::now());
 }

@@ -33,6 +33,7 @@ macro_rules! history_contract {
             a_message_comes_back_as_it_was_given
             time_does_not_go_back_within_a_topic
             only_as_many_as_the_bound_are_kept
+            other_bounds_hold_from_the_moment_they_are_given
             what_is_too_old_is_neither_read_nor_recovered_though_nothing_trimmed_it
             the_newest_message_is_kept_whatever_it_weighs
             a_reader_gets_on_whatever_its_limit_in_bytes
@@ -205,6 +206,20 @@ pub(crate) fn only_as_many_as_the_bound_are_kept<S: Subject>() {
     let open = Open::<S>::new(bounds).with(&[0; 10]);
     assert_eq!(open.read(0, at(0)), [8, 9, 10]);
     assert_eq!((open.history.oldest(), open.history.len()), (8, 3));
+}
+
+pub(crate) fn other_bounds_hold_from_the_moment_they_are_given<S: Subject>() {
+    let mut open = Open::<S>::new(WIDE).with(&[0; 10]);
+    let bounds = Bounds {
+        messages: 3,
+        ..WIDE
+    };
+    open.history.rebound(bounds, at(0));
+    assert_eq!(open.read(0, at(0)), [8, 9, 10]);
+    let mut open = open.with(&[1]);
+    assert_eq!(open.read(0, at(1)), [9, 10, 11]);
+    open.history.rebound(WIDE, at(1));
+    assert_eq!(open.with(&[1]).read(0, at(1)), [9, 10, 11, 12]);
 }
 
 pub(crate) fn what_is_too_old_is_neither_read_nor_recovered_though_nothing_trimmed_it<

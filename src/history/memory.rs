@@ -301,6 +301,12 @@ impl History for MemoryHistory {
             .collect()
     }
 
+    fn rebound(&mut self, bounds: Bounds, now: Timestamp) {
+        self.bounds = bounds;
+        self.drop_expired(now);
+        self.drop_excess();
+    }
+
     fn trim(&mut self, now: Timestamp) {
         self.drop_expired(now);
         self.shrink();

@@ -71,6 +71,9 @@ pub trait History: Send + fmt::Debug {
     /// `after < settled()` (and `limit` asks for any) tells that all of them are.
     fn read(&self, after: u64, limit: Limit, now: Timestamp) -> Vec<Arc<Message>>;
 
+    /// Keeps to other bounds from now on, and drops what they do not allow.
+    fn rebound(&mut self, bounds: Bounds, now: Timestamp);
+
     /// Drops what is too old at `now`. Appending and reading see to age by themselves; this is for
     /// topics that nobody publishes to, whose memory would otherwise stay taken.
     fn trim(&mut self, now: Timestamp);
