@@ -200,7 +200,7 @@ impl Bound {
             Arc::clone(&throttle),
             doors.clone(),
         ));
-        api::show_readiness(&broker, &shutdown, Arc::clone(&throttle));
+        api::show_readiness(&broker, &shutdown, &throttle);
         let (ending, answers) = answers();
         let server = serve(app, server, admin, &doors, &shutdown, &answers)?;
         let handle = server.handle();

@@ -479,3 +479,39 @@ fn new_limits_change_nothing_for_who_keeps_to_them() {
     }
     assert_eq!(server.metric("fanfare_rate_limited_total"), 0);
 }
+
+#[test]
+fn new_limits_hold_for_open_sessions_and_for_who_comes_next() {
+    let server = Server::start(proxied(|r| r.frames = None));
+    let from = |named: &str| base(server.address, "/ws", &[("X-Forwarded-For", named)]);
+    let mut open = server.connect();
+    for _ in 0..20 {
+        open.ask(json!({"type": "ping"})).await_ok();
+    }
+    server.reconfigure(|c| {
+        c.limits.rates.frames = Rate::with_burst(1, 3);
+        c.limits.rates.connections_per_ip = 1;
+        c.server.trusted_proxies.clear();
+    });
+    let mut limited = false;
+    eventually("the open session is held to it", || {
+        limited |= open.ask(json!({"type": "ping"})).answer()["code"] == "rate_limited";
+        limited
+    });
+    // Nobody names the client any more: all of them are one, who was not counted so far.
+    let mut _first = None;
+    eventually("the first comes in", || {
+        _first = from("203.0.113.1").ok();
+        _first.is_some()
+    });
+    eventually("the second does not", || {
+        from("203.0.113.2").is_err_and(|refused| refused.status() == 429)
+    });
+    server.reconfigure(|c| c.limits.rates = fanfare::config::Rates::default());
+    eventually("all of it is over", || {
+        open.ask(json!({"type": "ping"})).answer()["type"] == "ok" && from("203.0.113.2").is_ok()
+    });
+    for _ in 0..20 {
+        open.ask(json!({"type": "ping"})).await_ok();
+    }
+}

@@ -72,7 +72,7 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     let rates = state.broker.metrics().per_second();
     json(&Stats {
         version: env!("CARGO_PKG_VERSION"),
-        state: node_state(&state.broker, &state.shutdown, &state.throttle),
+        state: node_state(&state.broker, &state.shutdown),
         uptime_seconds: state.started.elapsed().as_secs(),
         workers: Workers {
             running,
@@ -109,35 +109,38 @@ pub(super) fn health() -> Result<HttpResponse, Problem> {
 /// `GET /readyz`.
 pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     let unavailable = |message| Err(Refusal::new(ErrorCode::Unavailable, message).into());
-    let state = &call.state;
-    match node_state(&state.broker, &state.shutdown, &state.throttle) {
+    match node_state(&call.state.broker, &call.state.shutdown) {
         "draining" => unavailable("the broker is draining: it takes no more sessions"),
         "starting" => unavailable("the broker is starting: not all of its workers run yet"),
-        "short" => unavailable("the broker is short of file descriptors"),
+        _ if call.state.throttle.descriptors.is_short() => {
+            unavailable("the broker is short of file descriptors")
+        }
         _ => Ok(json_text(r#"{"status":"ready"}"#.to_owned())),
     }
 }
 
 /// What the node is about.
-fn node_state(broker: &Broker, shutdown: &Shutdown, throttle: &Throttle) -> &'static str {
+fn node_state(broker: &Broker, shutdown: &Shutdown) -> &'static str {
     let (running, configured) = broker.workers();
     if shutdown.is_draining() {
         "draining"
     } else if running < configured {
         "starting"
-    } else if throttle.descriptors.is_short() {
-        "short"
     } else {
         "running"
     }
 }
 
 /// Lets the metrics say what `/readyz` says.
-pub fn show_readiness(broker: &Broker, shutdown: &Shutdown, throttle: Arc<Throttle>) {
+pub fn show_readiness(broker: &Broker, shutdown: &Shutdown, throttle: &Arc<Throttle>) {
     let (seen, shutdown) = (broker.downgrade(), shutdown.clone());
+    let throttle = Arc::downgrade(throttle);
     broker.metrics().on_scrape(Box::new(move |metrics| {
-        let is_ready = |broker| node_state(&broker, &shutdown, &throttle) == "running";
-        metrics.set_ready(seen.upgrade().is_some_and(is_ready));
+        let is_running = |broker| node_state(&broker, &shutdown) == "running";
+        let has_room = |throttle: Arc<Throttle>| !throttle.descriptors.is_short();
+        let is_ready =
+            seen.upgrade().is_some_and(is_running) && throttle.upgrade().is_some_and(has_room);
+        metrics.set_ready(is_ready);
     }));
 }
 

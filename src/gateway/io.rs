@@ -1,10 +1,9 @@
 //! The one stream type of the server: what the HTTP service holds of a connection, and how an answer
 //! takes it over.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -16,32 +15,29 @@ use crate::limits::Descriptor;
 
 use super::lobby::Guest;
 
-/// A connection. Plain TCP; TLS joins as another kind of stream.
-pub struct Io {
-    held: Rc<Held>,
-    /// Watches over it as long as it speaks HTTP.
-    guest: Option<Rc<Guest>>,
-}
-
-/// A TCP stream, which counts among the descriptors of the process.
+/// A TCP connection, whose descriptor counts among those of the process.
 pub struct Tcp {
     stream: TcpStream,
     _descriptor: Descriptor,
 }
+
+/// A connection. Plain TCP; TLS joins as another kind of stream.
+pub struct Io(Rc<Held>);
 
 /// Takes a connection from the HTTP service: once all that it wrote is sent, or at once, to end it.
 ///
 /// A body that the service sends is polled only while its peer reads (actix-web #2441), is copied twice,
 /// and keeps the service's buffers for as long as it lasts. Whoever takes the connection over owns its
 /// socket instead; to the service its peer has gone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct TakeOver(Rc<Held>);
 
 #[derive(Default)]
 struct Held {
-    /// `None` before it is there, and once it was taken.
+    /// `None` once it was taken.
     stream: RefCell<Option<Tcp>>,
-    is_ended: Cell<bool>,
+    /// Watches over it until then.
+    guest: RefCell<Option<Rc<Guest>>>,
     heir: RefCell<Option<Heir>>,
     /// The service's task.
     service: RefCell<Option<Waker>>,
@@ -59,7 +55,6 @@ impl TakeOver {
     /// Ends the connection, if it was not taken over yet: its next read or write fails, and the
     /// service drops the heir.
     pub fn end(&self) {
-        self.0.is_ended.set(true);
         drop(self.0.stream.take());
         if let Some(service) = self.0.service.take() {
             service.wake();
@@ -67,16 +62,81 @@ impl TakeOver {
     }
 }
 
-#[cfg(test)]
-impl TakeOver {
-    /// Whether it was used to end the connection.
-    pub fn is_ended(&self) -> bool {
-        self.0.is_ended.get()
+impl Io {
+    /// A connection over TCP.
+    pub fn new(stream: Tcp) -> Self {
+        Self(Rc::new(Held {
+            stream: RefCell::new(Some(stream)),
+            ..Held::default()
+        }))
+    }
+
+    /// The same, that somebody watches over for as long as it speaks HTTP.
+    #[must_use]
+    pub fn watched(self, guest: Rc<Guest>) -> Self {
+        self.0.guest.replace(Some(guest));
+        self
+    }
+
+    /// Who watches over it.
+    pub fn guest(&self) -> Option<Rc<Guest>> {
+        self.0.guest.borrow().clone()
+    }
+
+    /// It speaks HTTP no longer.
+    pub fn leave_lobby(&self) {
+        if let Some(guest) = self.0.guest.take() {
+            guest.leave();
+        }
+    }
+
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Some(guest) = &*self.0.guest.borrow() {
+            guest.wrote(polled.is_ready());
+        }
+        polled
+    }
+
+    /// How an answer takes it over.
+    pub fn take_over(&self) -> TakeOver {
+        TakeOver(Rc::clone(&self.0))
+    }
+
+    /// The stream beneath, for whoever owns the connection from now on.
+    pub fn into_stream(self) -> Option<Tcp> {
+        self.leave_lobby();
+        self.0.stream.take()
+    }
+
+    /// Does something with the stream, unless it was taken, for a task that may be woken at its end.
+    fn with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let mut stream = self.0.stream.borrow_mut();
+        let stream = Pin::new(&mut stream.as_mut()?.stream);
+        let mut service = self.0.service.borrow_mut();
+        if !service.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *service = Some(cx.waker().clone());
+        }
+        drop(service);
+        Some(act(stream, cx))
+    }
+}
+
+impl Drop for Io {
+    /// Whoever was to take it over may hold a handle to it in turn.
+    fn drop(&mut self) {
+        drop(self.0.heir.take());
+        drop(self.0.stream.take());
+        // It holds a handle as well.
+        drop(self.0.guest.take());
     }
 }
 
 impl Tcp {
-    /// A stream that has that descriptor.
+    /// A connection and its descriptor.
     pub fn new(stream: TcpStream, descriptor: Descriptor) -> Self {
         Self {
             stream,
@@ -93,94 +153,19 @@ impl Deref for Tcp {
     }
 }
 
-impl DerefMut for Tcp {
-    fn deref_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
-    }
-}
-
-impl Io {
-    /// A connection that `connection` takes over or ends, and that `guest` watches over.
-    pub fn new(stream: Tcp, connection: &TakeOver, guest: Option<Rc<Guest>>) -> Self {
-        connection.0.stream.replace(Some(stream));
-        Self {
-            held: Rc::clone(&connection.0),
-            guest,
-        }
-    }
-
-    /// Who watches over it, as long as it speaks HTTP.
-    pub fn guest(&self) -> Option<Rc<Guest>> {
-        self.guest.clone()
-    }
-
-    /// It speaks HTTP no longer.
-    pub fn leave_lobby(&mut self) {
-        if let Some(guest) = self.guest.take() {
-            guest.leave();
-        }
-    }
-
-    /// Where the peer is.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.held.stream.borrow().as_ref()?.peer_addr().ok()
-    }
-
-    /// How an answer takes it over.
-    pub fn take_over(&self) -> TakeOver {
-        TakeOver(Rc::clone(&self.held))
-    }
-
-    /// The stream beneath, for whoever owns the connection from now on.
-    pub fn into_stream(self) -> Option<Tcp> {
-        self.held.stream.take()
-    }
-
-    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Some(guest) = &self.guest {
-            guest.wrote(polled.is_ready());
-        }
-        polled
-    }
-
-    /// Does something with the stream, unless it was taken, for a task that may be woken at its end.
-    fn with<T>(
-        &self,
-        cx: &mut Context<'_>,
-        act: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> T,
-    ) -> Option<T> {
-        let mut stream = self.held.stream.borrow_mut();
-        let stream = Pin::new(&mut **stream.as_mut()?);
-        let mut service = self.held.service.borrow_mut();
-        if !service.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *service = Some(cx.waker().clone());
-        }
-        drop(service);
-        Some(act(stream, cx))
-    }
-}
-
-impl Drop for Io {
-    /// Whoever was to take it over may hold a handle to it in turn.
-    fn drop(&mut self) {
-        drop(self.held.heir.take());
-        drop(self.held.stream.take());
-    }
-}
-
 impl AsyncRead for Io {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Once it was taken: an end, as of a peer that has gone.
         let before = buf.filled().len();
+        // Once it was taken: an end, as of a peer that has gone.
         let polled = self
             .with(cx, |stream, cx| stream.poll_read(cx, buf))
             .unwrap_or(Poll::Ready(Ok(())));
-        if let Some(guest) = &self.guest
-            && buf.filled().len() > before
+        if buf.filled().len() > before
+            && let Some(guest) = &*self.0.guest.borrow()
         {
             guest.heard();
         }
@@ -194,17 +179,20 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.with(cx, |stream, cx| stream.poll_write(cx, buf));
-        self.wrote(polled.unwrap_or_else(gone))
+        let polled = self
+            .with(cx, |stream, cx| stream.poll_write(cx, buf))
+            .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())));
+        self.wrote(polled)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The service flushes when all of its buffer has been written.
-        if let Some(heir) = self.held.heir.take()
-            && let Some(stream) = self.held.stream.take()
+        if let Some(heir) = self.0.heir.take()
+            && let Some(stream) = self.0.stream.take()
         {
             // A waker that is kept pins all of its task's memory.
-            drop(self.held.service.take());
+            drop(self.0.service.take());
+            self.leave_lobby();
             heir(stream);
             // So that the service finds at once that it has nothing left to serve.
             cx.waker().wake_by_ref();
@@ -213,7 +201,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(cx, AsyncWrite::poll_shutdown)
+        self.with(cx, |stream, cx| stream.poll_shutdown(cx))
             .unwrap_or(Poll::Ready(Ok(())))
     }
 
@@ -222,8 +210,10 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.with(cx, |stream, cx| stream.poll_write_vectored(cx, bufs));
-        self.wrote(polled.unwrap_or_else(gone))
+        let polled = self
+            .with(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+            .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())));
+        self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -231,23 +221,15 @@ impl AsyncWrite for Io {
     }
 }
 
-/// Of a connection that was taken or ended.
-fn gone() -> Poll<io::Result<usize>> {
-    Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::poll_fn;
     use std::io::Write as _;
-
-    use std::time::Instant;
 
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
-    use crate::limits::Descriptors;
-    use crate::metrics::Metrics;
 
     /// A connection, and the client's end of it.
     fn connected() -> (Io, std::net::TcpStream) {
@@ -255,10 +237,11 @@ mod tests {
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
-        let metrics = Metrics::new("0", "test").unwrap();
-        let (descriptor, _) = Descriptors::of_process(metrics).open(Instant::now());
-        let stream = Tcp::new(TcpStream::from_std(server).unwrap(), descriptor);
-        (Io::new(stream, &TakeOver::default(), None), client)
+        let metrics = crate::metrics::Metrics::new("0", "test").unwrap();
+        let (descriptor, _) =
+            crate::limits::Descriptors::of_process(metrics).open(std::time::Instant::now());
+        let stream = TcpStream::from_std(server).unwrap();
+        (Io::new(Tcp::new(stream, descriptor)), client)
     }
 
     fn run(test: impl Future<Output = ()>) {
@@ -278,11 +261,11 @@ mod tests {
             poll_fn(|cx| Pin::new(&mut io).poll_flush(cx))
                 .await
                 .unwrap();
-            let mut stream = taken.take().unwrap();
+            let mut stream: Tcp = taken.take().unwrap();
             client.write_all(b"to the heir").unwrap();
             let mut buf = [0; 32];
             assert_eq!(io.read(&mut buf).await.unwrap(), 0);
-            assert_eq!(stream.read(&mut buf).await.unwrap(), 11);
+            assert_eq!(stream.stream.read(&mut buf).await.unwrap(), 11);
             assert!(
                 poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"x"))
                     .await
@@ -293,7 +276,7 @@ mod tests {
                 .unwrap();
             drop(io);
             client.write_all(b"still").unwrap();
-            assert_eq!(stream.read(&mut buf).await.unwrap(), 5);
+            assert_eq!(stream.stream.read(&mut buf).await.unwrap(), 5);
         });
     }
 

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use crate::limits::Source;
 use crate::metrics::{Metrics, Refusal as Reason};
 
-use super::io::TakeOver;
 use super::wheel::{Slot, Timed, Wheel};
 
 /// From its first byte on, a request's head is to arrive within this.
@@ -33,7 +32,7 @@ pub struct Lobby {
 
 /// A connection that speaks HTTP.
 pub struct Guest {
-    connection: TakeOver,
+    end: Box<dyn Fn()>,
     source: Source,
     came: Instant,
     /// Whether it has ever asked for something.
@@ -75,16 +74,16 @@ impl Lobby {
         })
     }
 
-    /// Takes in a connection, which `connection` ends. It is to take what is written to it within
+    /// Takes in a connection, which `end` ends. It is to take what is written to it within
     /// `patience`.
     pub fn take_in(
         self: &Rc<Self>,
-        connection: TakeOver,
+        end: Box<dyn Fn()>,
         peer: Option<IpAddr>,
         patience: Duration,
     ) -> Rc<Guest> {
         let guest = Rc::new_cyclic(|this| Guest {
-            connection,
+            end,
             source: Source::of(peer),
             came: Instant::now(),
             asked: Cell::new(false),
@@ -117,7 +116,7 @@ impl Lobby {
         let Some(victim) = victim else { return false };
         self.metrics.handshake_refused(Reason::Full);
         victim.leave();
-        victim.connection.end();
+        (victim.end)();
         true
     }
 }
@@ -231,7 +230,7 @@ impl Timed for Guest {
         if now < due {
             return Some(due);
         }
-        self.connection.end();
+        (self.end)();
         None
     }
 
@@ -263,9 +262,29 @@ mod tests {
         )
     }
 
-    fn guest(lobby: &Rc<Lobby>, peer: &str) -> Rc<Guest> {
+    /// A guest that knows whether it was ended.
+    struct Watched(Rc<Guest>, Rc<Cell<bool>>);
+
+    impl Watched {
+        fn is_ended(&self) -> bool {
+            self.1.get()
+        }
+    }
+
+    impl std::ops::Deref for Watched {
+        type Target = Guest;
+
+        fn deref(&self) -> &Guest {
+            &self.0
+        }
+    }
+
+    fn guest(lobby: &Rc<Lobby>, peer: &str) -> Watched {
+        let ended = Rc::<Cell<bool>>::default();
+        let end = Rc::clone(&ended);
         let peer = Some(peer.parse().unwrap());
-        lobby.take_in(TakeOver::default(), peer, Duration::from_secs(10))
+        let end = Box::new(move || end.set(true));
+        Watched(lobby.take_in(end, peer, Duration::from_secs(10)), ended)
     }
 
     fn make_room(lobby: &Lobby, peer: &str) -> bool {
@@ -278,7 +297,7 @@ mod tests {
         let [a, flood1, b, flood2] =
             ["192.0.2.1", "192.0.2.9", "192.0.2.2", "192.0.2.9"].map(|peer| guest(&lobby, peer));
         let all = [&a, &flood1, &b, &flood2];
-        let killed = || all.map(|guest| guest.connection.is_ended());
+        let killed = || all.map(|guest| guest.is_ended());
         assert!(make_room(&lobby, "192.0.2.9"));
         assert_eq!(killed(), [false, true, false, false]);
         assert!(make_room(&lobby, "192.0.2.9"));
@@ -308,7 +327,7 @@ mod tests {
         session.wrote(false);
         let later = Instant::now() + Duration::from_secs(3600);
         assert_eq!(session.check(later), None);
-        assert!(!session.connection.is_ended());
+        assert!(!session.is_ended());
     }
 
     #[test]
@@ -327,13 +346,13 @@ mod tests {
         for guest in [&slow, &silent, &served] {
             guest.check(now + REQUEST_TIMEOUT);
         }
-        assert!(slow.connection.is_ended());
-        assert!(!silent.connection.is_ended() && !served.connection.is_ended());
+        assert!(slow.is_ended());
+        assert!(!silent.is_ended() && !served.is_ended());
         // After the answer the same holds for what comes next.
         served.wait();
         served.heard();
         served.check(Instant::now() + REQUEST_TIMEOUT);
-        assert!(served.connection.is_ended());
+        assert!(served.is_ended());
     }
 
     #[test]
@@ -354,7 +373,7 @@ mod tests {
         let later = Instant::now() + Duration::from_secs(10);
         taking.check(later);
         stuck.check(later);
-        assert!(stuck.connection.is_ended() && !taking.connection.is_ended());
+        assert!(stuck.is_ended() && !taking.is_ended());
         drop((taking, stuck));
         assert_eq!(lobby.busy.load(Ordering::Relaxed), 0);
     }

@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, Refusal as Reason};
 use crate::protocol::{ErrorCode, Refusal};
 
 use super::handshake::Refused;
-use super::io::{Io, TakeOver, Tcp};
+use super::io::{Io, Tcp};
 use super::lobby::{Guest, Lobby};
 use super::{refusal, wheel};
 
@@ -93,12 +93,11 @@ impl Reception {
             let _heard = stream.try_read(&mut [0; 4096]);
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let connection = TakeOver::default();
-        let guest = self
-            .lobby
-            .take_in(connection.clone(), address, self.patience);
-        let stream = Tcp::new(stream, descriptor);
-        Ok((Io::new(stream, &connection, Some(guest)), peer))
+        let io = Io::new(Tcp::new(stream, descriptor));
+        let connection = io.take_over();
+        let end = Box::new(move || connection.end());
+        let guest = self.lobby.take_in(end, address, self.patience);
+        Ok((io.watched(guest), peer))
     }
 
     /// Serves every connection by `http`, and waits for none of them.

@@ -29,7 +29,7 @@ use super::io::{TakeOver, Tcp};
 use super::resume::{LastEvent, Resume};
 use super::socket::Socket;
 use super::upgrade::stands;
-use super::{Gateway, Guest, drain, random};
+use super::{Gateway, drain, random};
 
 /// One event stream.
 pub struct EventStream {
@@ -148,9 +148,6 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         rules.now().keeps_all(filter)
     });
     stream.counted = Some(gateway.count(WireFormat::Sse));
-    if let Some(guest) = request.conn_data::<Rc<Guest>>() {
-        guest.leave();
-    }
     socket.serve(&subscriber, false);
     tracing::debug!(session = %id, "event stream opened");
     let body = Body {

@@ -41,7 +41,7 @@ pub async fn upgrade(
     request: Request,
     framed: Framed<Io, h1::Codec>,
 ) -> Result<(), Infallible> {
-    let mut parts = framed.into_parts();
+    let parts = framed.into_parts();
     parts.io.leave_lobby();
     // Answers to requests that were pipelined before this one.
     let earlier = parts.write_buf;
