@@ -8,8 +8,8 @@ use futures_util::{StreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::super::body;
 use super::super::message::content_type;
-use super::super::{body, openapi};
 use super::{Call, Problem, filter, json};
 use crate::auth::Caller;
 use crate::broker::{Broker, Whom};
@@ -30,58 +30,70 @@ enum Change {
 
 /// What came of it, for one session.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "SubscriptionOutcome")]
-pub(in crate::api) struct Outcome {
-    /// The session.
-    session: String,
-    #[serde(flatten)]
-    what: What,
-}
-
-#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-enum What {
+#[schemars(rename = "SessionOutcome")]
+pub enum Outcome {
     /// It is subscribed.
     Subscribed(Subscribed),
-    /// What ended.
-    Unsubscribed {
-        /// Names and filters.
-        topics: Vec<String>,
-    },
-    /// Nothing of it.
-    #[schemars(with = "openapi::Problem")]
-    Problem(protocol::Problem),
+    /// Subscriptions have ended.
+    Unsubscribed(Unsubscribed),
+    /// It was not done.
+    Refused(Refused),
 }
 
-/// The fields of a subscription's `ok`.
+/// A subscription that stands: the fields of its `ok`.
 #[derive(Serialize, JsonSchema)]
-struct Subscribed {
+#[schemars(rename = "SessionSubscribed")]
+pub struct Subscribed {
+    /// The session.
+    session: String,
     /// The name or filter.
     topic: String,
-    /// When it stood, in milliseconds since 1970.
+    /// Since when, in milliseconds since 1970.
     time: u64,
-    /// This life of the topic's history, where it keeps one.
+    /// This life of the topic's history, for a name that keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
     /// The newest message's place in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
-    /// Whether all that was missed is replayed, where that was asked for.
+    /// Whether everything since 'since' comes, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<bool>,
     /// How many messages are replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<u64>,
-    /// Topics of a filter that were not recovered.
+    /// Topics of a filter that could not be recovered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gaps: Vec<String>,
 }
 
+/// Subscriptions that have ended.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionUnsubscribed")]
+pub struct Unsubscribed {
+    /// The session.
+    session: String,
+    /// Names and filters, the earliest subscription first.
+    topics: Vec<String>,
+}
+
+/// What was not done for a session.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionRefused")]
+pub struct Refused {
+    /// The session.
+    session: String,
+    /// Why.
+    #[schemars(with = "crate::api::openapi::Problem")]
+    problem: protocol::Problem,
+}
+
 /// What came of it, for each session of a user.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "SubscriptionOutcomes")]
-pub(in crate::api) struct Outcomes {
-    /// One for each session.
+#[schemars(rename = "SessionOutcomes")]
+pub struct Outcomes {
+    /// In the order of the sessions' names.
     results: Vec<Outcome>,
 }
 
@@ -99,8 +111,7 @@ pub(super) async fn change(
     let broker = &call.state.broker;
     let user = match whom {
         Whom::Session(session) => {
-            let what = change.carry_out(broker, session).await?;
-            return json(&Outcome::new(session, what));
+            return json(&change.carry_out(broker, session).await?);
         }
         Whom::User(user) => user,
     };
@@ -111,7 +122,9 @@ pub(super) async fn change(
             match carried_out.await {
                 // It is still on its way in, or has ended.
                 Err(refusal) if refusal.code == ErrorCode::NotFound => None,
-                outcome => Some(Outcome::new(session, outcome.unwrap_or_else(What::from))),
+                outcome => {
+                    Some(outcome.unwrap_or_else(|refusal| Outcome::refused(session, refusal)))
+                }
             }
         }
     });
@@ -150,52 +163,43 @@ async fn read(call: &Call<'_>, caller: &Caller, payload: Payload) -> Result<Subs
 }
 
 impl Change {
-    async fn carry_out(&self, broker: &Broker, session: SessionId) -> Result<What, Refusal> {
+    async fn carry_out(&self, broker: &Broker, session: SessionId) -> Result<Outcome, Refusal> {
         Ok(match self {
             Self::Subscribe(ask) => {
                 let ok = broker.subscribe_session(session, ask.clone()).await?;
-                What::Subscribed(ok.into())
+                Outcome::subscribed(session, &ok)
             }
             Self::Unsubscribe(filter) => {
                 let ended = broker.unsubscribe_session(session, filter.clone()).await?;
                 let topics = ended.iter().map(|filter| filter.as_str().to_owned());
-                What::Unsubscribed {
+                Outcome::Unsubscribed(Unsubscribed {
+                    session: session.to_string(),
                     topics: topics.collect(),
-                }
+                })
             }
         })
     }
 }
 
 impl Outcome {
-    fn new(session: SessionId, what: What) -> Self {
-        Self {
+    fn subscribed(session: SessionId, ok: &SubscribeOk) -> Self {
+        let gaps = ok.gaps.iter().map(|topic| topic.as_str().to_owned());
+        Self::Subscribed(Subscribed {
             session: session.to_string(),
-            what,
-        }
-    }
-}
-
-impl From<Refusal> for What {
-    fn from(refusal: Refusal) -> Self {
-        Self::Problem(Problem::from(refusal).body())
-    }
-}
-
-impl From<SubscribeOk> for Subscribed {
-    fn from(ok: SubscribeOk) -> Self {
-        Self {
             topic: ok.topic.as_str().to_owned(),
             time: ok.time.0,
             epoch: ok.position.map(|at| at.epoch.to_string()),
             offset: ok.position.map(|at| at.offset),
             recovered: ok.recovered,
             replayed: ok.replayed,
-            gaps: ok
-                .gaps
-                .iter()
-                .map(|topic| topic.as_str().to_owned())
-                .collect(),
-        }
+            gaps: gaps.collect(),
+        })
+    }
+
+    fn refused(session: SessionId, refusal: Refusal) -> Self {
+        Self::Refused(Refused {
+            session: session.to_string(),
+            problem: Problem::from(refusal).body(),
+        })
     }
 }
