@@ -36,19 +36,22 @@ struct Placed<'a> {
 /// A filter that is none.
 pub fn config() -> Result<Config, TopicError> {
     let orders = Filter::new("orders/#")?;
-    let mut config = Config::default();
-    config.topics = vec![TopicRule {
+    let rule = TopicRule {
         history: Some(HistoryRule::last(10)),
         ..TopicRule::live(orders.clone())
-    }];
-    config.auth = Some(Auth {
+    };
+    let auth = Auth {
         anonymous: Some(Anonymous {
             subscribe: vec![orders],
             publish: Vec::new(),
         }),
         ..Auth::default()
-    });
-    Ok(config)
+    };
+    Ok(Config {
+        topics: vec![rule],
+        auth: Some(auth),
+        ..Config::default()
+    })
 }
 
 /// The broker with a shop's routes before its own.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 
 use crate::support::{
-    Client, Edit, Events, Http, PING, PONG, Server, TEXT, Wire, base, config, eventually, frame,
-    header,
+    Client, Edit, Events, Http, PING, PONG, Server, TEXT, Wire, base, config, eventually,
+    eventually_some, frame, header,
 };
 
 fn limited(server: &Server, limit: &str) -> u64 {
@@ -499,11 +499,7 @@ fn new_limits_hold_for_open_sessions_and_for_who_comes_next() {
         limited
     });
     // Nobody names the client any more: all of them are one, who was not counted so far.
-    let mut _first = None;
-    eventually("the first comes in", || {
-        _first = from("203.0.113.1").ok();
-        _first.is_some()
-    });
+    let first = eventually_some("the first comes in", || from("203.0.113.1").ok());
     eventually("the second does not", || {
         from("203.0.113.2").is_err_and(|refused| refused.status() == 429)
     });
@@ -514,4 +510,5 @@ fn new_limits_hold_for_open_sessions_and_for_who_comes_next() {
     for _ in 0..20 {
         open.ask(json!({"type": "ping"})).await_ok();
     }
+    drop(first);
 }
