@@ -17,6 +17,8 @@ const MAY_BE_ZERO = new Map([
   ["Panics", "a panic would be a fault of the broker's"],
   ["Panics by place", "likewise"],
   ["Registry mailbox", "a registry that keeps up has nothing waiting when it is looked at"],
+  ["Limits exceeded", "nobody does too much"],
+  ["Short of descriptors", "there are enough"],
   ["Bytes still waiting", "nothing waits when the run is over"],
 ]);
 
