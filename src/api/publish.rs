@@ -1,5 +1,6 @@
 //! Publishing: `POST /v1/publish`, and what publishes for every call.
 
+mod answers;
 mod envelope;
 mod lines;
 mod once;

@@ -1,60 +1,35 @@
 //! `POST /v1/publish` of `application/x-ndjson`: a message a line, answered by a line each, while
 //! the body is still coming.
-//!
-//! The answer's body is what reads the request's: it takes lines as it is polled, so whoever does
-//! not read answers is not read.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::io::Error;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, BytesMut, Payload};
-use bytes::BufMut as _;
+use actix_web::web::{Bytes, Payload};
+use actix_web::{Error, HttpResponse};
+use actix_web_actors::HttpContext;
 use futures_util::Stream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
-use super::envelope::{WHITE_SPACE, read_line};
-use super::lines::{Line, Lines};
-use super::outcome::Outcome;
-use super::pipeline::Pipeline;
+use super::answers::{Answers, stopping};
 use super::publisher::Publisher;
 use crate::api::serve::Call;
-use crate::api::{HangUp, Problem, body};
+use crate::api::{HangUp, Problem};
 use crate::metrics::{Metrics, Place};
-use crate::protocol::{ErrorCode, Refusal};
-use crate::shutdown::{Phase, Shutdown};
 
 /// The media type, of the body and of its answer.
 pub const NDJSON: &str = "application/x-ndjson";
-/// Answers that are sent together at most, in bytes.
-const PIECE: usize = 16 * 1024;
-/// Lines that are taken before other tasks of the worker have their turn.
-const TURN: usize = 256;
 /// How long answers may wait for whoever asked to read them.
 const UNREAD: Duration = Duration::from_secs(30);
 
-/// Answers that are written while the lines come.
-struct Answers {
-    publisher: Rc<Publisher>,
-    pipeline: Pipeline,
-    lines: Lines,
-    /// The most messages of one line.
-    batch: usize,
-    /// The request's body; `None` once it is over or read no further.
-    payload: Option<Payload>,
-    /// Since when a line is waited for.
-    waiting: Option<Instant>,
-    alarm: Pin<Box<Sleep>>,
-    draining: Pin<Box<dyn Future<Output = ()>>>,
-    /// Lines taken in this turn.
-    taken: usize,
+/// The body of an answer. It breaks off where what makes it panics, for a clean end would say that all
+/// lines were answered.
+struct Body<S> {
+    answers: S,
     /// When the last piece was given away, while it is not known to have been written.
     given: Rc<Cell<Option<Instant>>>,
     metrics: Metrics,
@@ -73,205 +48,50 @@ pub fn answer(
     if publisher.is_draining() {
         return Err(stopping().into());
     }
-    let publisher = Rc::new(publisher);
-    let given = Rc::new(Cell::new(None));
+    let batch = call.state.config.now().limits.batch;
+    let shutdown = call.state.shutdown.clone();
+    let answers = Answers::new(publisher, payload, longest, batch, shutdown);
+    let body = Body::new(
+        HttpContext::create(answers),
+        call.state.broker.metrics().clone(),
+    );
     if let Some(hang_up) = (call.state.hang_up)(call.request) {
-        actix_rt::spawn(watch(Rc::downgrade(&given), hang_up));
+        actix_rt::spawn(watch(Rc::downgrade(&body.given), hang_up));
     }
-    let answers = Answers {
-        pipeline: Pipeline::new(Rc::clone(&publisher)),
-        publisher,
-        lines: Lines::new(longest),
-        batch: call.state.config.now().limits.batch,
-        payload: Some(payload),
-        waiting: None,
-        alarm: Box::pin(sleep_until(Instant::now())),
-        draining: Box::pin(drained(call.state.shutdown.clone())),
-        taken: 0,
-        given,
-        metrics: call.state.broker.metrics().clone(),
-    };
     Ok(HttpResponse::Ok()
         .content_type(NDJSON)
         // A proxy that gathers answers would hold them back until there are many.
         .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(answers))
+        .streaming(body))
 }
 
-impl Stream for Answers {
+impl<S> Body<S> {
+    fn new(answers: S, metrics: Metrics) -> Self {
+        Self {
+            answers,
+            given: Rc::new(Cell::new(None)),
+            metrics,
+        }
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for Body<S> {
     type Item = Result<Bytes, Error>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let answers = self.get_mut();
-        answers.given.set(None);
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.given.set(None);
+        let answers = Pin::new(&mut self.answers);
         // What panicked is given up whole, so nobody sees what it left half done.
-        let polled = catch_unwind(AssertUnwindSafe(|| answers.go_on(cx)));
-        let Ok(polled) = polled else {
-            answers.metrics.panicked(Place::Http);
-            return Poll::Ready(Some(Err(Error::other("publishing lines panicked"))));
+        let Ok(polled) = catch_unwind(AssertUnwindSafe(|| answers.poll_next(cx))) else {
+            self.metrics.panicked(Place::Http);
+            let panicked = io::Error::other("publishing lines panicked");
+            return Poll::Ready(Some(Err(panicked.into())));
         };
         if matches!(polled, Poll::Ready(Some(_))) {
-            answers.given.set(Some(Instant::now()));
+            self.given.set(Some(Instant::now()));
         }
-        polled.map(|piece| piece.map(Ok))
+        polled
     }
-}
-
-impl Answers {
-    /// The answers there are; `None` after the last.
-    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut piece = BytesMut::new();
-        let mut has_more = true;
-        let is_idle = loop {
-            let is_idle = self.write(&mut piece, cx);
-            if !has_more || piece.len() >= PIECE || self.taken >= TURN {
-                break is_idle;
-            }
-            has_more = self.take(cx) == Poll::Ready(Some(()));
-        };
-        if !piece.is_empty() {
-            return Poll::Ready(Some(piece.freeze()));
-        }
-        if is_idle && self.payload.is_none() {
-            return Poll::Ready(None);
-        }
-        if self.taken >= TURN {
-            cx.waker().wake_by_ref();
-        }
-        self.taken = 0;
-        Poll::Pending
-    }
-
-    /// Writes what is answered, in its order. Whether nothing is on its way any more.
-    fn write(&mut self, piece: &mut BytesMut, cx: &mut Context<'_>) -> bool {
-        while piece.len() < PIECE {
-            match self.pipeline.poll_next(cx) {
-                Poll::Ready(Some(outcome)) => put(piece, &outcome),
-                Poll::Ready(None) => return true,
-                Poll::Pending => return false,
-            }
-        }
-        false
-    }
-
-    /// Takes the next line; `None` where there is none any more.
-    fn take(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        if self.pipeline.is_full() {
-            self.waiting = None;
-            return Poll::Pending;
-        }
-        if self.payload.is_some() && self.publisher.is_draining() {
-            self.end(stopping());
-            return Poll::Ready(Some(()));
-        }
-        // A refusal is told to each line.
-        let room = match self.publisher.poll_room(cx) {
-            Poll::Ready(room) => room,
-            Poll::Pending => {
-                self.waiting = None;
-                return Poll::Pending;
-            }
-        };
-        let Some(line) = ready!(self.poll_line(cx)) else {
-            return Poll::Ready(None);
-        };
-        self.waiting = None;
-        let refused = match (room, line) {
-            (_, Line::TooLong) => Refusal::new(
-                ErrorCode::TooLarge,
-                "the line is longer than a message may be; it was passed over",
-            ),
-            (room, Line::Whole(line)) => match std::str::from_utf8(&line) {
-                Err(_) => Refusal::new(ErrorCode::BadRequest, "a line must be UTF-8"),
-                // An empty line asks for nothing.
-                Ok(text) if text.trim_matches(WHITE_SPACE).is_empty() => {
-                    return Poll::Ready(Some(()));
-                }
-                Ok(text) => {
-                    let mut asked = read_line(text, self.batch);
-                    if let Err(refusal) = room {
-                        asked = asked.refused(&refusal);
-                    }
-                    self.pipeline.begin(asked, cx);
-                    self.taken += 1;
-                    return Poll::Ready(Some(()));
-                }
-            },
-        };
-        self.taken += 1;
-        self.pipeline.answer(self.publisher.counted(refused));
-        Poll::Ready(Some(()))
-    }
-
-    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<Line>> {
-        loop {
-            if let Some(line) = self.lines.next() {
-                return Poll::Ready(Some(line));
-            }
-            let Some(payload) = &mut self.payload else {
-                return Poll::Ready(None);
-            };
-            match Pin::new(payload).poll_next(cx) {
-                Poll::Ready(Some(Ok(piece))) => self.lines.feed(piece),
-                Poll::Ready(Some(Err(_))) => {
-                    self.end(Problem::bad_request("the body broke off"));
-                }
-                Poll::Ready(None) => {
-                    self.payload = None;
-                    return Poll::Ready(self.lines.last());
-                }
-                Poll::Pending if self.draining.as_mut().poll(cx).is_ready() => {
-                    self.end(stopping());
-                }
-                Poll::Pending => {
-                    ready!(self.poll_patience(cx));
-                    self.end(Problem::with_status(
-                        StatusCode::REQUEST_TIMEOUT,
-                        "no line came in time; send an empty one now and then to be waited for",
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Ready once a line has been waited for long enough, with more time for a long one.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let since = *self.waiting.get_or_insert(now);
-        let deadline = since + body::patience(self.lines.pending());
-        if now >= deadline {
-            return Poll::Ready(());
-        }
-        if self.alarm.deadline() != deadline {
-            self.alarm.as_mut().reset(deadline);
-        }
-        self.alarm.as_mut().poll(cx)
-    }
-
-    /// Reads no further; the last answer says why.
-    fn end(&mut self, why: impl Into<Outcome>) {
-        self.payload = None;
-        self.lines = Lines::new(0);
-        self.pipeline.answer(why);
-    }
-}
-
-fn put(piece: &mut BytesMut, outcome: &Outcome) {
-    // Strings and numbers: there is nothing that could fail to be written.
-    let _ = serde_json::to_writer(piece.writer(), outcome);
-    piece.put_u8(b'\n');
-}
-
-fn stopping() -> Refusal {
-    Refusal::new(
-        ErrorCode::Unavailable,
-        "the broker is stopping; publish what is not answered to another node or after its start",
-    )
-    .retry_after(Duration::from_secs(1))
-}
-
-async fn drained(shutdown: Shutdown) {
-    shutdown.reached(Phase::Draining).await;
 }
 
 /// Ends the connection where answers are not read.
@@ -282,5 +102,42 @@ async fn watch(given: Weak<Cell<Option<Instant>>>, hang_up: HangUp) {
         if given.get().is_some_and(|given| given.elapsed() > UNREAD) {
             return hang_up();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, AsyncContext as _};
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    /// Writes once, and panics once that is taken.
+    struct Faulty;
+
+    impl Actor for Faulty {
+        type Context = HttpContext<Self>;
+
+        fn started(&mut self, context: &mut Self::Context) {
+            context.write(Bytes::from_static(b"{}\n"));
+            context.spawn(actix::fut::wrap_future(async {
+                tokio::task::yield_now().await;
+                panic!("a fault, made by a test");
+            }));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_breaks_the_answer_off_and_is_counted() {
+        let metrics = Metrics::new("0", "test").unwrap();
+        let mut body = Body::new(HttpContext::create(Faulty), metrics.clone());
+        assert_eq!(body.next().await.unwrap().unwrap(), "{}\n");
+        assert!(body.given.get().is_some());
+        let broken = body.next().await;
+        assert!(broken.unwrap().is_err());
+        assert!(body.given.get().is_none(), "nothing is left to be read");
+        let text = metrics.render().unwrap();
+        let counted = r#"fanfare_panics_total{place="http"} 1"#;
+        assert!(text.contains(counted), "{text}");
     }
 }

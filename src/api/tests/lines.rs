@@ -114,6 +114,30 @@ fn lines_are_not_taken_while_draining_or_compressed() {
     });
 }
 
+#[test]
+fn lines_are_taken_only_as_far_as_answers_are_taken() {
+    const UNANSWERED: u64 = 256;
+    run(usual(), async |api| {
+        let (request, sender) = open();
+        for _ in 0..5000 {
+            sender.feed("{\"topic\":\"chat/a\",\"data\":1}\n");
+        }
+        drop(sender);
+        let app = App::new().configure(|services| configure(services, api.state.clone()));
+        let service = init_service(app).await;
+        let mut body = pin!(call_service(&service, request).await.into_body());
+        let mut answered = 0;
+        while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+            let lines = piece.unwrap().iter().filter(|byte| **byte == b'\n').count();
+            answered += lines as u64;
+            let topic = api.get("/v1/topics/chat/a").await.json();
+            let published = topic["offset"].as_u64().unwrap();
+            assert!(answered <= published && published <= answered + UNANSWERED);
+        }
+        assert_eq!(answered, 5000);
+    });
+}
+
 /// Sends a body; dropped, the body is whole.
 struct Sender(UnboundedSender<Result<web::Bytes, PayloadError>>);
 
