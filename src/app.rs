@@ -3,6 +3,7 @@
 mod listen;
 mod reload;
 mod serve;
+mod sys;
 mod wind_up;
 
 use std::io;
@@ -191,7 +192,8 @@ impl Bound {
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
         let Self { app, server, admin } = self;
         let broker = app.broker.clone();
-        let drain = app.config.now().server.drain;
+        let config = app.config.clone();
+        let drain = config.now().server.drain;
         let doors = Doors::new(&app.config.now(), admin.as_ref().map(|a| a.address.ip()));
         let throttle = Arc::clone(&app.throttle);
         let following = actix_rt::spawn(follow(
@@ -205,6 +207,7 @@ impl Bound {
         let server = serve(app, server, admin, &doors, &shutdown, &answers)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
+        let speaking = actix_rt::spawn(sys::speak(broker.clone(), config, shutdown.clone()));
         let sampling = actix_rt::spawn(async move {
             let mut seconds = actix_rt::time::interval(Duration::from_secs(1));
             loop {
@@ -218,6 +221,7 @@ impl Bound {
         let served = server.await;
         winding_up.abort();
         sampling.abort();
+        speaking.abort();
         following.abort();
         Ok(served?)
     }

@@ -44,3 +44,4 @@ mod slow;
 mod sse_recovery;
 mod sse_transport;
 mod subscribing;
+mod sys;

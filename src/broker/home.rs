@@ -45,6 +45,8 @@ pub struct Common {
     pub directory: TopicDirectory,
     /// Topics there are, over all homes.
     pub topics: AtomicUsize,
+    /// Subscriptions to the broker's own topics.
+    pub sys_listeners: AtomicUsize,
     /// How many there may be.
     pub max_topics: AtomicUsize,
     /// The most messages that one subscribe replays.

@@ -30,6 +30,7 @@ mod shards;
 mod subscriber;
 mod subscribing;
 mod subscribing_filter;
+mod sys;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub use session_directory::SessionCard;
 pub use session_query::{SessionPage, SessionQuery, SessionView};
 pub use subscriber::{Ending, SessionCounts, Subscriber, spoken};
 pub use subscribing::Subscription;
+pub use sys::SysTopic;
 pub use wire::Wire;
 pub use worker::Worker;
 
@@ -138,6 +140,7 @@ impl Broker {
             store: Arc::clone(&settings.store),
             directory: TopicDirectory::default(),
             topics: AtomicUsize::new(0),
+            sys_listeners: AtomicUsize::new(0),
             max_topics: AtomicUsize::new(settings.max_topics),
             max_replay: AtomicU64::new(settings.max_replay),
             answers: Arc::new(AnswerBound::new(

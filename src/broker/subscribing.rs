@@ -200,7 +200,7 @@ impl Registry {
         match place {
             Place::Standing(audience, key) => {
                 self.fanout.leave(&audience, key);
-                self.turn.subscriptions_changed(kind(filter), -1);
+                self.count_subscription(filter, -1);
                 self.release_at_homes(filter, member);
             }
             // The homes' answers find it gone and take it back.
@@ -267,7 +267,7 @@ impl Registry {
             replayed: Some(stand.span.map_or(0, |span| span.count())),
             gaps: Vec::new(),
         };
-        self.turn.subscriptions_changed(kind(filter), 1);
+        self.count_subscription(filter, 1);
         reply.send(Ok(Reply::Subscribed(ok)));
         let echo = subscriber
             .book

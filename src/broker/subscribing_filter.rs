@@ -14,7 +14,7 @@ use super::message::{HomeAnswer, HomeOf, Span, ToHome, WildAsk, WildSince, WildS
 use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
-use super::subscribing::{Subscription, kind};
+use super::subscribing::Subscription;
 use super::waiting::Waiting;
 
 /// A filter that does not stand at every home yet.
@@ -130,7 +130,7 @@ impl Registry {
             replayed: Some(spans.values().map(Span::count).sum()),
             gaps: stand.gaps,
         };
-        self.turn.subscriptions_changed(kind(&filter), 1);
+        self.count_subscription(&filter, 1);
         reply.send(Ok(Reply::Subscribed(ok)));
         let echo = subscriber
             .book

@@ -271,8 +271,8 @@ impl Connection {
         let code = by_server
             .or(self.peer_code)
             .unwrap_or(CloseCode::ABNORMAL.0);
-        self.gateway.metrics.disconnected(code);
         drop(counted);
+        self.gateway.ended(&self.subscriber, code);
         tracing::debug!(session = %self.subscriber.id(), code, "session ended");
     }
 

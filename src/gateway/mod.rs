@@ -24,12 +24,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::auth::{Caller, LiveDoor};
-use crate::broker::{Broker, Worker, WorkerError, spoken};
+use crate::broker::{Broker, Subscriber, SysTopic, Worker, WorkerError, spoken};
 use crate::config::LiveConfig;
 use crate::limits::{Entry, Throttle};
-use crate::metrics::{Held, Metrics, Refusal as Reason};
-use crate::protocol::{ErrorCode, Refusal, WireFormat};
+use crate::metrics::{Held, Label, Metrics, Refusal as Reason};
+use crate::protocol::{ErrorCode, Refusal};
 use crate::session::Limits;
 use crate::shutdown::Shutdown;
 
@@ -151,8 +153,30 @@ impl Gateway {
     }
 
     /// Counts a session as connected for as long as what is returned is held.
-    fn count(&self, format: WireFormat) -> Held {
-        self.metrics.connected(spoken(format))
+    fn count(&self, subscriber: &Subscriber) -> Held {
+        self.entrance.broker.tell(SysTopic::Sessions, || {
+            json!({
+                "event": "opened",
+                "session": subscriber.id().to_string(),
+                "user": subscriber.rights().user().as_deref(),
+                "transport": spoken(subscriber.format()).transport().as_str(),
+                "protocol": subscriber.format().subprotocol(),
+            })
+        });
+        self.metrics.connected(spoken(subscriber.format()))
+    }
+
+    /// Counts the end of a session that was connected.
+    fn ended(&self, subscriber: &Subscriber, code: u16) {
+        self.metrics.disconnected(code);
+        self.entrance.broker.tell(SysTopic::Sessions, || {
+            json!({
+                "event": "closed",
+                "session": subscriber.id().to_string(),
+                "user": subscriber.rights().user().as_deref(),
+                "code": code,
+            })
+        });
     }
 
     fn refused(&self, refused: &Refused) {

@@ -147,7 +147,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let opening = resume.opening(drain::retry_ms(), &stood, |filter| {
         rules.now().keeps_all(filter)
     });
-    stream.counted = Some(gateway.count(WireFormat::Sse));
+    stream.counted = Some(gateway.count(&subscriber));
     socket.serve(&subscriber, false);
     tracing::debug!(session = %id, "event stream opened");
     let body = Body {
@@ -271,8 +271,8 @@ impl EventStream {
         worker.unsubscribe(&self.subscriber, None, &self.member, ReplyTo::Nobody);
         let by_server = self.subscriber.closed_with().map(|(code, _)| code);
         let code = by_server.unwrap_or(CloseCode::ABNORMAL).0;
-        self.gateway.metrics.disconnected(code);
         drop(counted);
+        self.gateway.ended(&self.subscriber, code);
         tracing::debug!(session = %self.subscriber.id(), code, "event stream ended");
     }
 }

@@ -95,7 +95,7 @@ pub async fn upgrade(
     let mut first = BytesMut::from(&earlier[..]);
     match subscribe_all(&connection, &plan).await {
         Ok(subscriptions) => {
-            connection.counted = Some(gateway.count(plan.format));
+            connection.counted = Some(gateway.count(&subscriber));
             put_accept(&mut first, &accept, plan.subprotocol);
             let welcome = welcome(&gateway, &connection.session, &subscriber, &subscriptions);
             if let Some(welcome) = control_bytes(plan.format, &welcome) {

@@ -28,6 +28,7 @@ pub fn home_with(answers: AnswerBound) -> Home {
         store: store(),
         directory: TopicDirectory::default(),
         topics: AtomicUsize::new(0),
+        sys_listeners: AtomicUsize::new(0),
         max_topics: AtomicUsize::new(5),
         max_replay: AtomicU64::new(20),
         answers: Arc::new(answers),
