@@ -201,7 +201,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(cx, |stream, cx| stream.poll_shutdown(cx))
+        self.with(cx, AsyncWrite::poll_shutdown)
             .unwrap_or(Poll::Ready(Ok(())))
     }
 

@@ -297,7 +297,7 @@ mod tests {
         let [a, flood1, b, flood2] =
             ["192.0.2.1", "192.0.2.9", "192.0.2.2", "192.0.2.9"].map(|peer| guest(&lobby, peer));
         let all = [&a, &flood1, &b, &flood2];
-        let killed = || all.map(|guest| guest.is_ended());
+        let killed = || all.map(Watched::is_ended);
         assert!(make_room(&lobby, "192.0.2.9"));
         assert_eq!(killed(), [false, true, false, false]);
         assert!(make_room(&lobby, "192.0.2.9"));
