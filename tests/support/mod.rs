@@ -12,6 +12,7 @@ mod peer;
 mod process;
 mod proxy;
 mod raw;
+mod rest;
 mod server;
 mod wire;
 
@@ -29,6 +30,7 @@ pub use peer::connect_from;
 pub use process::Process;
 pub use proxy::Proxy;
 pub use raw::Raw;
+pub use rest::Rest;
 pub use server::Server;
 pub use wire::{
     BINARY, CLOSE, CONTINUE, PING, PONG, TEXT, Wire, close_payload, frame, header, narrow,

@@ -100,6 +100,12 @@ impl Process {
         super::server::sum(&answer.text(), name)
     }
 
+    /// Waits until a metric has that value.
+    #[track_caller]
+    pub fn await_metric(&self, name: &str, value: u64) {
+        super::eventually(&format!("{name} is {value}"), || self.metric(name) == value);
+    }
+
     /// Puts another configuration in the place of the one it was started with.
     pub fn rewrite(&self, toml: &str) {
         let next = self.home.path().join("next.toml");
