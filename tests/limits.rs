@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 
 use crate::support::{
-    Client, Edit, Events, Http, PING, PONG, Server, TEXT, Wire, base, config, eventually,
-    eventually_some, frame, header,
+    Client, Edit, Events, Http, PING, PONG, Server, TEXT, Wire, base, config, eventually, frame,
+    header,
 };
 
 fn limited(server: &Server, limit: &str) -> u64 {
