@@ -231,16 +231,13 @@ impl ActorFuture<Answers> for Turns {
         context: &mut HttpContext<Answers>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        match ready!(answers.go_on(cx)) {
+        if let Some(piece) = ready!(answers.go_on(cx)) {
             // The body is polled again once this is on its way.
-            Some(piece) => {
-                context.write(piece);
-                Poll::Pending
-            }
-            None => {
-                context.stop();
-                Poll::Ready(())
-            }
+            context.write(piece);
+            Poll::Pending
+        } else {
+            context.stop();
+            Poll::Ready(())
         }
     }
 }
