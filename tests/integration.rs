@@ -33,6 +33,8 @@ mod lines;
 mod metrics;
 mod msgpack;
 mod names;
+mod odd_json;
+mod paths;
 mod presence;
 mod public;
 mod raw;
