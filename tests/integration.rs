@@ -16,6 +16,7 @@ mod admin;
 mod bad_input;
 mod closing;
 mod commands;
+mod conformance;
 mod drain;
 mod drain_many;
 mod embedding;
