@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    BINARY, CLOSE, Edit, PING, Server, bulky, close_payload, config, eventually, frame,
+    BINARY, CLOSE, Edit, PING, Server, TEXT, bulky, close_payload, config, eventually, frame,
     publish_until,
 };
 
@@ -185,4 +185,29 @@ fn a_session_whose_answers_were_above_its_bound_for_one_turn_is_read_again() {
         wire.send_json(&json!({"type": "history", "topic": "kept/a", "limit": 2, "id": id}));
         assert_eq!(wire.json()["id"], id);
     }
+}
+
+#[test]
+fn what_comes_behind_a_close_is_ignored() {
+    let server = Server::start(config());
+    let mut watcher = server.connect();
+    watcher.subscribe("kept/a").await_ok();
+    let publish = |n: u32| {
+        let publish = json!({"type": "publish", "topic": "kept/a", "data": n});
+        frame(TEXT, publish.to_string())
+    };
+    for behind in [
+        publish(2),
+        vec![0xff; 64],
+        frame(CLOSE, close_payload(1000, "")),
+    ] {
+        let mut wire = server.wire().welcomed();
+        let close = frame(CLOSE, close_payload(1000, "bye"));
+        wire.send([publish(1), close, behind, publish(3)].concat());
+        wire.expect_close(1000);
+        wire.expect_end();
+        assert_eq!(watcher.expect_message("kept/a")["data"], 1);
+    }
+    server.await_metric("fanfare_connections", 1);
+    watcher.expect_nothing();
 }

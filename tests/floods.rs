@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Client, Edit, Http, Process, Server, TEXT, base, config, connect_from, eventually, frame,
+    Client, Edit, Http, Process, Server, TEXT, Wire, base, config, connect_from, eventually, frame,
 };
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
@@ -204,7 +204,7 @@ fn a_flood_of_subscriptions_on_one_connection_is_refused_in_bounded_memory() {
 fn subscribing_and_unsubscribing_again_and_again_leaks_nothing() {
     let broker = Process::start("", &[]);
     let mut client = Client::open(broker.address, "/ws");
-    let mut wire = crate::support::Wire::open(broker.address, "/ws", "").welcomed();
+    let mut wire = Wire::open(broker.address, "/ws", "").welcomed();
     let once = [
         frame(TEXT, r#"{"type":"subscribe","topic":"again"}"#),
         frame(TEXT, r#"{"type":"unsubscribe","topic":"again"}"#),
@@ -251,4 +251,27 @@ fn a_port_that_is_taken_is_told_with_what_to_do() {
         "{told}"
     );
     assert!(told.contains("--listen"), "{told}");
+}
+
+#[test]
+fn who_opens_and_never_authenticates_is_gone_in_time_and_takes_little() {
+    const SESSIONS: usize = 500;
+    let broker = Process::start("server.workers = 2\n[auth]\ntimeout = '2s'", &[]);
+    let open = || Wire::open(broker.address, "/ws", "").welcomed();
+    // What the first ones need is not theirs alone.
+    let mut first: Vec<_> = (0..50).map(|_| open()).collect();
+    let before = broker.resident();
+    let mut silent: Vec<_> = (0..SESSIONS).map(|_| open()).collect();
+    let each = broker.resident().saturating_sub(before) / SESSIONS;
+    assert!(each < 20 << 10, "{each} bytes for each");
+    for wire in first.iter_mut().chain(&mut silent) {
+        wire.expect_close(4501);
+    }
+    drop((first, silent));
+    let told = |name: &str| broker.metric(name);
+    eventually("all are gone", || told("fanfare_connections") == 0);
+    assert_eq!(
+        told(r#"fanfare_disconnects_total{code="4501"}"#),
+        SESSIONS as u64 + 50
+    );
 }

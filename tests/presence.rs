@@ -1,8 +1,9 @@
 //! Presence: who is there, and who is told of it.
 
+use fanfare::config::TopicRule;
 use serde_json::json;
 
-use crate::support::{Edit, Server, config, eventually};
+use crate::support::{Edit, Server, config, eventually, live};
 
 #[test]
 fn coming_and_going_is_told_to_the_others_and_not_to_oneself() {
@@ -141,4 +142,48 @@ fn a_filter_of_ones_own_tells_of_the_others_only() {
         }
         assert_eq!(berta.expect_message("room/1")["data"], "end");
     }
+}
+
+#[test]
+fn presence_and_join_leave_are_had_one_without_the_other() {
+    let server = Server::start(config().with(|c| {
+        c.topics = vec![
+            TopicRule {
+                presence: true,
+                ..live("asked/#")
+            },
+            TopicRule {
+                join_leave: true,
+                ..live("told/#")
+            },
+        ];
+    }));
+    let mut anna = server.connect();
+    let mut berta = server.connect();
+    for topic in ["asked/1", "told/1"] {
+        anna.subscribe(topic).await_ok();
+        berta.subscribe(topic).await_ok();
+    }
+    let there = anna
+        .ask(json!({"type": "presence", "topic": "asked/1"}))
+        .await_ok();
+    assert_eq!(there["count"], 2, "{there}");
+    let entries = there["sessions"].as_array().unwrap();
+    for who in [&anna, &berta] {
+        let mut of_it = entries.iter().filter(|e| e["session"] == who.session());
+        let entry = of_it.next().expect("one entry for each");
+        assert_eq!(
+            (&entry["user"], &entry["info"]),
+            (&json!(null), &json!(null))
+        );
+        assert!(entry["since"].as_u64().unwrap() > 1_700_000_000_000);
+    }
+    let join = anna.frame();
+    assert_eq!(
+        (&join["type"], &join["topic"]),
+        (&json!("join"), &json!("told/1"))
+    );
+    anna.ask(json!({"type": "presence", "topic": "told/1"}))
+        .await_error("presence_disabled");
+    anna.expect_nothing();
 }

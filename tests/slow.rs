@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    CLOSE, Client, Edit, PONG, Server, TEXT, Wire, bulky, config, deaf, eventually, frame, kept,
-    publish_until,
+    CLOSE, Client, Edit, Http, PONG, Process, Server, TEXT, Wire, bulky, config, deaf, eventually,
+    frame, kept, publish_until,
 };
 
 /// Queued = delivered + dropped + what still waits.
@@ -263,4 +263,31 @@ fn who_is_not_read_because_its_answers_wait_is_not_taken_for_dead() {
     talk.join().unwrap();
     // From here on it is silent.
     server.await_metric(dead, 4);
+}
+
+#[test]
+fn a_large_message_that_waits_for_many_is_held_once() {
+    // More than the kernel takes for a socket.
+    const BYTES: usize = 8 << 20;
+    const READERS: u64 = 20;
+    let broker = Process::start(
+        "[limits]\nmessage_bytes = '9MiB'\n[session]\nqueue = '18MiB'\nwrite_timeout = '1m'",
+        &[],
+    );
+    let mut readers: Vec<Wire> = (0..READERS)
+        .map(|_| Wire::narrow(broker.address, "/ws?topic=a").welcomed())
+        .collect();
+    let before = broker.resident();
+    let publish = Http::new(broker.address, "POST", "/v1/topics/a/messages");
+    let answer = publish.json(&json!("x".repeat(BYTES))).send();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    eventually("it waits for all", || {
+        broker.metric("fanfare_sessions_slow") == READERS
+    });
+    assert!(broker.metric("fanfare_session_queued_bytes") > READERS * BYTES as u64 / 4);
+    let grown = broker.resident().saturating_sub(before);
+    assert!(grown < 4 * BYTES, "{grown} bytes more");
+    for reader in &mut readers {
+        assert_eq!(reader.json()["data"].as_str().unwrap().len(), BYTES);
+    }
 }

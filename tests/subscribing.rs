@@ -312,3 +312,24 @@ fn every_kind_of_payload_comes_as_it_was_sent() {
     one.ask(json!({"type": "publish", "topic": "k", "data": "*", "encoding": "base64"}))
         .await_error("bad_request");
 }
+
+#[test]
+fn a_forgotten_topic_takes_its_epoch_with_it() {
+    let server = Server::start(config());
+    let mut one = server.connect();
+    let before = one.subscribe("kept/a").await_ok();
+    assert_eq!(before["offset"], 0);
+    one.unsubscribe("kept/a").await_ok();
+    // Nobody is there, and nothing is kept.
+    server.await_metric("fanfare_topics", 0);
+    assert_eq!(server.get("/v1/topics/kept/a").status, 404);
+    one.publish("kept/a", 1).await_ok();
+    let since = json!({"since": {"epoch": before["epoch"], "offset": 0}});
+    let after = one.subscribe_with("kept/a", since).await_ok();
+    assert_eq!(
+        (&after["recovered"], &after["offset"]),
+        (&json!(false), &json!(1))
+    );
+    assert_ne!(after["epoch"], before["epoch"]);
+    one.expect_nothing();
+}

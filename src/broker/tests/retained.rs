@@ -302,6 +302,7 @@ fn rules_that_begin_to_retain_do_so_in_topics_that_are_there() {
             },
         };
         broker.reconfigure(Rules::new(vec![rule]), 1000, 1000);
+        settle().await;
         retain(&worker, "live", "kept");
         settle().await;
         assert_eq!(told(&first), ["live kept"]);
