@@ -17,7 +17,7 @@ const QUERY: &str = "QUERYxSECRETx";
 fn no_key_token_query_topic_or_payload_is_in_the_log_the_metrics_or_a_refusal() {
     for format in ["json", "pretty"] {
         let toml = format!(
-            "log.level = \"trace,mio=off\"\nlog.format = \"{format}\"\n\
+            "server.drain = \"200ms\"\nlog.level = \"trace,mio=off\"\nlog.format = \"{format}\"\n\
              [[api.key]]\nname = \"backend\"\nsha256 = \"{HASH}\"\n\
              scopes = [\"publish\", \"read\", \"admin\"]\n[auth]\n"
         );

@@ -20,7 +20,10 @@ pub const SUBSCRIBERS: usize = 9;
 pub const BEHIND: u64 = 2000;
 
 /// How long everybody may stand still.
-const STILL: Duration = Duration::from_secs(60);
+const STILL: Duration = Duration::from_secs(30);
+
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Of the last message of a topic that a subscriber has.
 #[derive(Clone, Debug)]
@@ -59,8 +62,7 @@ impl Ledger {
         let since = Instant::now();
         while self.furthest_behind(topic) >= BEHIND {
             assert!(since.elapsed() < STILL, "somebody stands still");
-            std::thread::yield_now();
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(LOOK);
         }
         self.over.store(false, Ordering::SeqCst);
         self.published[topic].fetch_add(1, Ordering::SeqCst);
@@ -72,11 +74,22 @@ impl Ledger {
         self.received[subscriber][topic].store(offset, Ordering::SeqCst);
     }
 
-    /// Whether somebody who does not read may go on with that: until publishing waits for it, or ends.
-    pub fn may_be_deaf(&self, subscriber: usize, topic: usize) -> bool {
-        let has = self.received[subscriber][topic].load(Ordering::SeqCst);
-        let behind = self.published(topic).saturating_sub(has);
-        behind < BEHIND && !self.over.load(Ordering::SeqCst)
+    /// Waits as somebody who does not read: until publishing to one of its topics waits for it, or
+    /// has ended.
+    pub fn be_deaf(&self, subscriber: usize) {
+        let since = Instant::now();
+        let is_waited_for = || {
+            let topics = self.published.iter().zip(&self.received[subscriber]);
+            let mut behind = topics.map(|(published, received)| {
+                let received = received.load(Ordering::SeqCst);
+                published.load(Ordering::SeqCst).saturating_sub(received)
+            });
+            behind.any(|behind| behind >= BEHIND)
+        };
+        while !is_waited_for() && !self.over.load(Ordering::SeqCst) {
+            assert!(since.elapsed() < STILL, "publishing stands still");
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Publishers have ended; a last message comes in each topic.
