@@ -85,12 +85,11 @@ fn round(broker: &Process, ledger: &Ledger, subscribers: &mut [Subscriber], numb
     let until = Instant::now() + ROUND;
     std::thread::scope(|scope| {
         for subscriber in subscribers {
-            scope.spawn(move || match subscriber.kind {
-                Kind::Stream => {
-                    by_stream_again_and_again(broker.address, ledger, subscriber, number)
-                }
-                _ => by_socket_again_and_again(broker.address, ledger, subscriber, number),
-            });
+            let again_and_again = match subscriber.kind {
+                Kind::Stream => by_stream_again_and_again,
+                _ => by_socket_again_and_again,
+            };
+            scope.spawn(move || again_and_again(broker.address, ledger, subscriber, number));
         }
         let publishers: Vec<_> = (0..ledger::PUBLISHERS)
             .map(|publisher| {

@@ -1,4 +1,4 @@
-//! Who publishes: over WebSockets that are cut off in the middle of a frame, and over HTTP with
+//! Who publishes: over sockets that are cut off in the middle of a frame, and over HTTP with
 //! repeats of what was not answered.
 
 use std::collections::BTreeSet;
@@ -115,4 +115,5 @@ fn ask(stream: &mut TcpStream, request: &str) -> Answer {
 
 fn reset(stream: TcpStream) {
     set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }

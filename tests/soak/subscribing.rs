@@ -136,16 +136,15 @@ pub fn by_socket_again_and_again(
                 break;
             }
             if count == subscriber.patience() {
-                match subscriber.kind {
-                    Kind::Slow => ledger.be_deaf(subscriber.number),
+                if subscriber.kind == Kind::Slow {
+                    ledger.be_deaf(subscriber.number);
+                } else {
                     // In the middle of a frame, either way.
-                    _ => {
-                        wire.send([0x81, 0xfe, 0x01]);
-                        if subscriber.comings.is_multiple_of(2) {
-                            wire.reset();
-                        }
-                        break;
+                    wire.send([0x81, 0xfe, 0x01]);
+                    if subscriber.comings.is_multiple_of(2) {
+                        wire.reset();
                     }
+                    break;
                 }
             }
             // Whoever is cut off for being slow comes again, as any client does.
