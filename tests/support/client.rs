@@ -25,12 +25,23 @@ pub struct Asked<'a> {
     id: u64,
 }
 
+/// A WebSocket, or the HTTP answer that refuses it.
+pub type Opened = Result<WebSocket<TcpStream>, Box<tungstenite::http::Response<Option<Vec<u8>>>>>;
+
 /// Opens a WebSocket with these headers, or gives the HTTP answer that refuses it.
-pub fn base(
+pub fn base(address: SocketAddr, path: &str, headers: &[(&'static str, &str)]) -> Opened {
+    try_base(address, path, headers).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// As [`base`], of a server that may end connections before they say anything.
+///
+/// # Errors
+/// How the connection ended without an answer.
+pub fn try_base(
     address: SocketAddr,
     path: &str,
     headers: &[(&'static str, &str)],
-) -> Result<WebSocket<TcpStream>, Box<tungstenite::http::Response<Option<Vec<u8>>>>> {
+) -> Result<Opened, String> {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -44,9 +55,9 @@ pub fn base(
             .insert(*name, HeaderValue::from_str(value).unwrap());
     }
     match tungstenite::client(request, stream) {
-        Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => Err(answer),
-        Err(error) => panic!("{path}: {error}"),
+        Ok((socket, _)) => Ok(Ok(socket)),
+        Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => Ok(Err(answer)),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -61,6 +72,12 @@ impl Client {
     pub fn open_with(address: SocketAddr, path: &str, headers: &[(&'static str, &str)]) -> Self {
         let socket = base(address, path, headers)
             .unwrap_or_else(|answer| panic!("{path} is refused: {answer:?}"));
+        Self::over(socket)
+    }
+
+    /// A client on a connection that was opened before.
+    #[track_caller]
+    pub fn over(socket: WebSocket<TcpStream>) -> Self {
         let mut client = Self {
             welcome: Value::Null,
             socket,

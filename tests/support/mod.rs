@@ -19,7 +19,7 @@ mod wire;
 use std::time::{Duration, Instant};
 
 pub use chunks::Chunks;
-pub use client::{Client, base};
+pub use client::{Client, base, try_base};
 pub use command::{Running, command, ran, ran_in};
 pub use config::{Edit, config, kept, live};
 pub use deaf::{bulky, deaf, publish_until};
