@@ -87,12 +87,7 @@ impl Audience {
     /// Adds a member, for which only messages from that count on are.
     pub(super) fn add(&self, subscriber: &Rc<Subscriber>, from: u64, role: Role) -> usize {
         self.count(subscriber.format(), 1);
-        let is_granted = !self.filter.has_wildcard()
-            || subscriber
-                .rights()
-                .access()
-                .subscribe
-                .allows_filter(&self.filter);
+        let is_granted = self.is_granted(&subscriber.rights().access());
         self.members.borrow_mut().insert(Membership {
             subscriber: Rc::clone(subscriber),
             from,
@@ -104,9 +99,13 @@ impl Audience {
     /// Looks again whether a member was granted all that the filter matches.
     pub(super) fn refresh_grant(&self, key: usize, access: &Access) {
         if let Some(member) = self.members.borrow_mut().get_mut(key) {
-            member.is_granted =
-                !self.filter.has_wildcard() || access.subscribe.allows_filter(&self.filter);
+            member.is_granted = self.is_granted(access);
         }
+    }
+
+    /// Whether that access grants all that the filter matches.
+    fn is_granted(&self, access: &Access) -> bool {
+        !self.filter.has_wildcard() || access.subscribe.allows_filter(&self.filter)
     }
 
     /// Takes a member out.
