@@ -72,6 +72,66 @@ fn a_replay_that_was_cut_goes_on_behind_the_last_event_that_came() {
 }
 
 #[test]
+fn a_stream_of_several_topics_that_is_cut_while_it_catches_up_goes_on_from_where_it_began() {
+    let server = Server::start(config().with(|c| c.topics = vec![kept("kept/#", 50)]));
+    let publish = |topic: &str, count: u32| {
+        for n in 0..count {
+            server.publish(topic, &json!(n));
+        }
+    };
+    publish("kept/a", 40);
+    publish("kept/b", 20);
+    for query in ["topic=kept/a&topic=kept/b", "topic=kept/%23"] {
+        let mut events = Events::open(server.address, query, &[]);
+        server.publish("kept/b", &json!(query));
+        let id = events.expect("message").id.unwrap();
+        let moment = id.split(':').next_back().unwrap();
+        let begins = format!("-:0:{moment}");
+        drop(events);
+        for _ in 0..3 {
+            // It had all of this: what comes are the repeats of five seconds.
+            let mut events = again(&server, query, &id);
+            assert_eq!(events.gaps().len(), 0, "{query}");
+            assert_eq!(events.first_id(), begins);
+            for _ in 0..5 {
+                let event = events.expect("message");
+                assert_eq!(event.id.unwrap(), begins);
+            }
+            drop(events);
+            // Of the oldest repeat's time the history has dropped some by now.
+            publish("kept/a", 15);
+        }
+        // What is live meanwhile says no more than what is replayed. Once it is through, it goes on
+        // from now, and each event has its own id again.
+        let mut events = again(&server, query, &begins);
+        let mut missing = vec![json!("kept/a"), json!("kept/b")];
+        for topic in ["kept/a", "kept/b"] {
+            server.publish(topic, &json!("meanwhile"));
+        }
+        let mut is_through = false;
+        loop {
+            let event = events.next().unwrap();
+            let id = event.id.unwrap();
+            if event.name.is_none() {
+                assert!(!is_through && id > begins, "{id}");
+                is_through = true;
+                server.publish("kept/a", &json!("own"));
+            } else {
+                assert_eq!(id.starts_with("-:0:"), !is_through, "{id}");
+                assert!(is_through || id == begins, "{id}");
+            }
+            if event.data["data"] == "meanwhile" {
+                missing.retain(|topic| *topic != event.data["topic"]);
+            }
+            if event.data["data"] == "own" {
+                break;
+            }
+        }
+        assert!(missing.is_empty(), "{query}: {missing:?}");
+    }
+}
+
+#[test]
 fn topics_without_history_tell_that_something_may_be_missing() {
     let server = Server::start(config());
     for (query, told) in [

@@ -202,7 +202,12 @@ impl Book {
     /// Whether the fan-out must look closer before it delivers.
     pub fn is_selective(&self) -> bool {
         let silent = self.entries.iter().any(|e| !e.echo);
-        self.replays.is_some() || self.retained.is_some() || (silent && self.entries.len() > 1)
+        self.is_behind() || (silent && self.entries.len() > 1)
+    }
+
+    /// Whether something of the past is still to come: replays, or retained messages.
+    pub fn is_behind(&self) -> bool {
+        self.replays.is_some() || self.retained.is_some()
     }
 
     /// The replay of that topic, if one runs.

@@ -84,6 +84,22 @@ impl Segment {
         }
     }
 
+    /// Its messages, one by one. The first must not be partly written.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = match &self.frames {
+            Frames::First | Frames::Urgent | Frames::Control => &[][..],
+            Frames::Messages(ends) => ends,
+        };
+        let mut rest = &*self.bytes;
+        let mut from = self.base;
+        let next = ends.partition_point(move |end| end.0 <= from);
+        ends.iter().skip(next).map_while(move |end| {
+            let frame = rest.split_off(..(end.0 - from) as usize);
+            from = end.0;
+            frame
+        })
+    }
+
     /// How many of the next bytes belong to the frame that they begin in the middle of, or begin.
     fn first_frame_len(&self) -> usize {
         match &self.frames {
@@ -169,6 +185,11 @@ impl Outbox {
     /// Bytes waiting.
     pub fn queued(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
     }
 
     /// Since when the queue has not been emptied; `None` while it is empty.

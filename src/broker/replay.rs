@@ -31,6 +31,7 @@ pub const AT_ONCE: usize = 16;
 impl Registry {
     /// Asks for the next pieces of a session's replays, where its outbox has room.
     pub(super) fn go_on_replaying(&mut self, subscriber: &Rc<Subscriber>) {
+        subscriber.end_catching_up();
         let (bytes, room) = subscriber.replay_room();
         if room == 0 {
             return;

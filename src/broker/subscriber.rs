@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::auth::Rights;
 use crate::config::Who;
 use crate::metrics::{DropReason, Held};
-use crate::model::{SessionId, TopicName};
+use crate::model::{SessionId, Timestamp, TopicName};
 use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, close_bytes, control_bytes};
 
 use super::batch::Wanted;
@@ -19,6 +19,7 @@ use super::replay;
 use super::turn::Turn;
 use super::wire::Wire;
 
+mod catching_up;
 mod facts;
 mod writing;
 
@@ -33,7 +34,8 @@ mod flag {
     pub const CORKED: u8 = 1;
     /// Something waits in the outbox, so that what comes must wait behind it.
     pub const QUEUED: u8 = 2;
-    /// Some topic is not to be delivered as it comes: a replay runs, or a filter is opening.
+    /// Some topic is not to be delivered as it comes: a replay runs, a filter is opening, or an event
+    /// stream catches up.
     pub const SELECTIVE: u8 = 4;
     /// A close was queued; no message follows it.
     pub const CLOSING: u8 = 8;
@@ -72,6 +74,8 @@ pub struct Subscriber {
     closed_with: Cell<Option<(CloseCode, Instant)>>,
     /// Long answers that it has asked for and that have not come.
     owed: Cell<u32>,
+    /// The moment from which an event stream of several topics catches up, while it does.
+    catching_up: Cell<Option<Timestamp>>,
     facts: facts::Facts,
     pub(super) book: RefCell<Book>,
 }
@@ -104,6 +108,7 @@ impl Subscriber {
             slow: RefCell::default(),
             closed_with: Cell::new(None),
             owed: Cell::new(0),
+            catching_up: Cell::new(None),
             facts: facts::Facts::default(),
             book: RefCell::default(),
         })
@@ -318,7 +323,8 @@ impl Subscriber {
 
     /// Sets the flags that follow from the book.
     pub(super) fn settle_book(&self, book: &Book) {
-        self.put(flag::SELECTIVE, book.is_selective());
+        let selective = book.is_selective() || self.is_catching_up();
+        self.put(flag::SELECTIVE, selective);
         self.put(flag::SEVERAL, book.len() > 1);
     }
 

@@ -78,15 +78,24 @@ impl Resume {
         (since, from.filter(|_| !self.alone || cursor.is_none()))
     }
 
+    /// The moment from which a stream of several topics that comes again catches up.
+    pub fn catches_up_from(&self) -> Option<Timestamp> {
+        match self.last {
+            LastEvent::Id(EventId::At { time, .. }) if !self.alone => Some(time.min(self.now)),
+            _ => None,
+        }
+    }
+
     /// What the stream opens with: how long to wait before coming back, what is missing, and an id, so that
     /// whatever comes before the first message can be recovered too. The id stands last: who
     /// does not get so far is told again.
     ///
-    /// `keeps_all` says whether every topic of a filter keeps history.
+    /// `catches_up_from` is what a stream had that is to be replayed more; `keeps_all` says whether every topic of a filter keeps history.
     pub fn opening(
         &self,
         retry_ms: u64,
         stands: &[SubscribeOk],
+        catches_up_from: Option<Timestamp>,
         keeps_all: impl Fn(&Filter) -> bool,
     ) -> Bytes {
         let mut first = BytesMut::new();
@@ -94,12 +103,13 @@ impl Resume {
         for stand in stands {
             self.put_gaps(&mut first, stand, &keeps_all);
         }
-        first.put(format!("id: {}\n\n", self.begins(stands)).as_bytes());
+        first.put(format!("id: {}\n\n", self.begins(stands, catches_up_from)).as_bytes());
         first.freeze()
     }
 
-    /// The id of the moment from which the stream has everything.
-    fn begins(&self, stands: &[SubscribeOk]) -> EventId {
+    /// The id of the moment from which the stream has everything. For one of several topics that is
+    /// what it had before, until it has caught up.
+    fn begins(&self, stands: &[SubscribeOk], catches_up_from: Option<Timestamp>) -> EventId {
         if let (true, [only]) = (self.alone, stands) {
             let before = only.position.map(|mut newest| {
                 newest.offset = newest.offset.saturating_sub(only.replayed.unwrap_or(0));
@@ -108,14 +118,8 @@ impl Resume {
             return EventId::at(before, only.time);
         }
         let opened = stands.iter().map(|stand| stand.time).min();
-        let recovers = stands
-            .iter()
-            .any(|stand| stand.recovered.is_some() && stand.replayed.unwrap_or(0) > 0);
-        match self.last {
-            // Until the replays have come, it has what it had.
-            LastEvent::Id(EventId::At { time, .. }) if recovers => EventId::at(None, time),
-            _ => EventId::at(None, opened.unwrap_or(self.now)),
-        }
+        let begins = catches_up_from.or(opened).unwrap_or(self.now);
+        EventId::at(None, begins)
     }
 
     /// Tells a stream that could not be brought up to date what it must load anew.

@@ -135,6 +135,10 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         _entry: entry,
     };
     let resume = Resume::new(last, &plan.filters, Timestamp::now());
+    let catches_up_from = resume.catches_up_from();
+    if let Some(from) = catches_up_from {
+        subscriber.catch_up_from(from);
+    }
     let subscribed = subscribe_all(&stream, &session, &plan, &resume).await;
     let stood = match subscribed {
         Ok(stood) => stood,
@@ -144,7 +148,8 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
             return Err(refused);
         }
     };
-    let opening = resume.opening(drain::retry_ms(), &stood, |filter| {
+    let catches_up_from = catches_up_from.filter(|_| !subscriber.has_caught_up());
+    let opening = resume.opening(drain::retry_ms(), &stood, catches_up_from, |filter| {
         rules.now().keeps_all(filter)
     });
     stream.counted = Some(gateway.count(&subscriber));

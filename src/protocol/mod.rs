@@ -34,7 +34,7 @@ pub use request::{
 };
 pub use request_reader::{parse_json, parse_msgpack, parse_publish, parse_subscribe};
 pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
-pub use wire::{Sent, WireFormat, control_bytes, message_bytes, message_json};
+pub use wire::{Sent, WireFormat, control_bytes, message_bytes, message_json, put_event_as};
 
 #[cfg(test)]
 mod tests;

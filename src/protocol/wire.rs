@@ -1,6 +1,6 @@
 //! The complete bytes for a socket, in each format that the broker speaks.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::event_id::EventId;
 use super::frame::{MAX_HEADER, Opcode, header_len, put_frame, put_header};
@@ -109,6 +109,19 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
             put_event(out, frame.name(), |out| frame.put(out));
         }))),
         (WireFormat::Raw | WireFormat::Sse, _) => None,
+    }
+}
+
+/// Writes an event with that id in the place of its own. One that has none gets none.
+pub fn put_event_as(id: EventId, event: &[u8], out: &mut BytesMut) {
+    let own = event.starts_with(b"id: ");
+    let end = event.iter().position(|byte| *byte == b'\n');
+    match end.and_then(|end| event.get(end..)).filter(|_| own) {
+        Some(rest) => {
+            out.extend_from_slice(format!("id: {id}").as_bytes());
+            out.extend_from_slice(rest);
+        }
+        None => out.extend_from_slice(event),
     }
 }
 

@@ -214,21 +214,25 @@ pub fn by_stream_again_and_again(
         while taken < patience && !subscriber.has_all_of(round) {
             // The stream may be ended for being slow.
             let Some(event) = events.next() else { break };
+            if let Some(id) = event.id {
+                subscriber.last_event = id;
+            } else {
+                assert!(event.name.is_none(), "without an id: {:?}", event.data);
+            }
             let is_new = match event.name.as_deref() {
                 Some("message") if is_exact => {
                     subscriber.take(&event.data, ledger);
                     true
                 }
                 Some("message") => subscriber.take_again(&event.data, ledger),
-                Some(_) => {
+                Some(name) => {
                     let had: Vec<_> = subscriber.positions().collect();
-                    panic!("{event:?}, from {id:?}, having {had:?}")
+                    panic!("{name} {:?}, from {id:?}, having {had:?}", event.data)
                 }
-                None => continue,
+                None => false,
             };
-            subscriber.last_event = event.id.expect("an id");
-            // Only what is new counts. Recovery by time goes back by its grace: a stream that is cut
-            // before it is through the repeats names an older event each time it comes.
+            // Only what is new counts: a stream of several topics that is cut before it is through
+            // begins where it began.
             taken += usize::from(is_new);
         }
     }

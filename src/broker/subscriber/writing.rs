@@ -56,6 +56,7 @@ impl Subscriber {
 
     /// Queues messages behind what waits; a session that is too far behind is closed.
     pub(in crate::broker) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
+        let segment = self.as_queued(segment);
         if !self.is_ending() && !self.outbox.borrow().has_room(segment.len()) {
             // Much may fall due in one turn: only what the kernel does not take is too much.
             self.write_out(now);
@@ -87,6 +88,7 @@ impl Subscriber {
     /// it never makes a session too slow.
     pub(in crate::broker) fn push_replayed(self: &Rc<Self>, segment: Segment) {
         if !self.is_ending() {
+            let segment = self.as_queued(segment);
             self.outbox.borrow_mut().push(segment);
             self.mark();
         }

@@ -32,7 +32,9 @@ fn stood(topic: &str, newest: Option<u64>, recovered: Option<bool>, replayed: u6
 
 /// What a stream opens with, without its `retry`, and gaps as `topic count from to`.
 fn opening(resume: &Resume, stands: &[SubscribeOk], keeps_all: bool) -> Vec<String> {
-    let bytes = resume.opening(2000, stands, |_| keeps_all);
+    let behind = stands.iter().any(|stand| stand.replayed != Some(0));
+    let from = resume.catches_up_from().filter(|_| behind);
+    let bytes = resume.opening(2000, stands, from, |_| keeps_all);
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let rest = text.strip_prefix("retry: 2000\n\n").unwrap();
     rest.split_terminator("\n\n")
@@ -117,6 +119,24 @@ fn who_comes_for_the_first_time_misses_nothing_and_is_told_where_it_begins() {
     let several = resume("", &["a", "b/#"]);
     let stands = [stood("a", Some(9), None, 2), stood("b/#", None, None, 0)];
     assert_eq!(opening(&several, &stands, false), ["id: -:0:1000000"]);
+}
+
+#[test]
+fn of_several_topics_one_that_comes_again_catches_up() {
+    let (alone, several, filter) = (&["a"][..], &["a", "b"][..], &["a/#"][..]);
+    let then = Some(Timestamp(900));
+    for (last, of, from) in [
+        ("abc:7:900", alone, None),
+        ("", several, None),
+        ("rubbish", filter, None),
+        ("abc:7:900", several, then),
+        ("-:0:900", filter, then),
+        // Of a clock that is ahead of ours.
+        ("abc:7:1000001", several, Some(NOW)),
+    ] {
+        let resume = resume(last, of);
+        assert_eq!(resume.catches_up_from(), from, "{last} of {of:?}");
+    }
 }
 
 #[test]
