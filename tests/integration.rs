@@ -33,6 +33,7 @@ mod http_api;
 mod leaks;
 mod limits;
 mod lines;
+mod memory;
 mod metrics;
 mod msgpack;
 mod names;
