@@ -90,6 +90,7 @@ impl App {
             max_topics: config.limits.topics,
             max_replay: config.limits.replay_messages as u64,
             max_subscriptions: config.session.subscriptions,
+            flush_interval: config.websocket.flush_interval,
             queue: config.session.queue,
             idempotency_window: config.api.idempotency_window,
             max_answers: config.api.idempotency_keys,

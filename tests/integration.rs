@@ -38,6 +38,7 @@ mod metrics;
 mod msgpack;
 mod names;
 mod odd_json;
+mod pace;
 mod paths;
 mod presence;
 mod public;

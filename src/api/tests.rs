@@ -186,6 +186,7 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         max_topics: 20,
         max_replay: 100,
         max_subscriptions: 10,
+        flush_interval: Duration::ZERO,
         queue: 1024,
         idempotency_window: Duration::from_secs(60),
         max_answers: 10,

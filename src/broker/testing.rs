@@ -249,6 +249,7 @@ pub fn broker(workers: usize, queue: usize) -> Broker {
         max_replay: 1_000_000,
         max_subscriptions: 100,
         queue,
+        flush_interval: Duration::ZERO,
         idempotency_window: Duration::from_secs(60),
         max_answers: 1000,
     };

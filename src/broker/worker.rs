@@ -16,8 +16,10 @@ use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::Cursor;
 
 use super::direct_delivery::DirectQueue;
+use super::fanout::Progress;
 use super::home::Home;
 use super::message::Publication;
+use super::pace::Pace;
 use super::peers::PeerBatch;
 use super::registry::{Registry, TopicRegistry};
 use super::reply::ReplyTo;
@@ -63,6 +65,7 @@ pub struct Worker {
     flushing: RefCell<Vec<Rc<Subscriber>>>,
     /// Readers that wait until what was published has got on.
     held: RefCell<Vec<Waker>>,
+    pace: RefCell<Pace>,
 }
 
 /// Something to be done on a worker's thread.
@@ -112,6 +115,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 direct: DirectQueue::default(),
                 flushing: RefCell::default(),
                 held: RefCell::default(),
+                pace: RefCell::new(Pace::new(node.settings.flush_interval)),
             });
             let address = TopicRegistry {
                 worker: Rc::downgrade(&worker),
@@ -255,7 +259,16 @@ impl Worker {
         self.turn.sleep(cx.waker());
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
-        let progress = registry.fanout.flush(SLICE, now);
+        let mut pace = self.pace.borrow_mut();
+        let is_much = registry.fanout.backlog() > BACKLOG / 2;
+        let mut progress = Progress::default();
+        if !registry.fanout.is_idle() && (is_much || pace.is_time(cx)) {
+            progress = registry.fanout.flush(SLICE, now);
+            if !progress.unfinished {
+                pace.wrote();
+            }
+        }
+        drop(pace);
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);
         }

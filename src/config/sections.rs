@@ -95,6 +95,8 @@ pub struct WebSocket {
     pub max_frame: usize,
     /// The longest message taken, as sent, in bytes; a longer one closes with 1009.
     pub max_message: usize,
+    /// How long messages may wait to be written together with those that follow.
+    pub flush_interval: Duration,
 }
 
 impl Default for WebSocket {
@@ -103,6 +105,7 @@ impl Default for WebSocket {
             path: "/ws".to_owned(),
             max_frame: 64 * KIB,
             max_message: 64 * KIB,
+            flush_interval: Duration::ZERO,
         }
     }
 }
@@ -118,6 +121,12 @@ impl WebSocket {
             max_message: table
                 .read("max_message", kinds::size(1..=GIB))
                 .unwrap_or(default.max_message),
+            flush_interval: table
+                .read(
+                    "flush_interval",
+                    kinds::duration(Duration::ZERO..=Duration::from_secs(1)),
+                )
+                .unwrap_or(default.flush_interval),
         }
     }
 }
