@@ -255,6 +255,37 @@ fn a_filter_names_the_topics_that_did_not_recover() {
 }
 
 #[test]
+fn a_filter_that_matches_topics_without_history_recovers_the_others_and_says_that_more_may_be_missing()
+ {
+    let server = Server::start(config());
+    let mut client = server.connect();
+    let from = client.subscribe("#").await_ok()["time"].clone();
+    client.unsubscribe("#").await_ok();
+    let mut writer = server.connect();
+    publish(&mut writer, "kept/a", 2);
+    writer.publish("live/a", "lost").await_ok();
+    let since = json!({"since": {"positions": {}, "from": from}});
+    let ok = client.subscribe_with("#", since.clone()).await_ok();
+    assert_eq!(
+        (&ok["recovered"], &ok["replayed"]),
+        (&json!(false), &json!(2)),
+        "{ok}"
+    );
+    assert_eq!(ok["gaps"], json!(null), "{ok}");
+    expect_replay(&mut client, 1..=2);
+    client.unsubscribe("#").await_ok();
+    // What has history alone is whole.
+    let ok = client.subscribe_with("kept/#", since).await_ok();
+    assert_eq!(
+        (&ok["recovered"], &ok["replayed"]),
+        (&json!(true), &json!(2)),
+        "{ok}"
+    );
+    expect_replay(&mut client, 1..=2);
+    client.expect_nothing();
+}
+
+#[test]
 fn the_positions_of_a_filter_are_checked() {
     let server = Server::start(config());
     let mut one = server.connect();

@@ -187,7 +187,7 @@ pub fn everything() -> Rc<Rights> {
     Rights::to(Access::everything())
 }
 
-/// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`
+/// `h/…` keeps history, `few/…` ten messages but for `few/long/…`, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`
 /// is for keys and keeps history and presence; `r/…` retains, `hr/…` and `fr/…` keep history and retain,
 /// `kr/…` retains for keys; everything else is live only.
 pub fn rules() -> Rules {
@@ -218,6 +218,7 @@ pub fn rules() -> Rules {
     Rules::new(vec![
         keys,
         rule("h/#", 1_000_000, None, false),
+        rule("few/long/#", 1_000_000, None, false),
         rule("few/#", 10, None, false),
         rule("aged/#", 100, Some(1_000), false),
         rule("p/#", 0, None, true),
