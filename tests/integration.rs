@@ -37,6 +37,7 @@ mod metrics;
 mod msgpack;
 mod names;
 mod odd_json;
+mod overload;
 mod paths;
 mod presence;
 mod public;
