@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Client, Events, Http, Process, Wire, base, eventually};
+use crate::support::{Client, Events, Http, Process, Wire, base, eventually, raise_descriptors};
 
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -17,16 +17,6 @@ const TELLING: Duration = Duration::from_millis(3200);
 fn sessions() -> usize {
     let many = std::env::var("FANFARE_TEST_SESSIONS");
     many.map_or(2000, |many| many.parse().expect("a number"))
-}
-
-/// The test holds as many sockets as the broker does.
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
 }
 
 fn connect(address: SocketAddr, count: usize) -> Vec<Wire> {

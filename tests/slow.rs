@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{
     CLOSE, Client, Edit, Http, PONG, Process, Server, TEXT, Wire, bulky, config, deaf, eventually,
-    frame, kept, publish_until,
+    frame, kept, publish_until, raise_descriptors,
 };
 
 /// Queued = delivered + dropped + what still waits.
@@ -263,6 +263,39 @@ fn who_is_not_read_because_its_answers_wait_is_not_taken_for_dead() {
     talk.join().unwrap();
     // From here on it is silent.
     server.await_metric(dead, 4);
+}
+
+#[test]
+fn a_message_of_a_mebibyte_to_five_thousand_is_held_once() {
+    const BYTES: usize = 1 << 20;
+    const READERS: u64 = 5000;
+    raise_descriptors();
+    // Whoever waits to be read answers no ping.
+    let broker = Process::start(
+        "server.workers = 2\nheartbeat.interval = '0'\nlimits.message_bytes = '2MiB'\n\
+         [session]\nqueue = '4MiB'\nwrite_timeout = '10m'",
+        &[],
+    );
+    let mut readers: Vec<Wire> = (0..READERS)
+        .map(|_| Wire::narrow(broker.address, "/ws?topic=a").welcomed())
+        .collect();
+    let before = broker.resident();
+    let publish = Http::new(broker.address, "POST", "/v1/topics/a/messages");
+    let answer = publish.json(&json!("x".repeat(BYTES))).send();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // Nobody has read: it is in the kernel's buffers whole, or in part and the rest waits.
+    eventually("it is under way to all", || {
+        let delivered = broker.metric("fanfare_messages_delivered_total");
+        delivered + broker.metric("fanfare_sessions_slow") >= READERS
+    });
+    // The others' way through the kernel would take minutes: the most is held by now.
+    for reader in &mut readers[..20] {
+        assert_eq!(reader.json()["data"].as_str().unwrap().len(), BYTES);
+    }
+    // Once as it came and once as a frame; and an entry in each queue.
+    let most = broker.peak().saturating_sub(before);
+    let allowed = 3 * BYTES + READERS as usize * 1024;
+    assert!(most < allowed, "{most} bytes more");
 }
 
 #[test]

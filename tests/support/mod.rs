@@ -27,7 +27,7 @@ pub use events::Events;
 pub use http::{Answer, Http, read_answer};
 pub use msgpack::{Packed, packed};
 pub use peer::connect_from;
-pub use process::Process;
+pub use process::{Process, raise_descriptors};
 pub use proxy::Proxy;
 pub use raw::Raw;
 pub use rest::Rest;
