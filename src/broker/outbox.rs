@@ -347,10 +347,9 @@ impl Outbox {
             }
         }
         self.waiting_since = None;
-        // A queue that was long once would keep its room for good.
-        if self.segments.capacity() > 8 {
-            self.segments = VecDeque::new();
-        }
+        // Most sessions are idle most of the time, and room for even a few segments is a tenth of what one
+        // takes.
+        self.segments = VecDeque::new();
         done
     }
 
