@@ -12,15 +12,12 @@ use serde_json::json;
 
 use crate::support::{
     Client, Edit, Http, Process, Server, TEXT, Wire, config, connect_from, eventually,
-    eventually_some, frame, raise_descriptors, try_base,
+    eventually_some, frame, raise_descriptors, sessions, try_base,
 };
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-/// Sessions that never authenticate: as many as T25 has.
-const SILENT: usize = 5000;
 
 /// The status that a handshake from `127.0.0.number` gets, and its connection.
 fn open_from(server: &Server, number: u8) -> (u16, TcpStream) {
@@ -263,6 +260,7 @@ fn a_port_that_is_taken_is_told_with_what_to_do() {
 #[test]
 fn who_opens_and_never_authenticates_is_gone_in_time_and_takes_little() {
     const FIRST: usize = 50;
+    let all = sessions(1000);
     raise_descriptors();
     let broker = Process::start("server.workers = 2\n[auth]\ntimeout = '8s'", &[]);
     let began = Instant::now();
@@ -270,8 +268,8 @@ fn who_opens_and_never_authenticates_is_gone_in_time_and_takes_little() {
     // What the first ones need is not theirs alone.
     let mut silent: Vec<_> = (0..FIRST).map(|_| open()).collect();
     let before = broker.resident();
-    silent.resize_with(SILENT, open);
-    let each = broker.resident().saturating_sub(before) / (SILENT - FIRST);
+    silent.resize_with(all, open);
+    let each = broker.resident().saturating_sub(before) / (all - FIRST);
     let took = began.elapsed();
     assert!(
         took < Duration::from_secs(8),
@@ -288,5 +286,5 @@ fn who_opens_and_never_authenticates_is_gone_in_time_and_takes_little() {
     let told = |name: &str| broker.metric(name);
     eventually("all are gone", || told("fanfare_connections") == 0);
     let closed = r#"fanfare_disconnects_total{code="4501"}"#;
-    assert_eq!(told(closed), SILENT as u64);
+    assert_eq!(told(closed), all as u64);
 }

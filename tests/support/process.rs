@@ -11,6 +11,12 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 
 use super::{Http, eventually_some};
 
+/// How many sessions a test of many has: so many, or as many as `FANFARE_TEST_SESSIONS` says.
+pub fn sessions(unless_said: usize) -> usize {
+    let many = std::env::var("FANFARE_TEST_SESSIONS");
+    many.map_or(unless_said, |many| many.parse().expect("a number"))
+}
+
 /// Lets the test, and what it starts, have as many descriptors as the system allows: it holds as many
 /// sockets as the broker does.
 pub fn raise_descriptors() {

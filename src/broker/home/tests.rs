@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::interest::matching_interest;
 use super::*;
 use crate::auth::Access;
+use crate::broker::Publication;
 use crate::broker::filters::FilterTrie;
 use crate::broker::message::{ExactAsk, HomeOf, ReadAsk, Receipt, WildAsk, WildSince};
 use crate::broker::shards::Shards;
@@ -373,4 +374,19 @@ fn interest_is_counted_worker_by_worker() {
     one.take(3);
     one.take(3);
     assert!(one.is_empty());
+}
+
+#[test]
+fn a_message_tells_its_user_only_where_the_rule_says_so() {
+    let mut home = home();
+    for (name, told) in [("named/a", Some("ann")), ("h/a", None), ("live", None)] {
+        let message = Publication {
+            user: Some("ann".into()),
+            ..publication(&topic(name), "x", None)
+        };
+        let published = home.publish(message, Timestamp(1), Instant::now());
+        let (_, delivery) = published.unwrap();
+        let user = delivery.published.message().unwrap().user.clone();
+        assert_eq!(user.as_deref(), told, "{name}");
+    }
 }
