@@ -16,9 +16,9 @@ use thiserror::Error;
 
 use crate::api;
 use crate::broker::{Broker, Rules, Settings};
-use crate::config::LiveConfig;
+use crate::config::{Config, LiveConfig};
 use crate::gateway::random;
-use crate::history::MemoryStore;
+use crate::history::{HistoryStore, MemoryStore};
 use crate::limits::{Memory, Pressure, Throttle};
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
@@ -77,25 +77,9 @@ impl App {
             env!("CARGO_PKG_VERSION"),
             option_env!("FANFARE_REVISION").unwrap_or("unknown"),
         )?;
-        let workers = match config.server.workers {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            workers => workers,
-        };
         let store = MemoryStore::new(config.store.memory, random, Timestamp::now());
         let usage = store.clone();
-        let settings = Settings {
-            workers,
-            rules: Rules::from_config(&config.topics),
-            store: Arc::new(store),
-            max_topics: config.limits.topics,
-            max_replay: config.limits.replay_messages as u64,
-            max_subscriptions: config.session.subscriptions,
-            flush_interval: config.websocket.flush_interval,
-            queue: config.session.queue,
-            idempotency_window: config.api.idempotency_window,
-            max_answers: config.api.idempotency_keys,
-        };
-        let broker = Broker::new(settings, metrics.clone());
+        let broker = Broker::new(settings(&config, Arc::new(store)), metrics.clone());
         metrics.set_store_limit(config.store.memory);
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
@@ -245,3 +229,25 @@ async fn squeeze(broker: Broker, memory: Arc<Memory>) {
         }
     }
 }
+
+/// What the configuration says of the broker.
+fn settings(config: &Config, store: Arc<dyn HistoryStore>) -> Settings {
+    Settings {
+        workers: match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        },
+        rules: Rules::from_config(&config.topics),
+        store,
+        max_topics: config.limits.topics,
+        max_replay: config.limits.replay_messages as u64,
+        max_subscriptions: config.session.subscriptions,
+        flush_interval: config.websocket.flush_interval,
+        queue: config.session.queue,
+        idempotency_window: config.api.idempotency_window,
+        max_answers: config.api.idempotency_keys,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::metrics::SubscriptionKind;
 use crate::model::{Filter, Member, Timestamp, TopicName};
@@ -16,7 +16,8 @@ use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
 use super::waiting::Waiting;
 
-/// How much a session may ask of a filter that is still opening.
+/// How much may be asked of a subscription that is still opening. A session is not read while
+/// something that it asked waits for that; those who manage it may ask more.
 const MAX_THEN: usize = 8;
 
 /// Where a client is in a filter's topics, and when it last had everything.
@@ -80,12 +81,15 @@ impl Registry {
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(&ask.filter).map(|entry| &mut entry.place) {
             None => {}
-            Some(Place::Opening { then, .. })
-                if matches!(then.last(), Some(Then::Unsubscribe(..))) && then.len() < MAX_THEN =>
-            {
-                return then.push(Then::Subscribe(Box::new(ask), reply));
+            // Whether it is subscribed to already is known once it stands, or has been refused.
+            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+                return then.push(Then::Subscribe(Box::new(ask), reply.before_more()));
             }
-            Some(_) => {
+            Some(Place::Opening { .. }) => {
+                drop(book);
+                return reply.send(Err(too_much_meanwhile(&ask.filter)));
+            }
+            Some(Place::Standing(..)) => {
                 drop(book);
                 return reply.send(Err(Refusal::new(
                     ErrorCode::AlreadySubscribed,
@@ -155,12 +159,20 @@ impl Registry {
         };
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(filter).map(|entry| &mut entry.place) {
-            Some(Place::Opening { then, .. })
-                if !matches!(then.last(), Some(Then::Unsubscribe(..))) =>
-            {
-                then.push(Then::Unsubscribe(member.clone(), reply));
+            // Of the end of all, nobody is told apart: it always has room, once.
+            Some(Place::Opening { then, .. }) if matches!(reply, ReplyTo::Nobody) => {
+                if !matches!(then.last(), Some(Then::Unsubscribe(..))) {
+                    then.push(Then::Unsubscribe(member.clone(), reply));
+                }
             }
-            None | Some(Place::Opening { .. }) => {
+            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+                then.push(Then::Unsubscribe(member.clone(), reply.before_more()));
+            }
+            Some(Place::Opening { .. }) => {
+                drop(book);
+                reply.send(Err(too_much_meanwhile(filter)));
+            }
+            None => {
                 drop(book);
                 reply.send(Err(Refusal::new(
                     ErrorCode::NotSubscribed,
@@ -339,6 +351,16 @@ pub(super) fn kind(filter: &Filter) -> SubscriptionKind {
     } else {
         SubscriptionKind::Exact
     }
+}
+
+fn too_much_meanwhile(filter: &Filter) -> Refusal {
+    let refusal = Refusal::new(
+        ErrorCode::Unavailable,
+        format!(
+            "too much waits for the subscription to '{filter}', which is still opening; try again"
+        ),
+    );
+    refusal.retry_after(Duration::from_secs(1))
 }
 
 fn ending() -> Refusal {

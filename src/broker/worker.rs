@@ -365,9 +365,13 @@ impl Handler<PeerBatch> for TopicRegistry {
     fn handle(&mut self, batch: PeerBatch, _: &mut Self::Context) {
         let started = Instant::now();
         for message in batch.messages {
-            self.with(|worker| {
+            let asked = message.token();
+            let is_done = self.with(|worker| {
                 worker.registry.borrow_mut().receive(batch.from, message);
             });
+            if let (false, Some(token)) = (is_done, asked) {
+                self.with(|worker| worker.registry.borrow_mut().failed(batch.from, token));
+            }
         }
         self.with(|worker| worker.turn.metrics.turn(started.elapsed()));
     }
@@ -382,13 +386,17 @@ impl Handler<Errand> for TopicRegistry {
 }
 
 impl TopicRegistry {
-    /// Does something with the worker's state. A panic ends this one thing and is counted.
-    fn with(&self, act: impl FnOnce(&Worker)) {
+    /// Does something with the worker's state. A panic ends this one thing and is counted; then this
+    /// is false.
+    fn with(&self, act: impl FnOnce(&Worker)) -> bool {
         let Some(worker) = self.worker.upgrade() else {
-            return;
+            return false;
         };
-        if catch_unwind(AssertUnwindSafe(|| act(&worker))).is_err() {
+        let done = catch_unwind(AssertUnwindSafe(|| act(&worker)));
+        if done.is_err() {
             worker.broker.node.metrics.panicked(Place::Registry);
+            worker.registry.borrow_mut().refuse_unanswered();
         }
+        done.is_ok()
     }
 }

@@ -96,6 +96,6 @@ impl Default for Config {
 impl Config {
     /// The rule of that topic: the first whose filter matches. Without one a topic is live only.
     pub fn rule_for(&self, topic: &TopicName) -> Option<&TopicRule> {
-        self.topics.iter().find(|rule| rule.filter.matches(topic))
+        topics::rule_of(&self.topics, topic)
     }
 }
