@@ -288,9 +288,10 @@ impl Subscriber {
     /// now: none while it is drained too little.
     pub(super) fn replay_room(&self) -> (usize, usize) {
         let outbox = self.outbox.borrow();
-        let share = outbox.share(4);
+        let fraction = 4 * self.turn.share();
+        let share = outbox.share(fraction);
         let piece = replay::PIECE.bytes.min(share).max(1);
-        if self.is_ending() || outbox.is_above(4) {
+        if self.is_ending() || outbox.is_above(fraction) {
             return (piece, 0);
         }
         let pieces = (share - outbox.queued()) / piece;
