@@ -19,7 +19,7 @@ use crate::broker::{Broker, Rules, Settings};
 use crate::config::{Config, LiveConfig};
 use crate::gateway::random;
 use crate::history::{HistoryStore, MemoryStore};
-use crate::limits::Throttle;
+use crate::limits::{Memory, Pressure, Throttle};
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
 use crate::shutdown::Shutdown;
@@ -106,7 +106,7 @@ impl App {
                 );
             }
         }));
-        let throttle = Throttle::new(config.limits.rates.clone(), metrics);
+        let throttle = Throttle::new(&config.limits, metrics);
         Ok(Self {
             config: live,
             broker,
@@ -192,6 +192,7 @@ impl Bound {
         let server = serve(app, server, admin, &doors, &shutdown, &answers)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
+        let memory = Arc::clone(&throttle.memory);
         let speaking = actix_rt::spawn(sys::speak(broker.clone(), config, shutdown.clone()));
         let sampling = actix_rt::spawn(async move {
             let mut seconds = actix_rt::time::interval(Duration::from_secs(1));
@@ -202,13 +203,30 @@ impl Bound {
                 throttle.sweep(Instant::now());
             }
         });
+        let squeezing = actix_rt::spawn(squeeze(broker.clone(), memory));
         let winding_up = actix_rt::spawn(wind_up(handle, broker, ending, drain, shutdown));
         let served = server.await;
         winding_up.abort();
         sampling.abort();
+        squeezing.abort();
         speaking.abort();
         following.abort();
         Ok(served?)
+    }
+}
+
+/// Watches how much memory there is, and has sessions hold less of it while there is too little.
+async fn squeeze(broker: Broker, memory: Arc<Memory>) {
+    let mut ticks = actix_rt::time::interval(Duration::from_millis(100));
+    let mut squeezed = false;
+    loop {
+        ticks.tick().await;
+        memory.probe();
+        let squeeze = memory.pressure() == Pressure::VeryShort;
+        if squeeze != squeezed {
+            squeezed = squeeze;
+            broker.squeeze(squeeze);
+        }
     }
 }
 

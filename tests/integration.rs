@@ -36,6 +36,7 @@ mod http_keys;
 mod leaks;
 mod limits;
 mod lines;
+mod memory;
 mod metrics;
 mod msgpack;
 mod names;

@@ -198,6 +198,16 @@ impl Broker {
         }
     }
 
+    /// Lets sessions hold a quarter of their bound in their outboxes, or all of it again.
+    pub fn squeeze(&self, on: bool) {
+        for shard in 0..self.node.shards.count() {
+            if let Some(registry) = self.node.shards.address(shard) {
+                let squeeze = move |worker: &Worker| worker.squeeze(on);
+                registry.do_send(worker::Errand(Box::new(squeeze)));
+            }
+        }
+    }
+
     /// Makes the current thread, which must run an actix system, one of the broker's workers. A
     /// thread that is one already gets the same again.
     ///

@@ -213,9 +213,10 @@ impl Outbox {
         self.limit / fraction_of.max(1)
     }
 
-    /// Whether messages of so many bytes may be queued; a queue that is empty takes any.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        self.segments.is_empty() || self.bytes + bytes <= self.limit
+    /// Whether messages of so many bytes may be queued where that part of the bound holds; a queue that
+    /// is empty takes any.
+    pub fn has_room(&self, bytes: usize, fraction_of: usize) -> bool {
+        self.segments.is_empty() || self.bytes + bytes <= self.share(fraction_of)
     }
 
     /// Queues messages, for which the caller has asked [`Outbox::has_room`], an answer, or another

@@ -136,6 +136,15 @@ impl Worker {
         self.turn.wake();
     }
 
+    /// Lets outboxes hold a quarter of their bound, or all of it again.
+    pub(super) fn squeeze(&self, on: bool) {
+        self.turn.squeeze(on);
+        let now = Instant::now();
+        for subscriber in self.sessions() {
+            subscriber.end_if_beyond_bound(now);
+        }
+    }
+
     /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
     pub fn recheck(&self, subscriber: &Rc<Subscriber>) {
         let now = Instant::now();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::kinds;
+use super::memory::MemoryLimit;
 use super::paths::Paths;
 use super::rates::Rates;
 use super::reader::Section as Table;
@@ -210,6 +211,8 @@ pub struct Limits {
     pub batch: usize,
     /// Topics that may exist at a time.
     pub topics: usize,
+    /// What the process may take of memory.
+    pub memory: MemoryLimit,
     /// Rates, and counts by address and user.
     pub rates: Rates,
 }
@@ -222,6 +225,7 @@ impl Default for Limits {
             protocol_errors: 10,
             batch: 1000,
             topics: 1_000_000,
+            memory: MemoryLimit::Off,
             rates: Rates::default(),
         }
     }
@@ -247,6 +251,9 @@ impl Limits {
             topics: table
                 .read("topics", kinds::number(1..=MANY))
                 .unwrap_or(default.topics),
+            memory: table
+                .read("memory", MemoryLimit::check)
+                .unwrap_or(default.memory),
             rates: Rates::read(&mut table, websocket.max_frame.min(websocket.max_message)),
         }
     }

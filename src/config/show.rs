@@ -100,6 +100,7 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("protocol_errors", config.limits.protocol_errors);
     text.key("batch", config.limits.batch);
     text.key("topics", config.limits.topics);
+    text.key("memory", config.limits.memory);
     show_rates(&config.limits.rates, text);
 
     text.section("[api]");

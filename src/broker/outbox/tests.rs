@@ -128,10 +128,10 @@ fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
 #[test]
 fn a_queue_that_is_empty_takes_anything_and_one_that_is_not_keeps_its_bound() {
     let mut outbox = Outbox::new(4);
-    assert!(outbox.has_room(9));
+    assert!(outbox.has_room(9, 1));
     outbox.push(chunk(&["abc"]));
-    assert!(outbox.has_room(1));
-    assert!(!outbox.has_room(2));
+    assert!(outbox.has_room(1, 1));
+    assert!(!outbox.has_room(2, 1));
 }
 
 #[test]

@@ -57,13 +57,14 @@ impl Subscriber {
     /// Queues messages behind what waits; a session that is too far behind is closed.
     pub(in crate::broker) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
         let segment = self.as_queued(segment);
-        if !self.is_ending() && !self.outbox.borrow().has_room(segment.len()) {
+        let share = self.turn.share();
+        if !self.is_ending() && !self.outbox.borrow().has_room(segment.len(), share) {
             // Much may fall due in one turn: only what the kernel does not take is too much.
             self.write_out(now);
         }
         if !self.is_ending() {
             let mut outbox = self.outbox.borrow_mut();
-            if outbox.has_room(segment.len()) {
+            if outbox.has_room(segment.len(), share) {
                 outbox.push(segment);
                 drop(outbox);
                 return self.mark();
@@ -82,6 +83,15 @@ impl Subscriber {
             Ending::Abrupt,
             now,
         );
+    }
+
+    /// Ends a session that holds more than its outbox may hold now.
+    pub(in crate::broker) fn end_if_beyond_bound(self: &Rc<Self>, now: Instant) {
+        let share = self.turn.share();
+        if !self.outbox.borrow().has_room(0, share) {
+            let close = crate::broker::slow("memory is short and the outbound queue too long");
+            self.close(&close, Ending::Abrupt, now);
+        }
     }
 
     /// Queues a piece of a replay. What is read ahead is bounded by [`Subscriber::replay_room`], so
