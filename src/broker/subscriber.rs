@@ -10,7 +10,8 @@ use crate::auth::Rights;
 use crate::config::Who;
 use crate::metrics::{DropReason, Held};
 use crate::model::{SessionId, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, close_bytes, control_bytes};
+use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, control_bytes};
+use crate::websocket::close_bytes;
 
 use super::batch::Wanted;
 use super::book::Book;
@@ -222,7 +223,7 @@ impl Subscriber {
             outbox.push(Segment::control(bytes));
         }
         if self.format != WireFormat::Sse {
-            let frame = close_bytes(close.code, &close.reason);
+            let frame = close_bytes(close.code.0, &close.reason);
             outbox.push(Segment::control(frame));
         }
         drop(outbox);
