@@ -37,6 +37,7 @@ mod metrics;
 mod msgpack;
 mod names;
 mod odd_json;
+mod overflow;
 mod paths;
 mod presence;
 mod public;

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::metrics::SubscriptionKind;
-use crate::model::{Filter, Member, Timestamp, TopicName};
-use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk};
+use crate::model::{Filter, Member, Overflow, Timestamp, TopicName};
+use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk, WireFormat};
 
 use super::audience::Role;
 use super::book::{Place, Then};
@@ -39,6 +39,11 @@ pub struct Subscription {
     pub since_filter: Option<SinceFilter>,
     /// Where a position is of no use, recover by time: everything published since then.
     pub from: Option<Timestamp>,
+    /// What becomes of messages that the session does not take in time; where it does not say, what the
+    /// topic's rule says.
+    pub overflow: Option<Overflow>,
+    /// At most one message of a key in that time, always the newest.
+    pub min_interval: Option<Duration>,
     /// Whether the server's side asks: what is asked for need not be granted to the session.
     pub is_lent: bool,
     /// What others are told of the session.
@@ -60,6 +65,8 @@ impl Subscription {
             since,
             since_filter,
             from: None,
+            overflow: ask.overflow,
+            min_interval: ask.min_interval,
             is_lent: false,
             member,
         }
@@ -76,6 +83,9 @@ impl Registry {
     ) {
         if subscriber.is_ending() {
             return reply.send(Err(ending()));
+        }
+        if let Err(refusal) = self.check_overflow(subscriber.format(), &ask) {
+            return reply.send(Err(refusal));
         }
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(&ask.filter).map(|entry| &mut entry.place) {
@@ -106,7 +116,7 @@ impl Registry {
                 ),
             )));
         }
-        book.add(ask.filter.clone(), ask.echo, ask.is_lent);
+        book.add(&ask);
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {
@@ -129,6 +139,30 @@ impl Registry {
             }
             None => self.subscribe_filter(subscriber, &ask, reply),
         }
+    }
+
+    /// Refuses what no rule lets one ask for, should the session be too slow.
+    fn check_overflow(&self, format: WireFormat, ask: &Subscription) -> Result<(), Refusal> {
+        let Some(overflow) = ask.overflow else {
+            return Ok(());
+        };
+        if format == WireFormat::Raw && overflow != Overflow::Disconnect {
+            return Err(Refusal::new(
+                ErrorCode::BadRequest,
+                "a raw session has no frame that could tell what it misses; leave 'overflow' out",
+            ));
+        }
+        if self.common.rules.now().all_allow(&ask.filter, overflow) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::Forbidden,
+            format!(
+                "the rule of '{}' does not allow 'overflow' {:?}; leave it out, or add it to the rule's",
+                ask.filter,
+                overflow.as_str()
+            ),
+        ))
     }
 
     /// Ends one subscription, or all.
@@ -178,6 +212,7 @@ impl Registry {
                 if is_due {
                     self.flush_all(now);
                 }
+                subscriber.release_of(filter, now);
                 self.end_subscription(subscriber, filter, member);
                 reply.send(Ok(Reply::Unsubscribed(Some(filter.clone()))));
             }
@@ -256,6 +291,7 @@ impl Registry {
             // What a filter of the session's is still due would else be taken for this name's past.
             self.flush_all(Instant::now());
         }
+        subscriber.release_of(filter, Instant::now());
         if let Some(recovered) = stand.recovered {
             self.turn.recovery(recovered);
         }

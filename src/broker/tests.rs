@@ -17,6 +17,7 @@ mod churn;
 mod delivery;
 mod direct;
 mod machine;
+mod overflow;
 mod removal;
 mod retained;
 mod retained_churn;
@@ -67,6 +68,8 @@ fn plain(text: &str, member: &Member) -> Subscription {
         since: None,
         since_filter: None,
         from: None,
+        overflow: None,
+        min_interval: None,
         is_lent: false,
         member: member.clone(),
     }

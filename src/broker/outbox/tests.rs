@@ -1,3 +1,5 @@
+mod machine;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ fn written(wire: &FakeWire) -> String {
 
 #[test]
 fn a_message_counts_when_its_last_byte_has_gone() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
     outbox.push(chunk(&["abc", "de", "f"]));
     assert_eq!(let_go(&mut outbox, &wire, 2), (0, FlushEnd::Blocked));
     assert_eq!((outbox.messages(), outbox.queued()), (3, 4));
@@ -55,7 +57,7 @@ fn an_urgent_frame_overtakes_what_waits_but_splits_nothing() {
         (6, "abcdefPQok"),
         (7, "abcdefokPQ"),
     ] {
-        let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
         outbox.push(chunk(&["ab", "cd", "ef"]));
         outbox.push(Segment::control(text("ok")));
         let_go(&mut outbox, &wire, gone);
@@ -69,7 +71,7 @@ fn an_urgent_frame_overtakes_what_waits_but_splits_nothing() {
 
 #[test]
 fn urgent_frames_that_are_not_taken_do_not_pile_up() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
     outbox.push(chunk(&["ab"]));
     for _ in 0..1000 {
         outbox.overtake(text("P"));
@@ -86,7 +88,7 @@ fn urgent_frames_that_are_not_taken_do_not_pile_up() {
 #[test]
 fn nothing_overtakes_what_opens_the_stream() {
     for gone in [0, 1, 3] {
-        let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
         outbox.push(chunk(&["ab"]));
         outbox.push_first(text("101"));
         let_go(&mut outbox, &wire, gone);
@@ -99,7 +101,7 @@ fn nothing_overtakes_what_opens_the_stream() {
 
 #[test]
 fn an_empty_opening_is_no_broken_wire() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(9));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(9));
     outbox.push_first(Bytes::new());
     outbox.overtake(Bytes::new());
     outbox.push(Segment::control(Bytes::new()));
@@ -110,7 +112,7 @@ fn an_empty_opening_is_no_broken_wire() {
 #[test]
 fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
     for (gone, dropped, expected) in [(0, 3, ""), (1, 2, "ab"), (2, 2, "ab"), (3, 1, "abcd")] {
-        let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
         outbox.push(chunk(&["ab", "cd", "ef"]));
         outbox.push(Segment::control(text("ok")));
         let_go(&mut outbox, &wire, gone);
@@ -118,7 +120,7 @@ fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
         let_go(&mut outbox, &wire, 100);
         assert_eq!(written(&wire), expected);
     }
-    let mut outbox = Outbox::new(100);
+    let mut outbox = Outbox::new(100, WireFormat::Json);
     outbox.push(chunk(&["ab"]));
     outbox.push_first(text("101"));
     assert_eq!((outbox.clear(), outbox.queued()), (1, 3));
@@ -127,7 +129,7 @@ fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
 
 #[test]
 fn a_queue_that_is_empty_takes_anything_and_one_that_is_not_keeps_its_bound() {
-    let mut outbox = Outbox::new(4);
+    let mut outbox = Outbox::new(4, WireFormat::Json);
     assert!(outbox.has_room(9));
     outbox.push(chunk(&["abc"]));
     assert!(outbox.has_room(1));
@@ -136,7 +138,7 @@ fn a_queue_that_is_empty_takes_anything_and_one_that_is_not_keeps_its_bound() {
 
 #[test]
 fn it_waits_from_the_first_blocked_flush_until_it_is_empty() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(1));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(1));
     let start = Instant::now();
     outbox.push(chunk(&["abc"]));
     assert_eq!(outbox.waiting_since(), None);
@@ -213,7 +215,7 @@ impl Model {
 proptest! {
     #[test]
     fn it_does_what_a_plain_list_of_frames_does(ops in prop::collection::vec(ops(), 1..80)) {
-        let (mut outbox, wire) = (Outbox::new(usize::MAX), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(usize::MAX, WireFormat::Json), FakeWire::with_room(0));
         let mut model = Model::default();
         let (mut delivered, mut dropped, mut pushed) = (0, 0, 0);
         for (step, op) in ops.into_iter().enumerate() {

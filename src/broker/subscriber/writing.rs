@@ -34,6 +34,7 @@ impl Subscriber {
         let flushed = outbox.flush(&*self.wire, now);
         let (len, waiting) = (outbox.queued(), outbox.waiting_since());
         drop(outbox);
+        self.count_conflated(flushed.conflated);
         self.count_delivered(flushed.messages as u64, flushed.bytes as u64);
         match flushed.end {
             FlushEnd::Empty => {
@@ -54,34 +55,38 @@ impl Subscriber {
         self.report(len, waiting);
     }
 
-    /// Queues messages behind what waits; a session that is too far behind is closed.
+    /// Queues messages behind what waits. Where there is no room, what may be dropped is; where that
+    /// makes none, the session is closed.
     pub(in crate::broker) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
         let segment = self.as_queued(segment);
         if !self.is_ending() && !self.outbox.borrow().has_room(segment.len()) {
             // Much may fall due in one turn: only what the kernel does not take is too much.
             self.write_out(now);
         }
-        if !self.is_ending() {
-            let mut outbox = self.outbox.borrow_mut();
-            if outbox.has_room(segment.len()) {
-                outbox.push(segment);
-                drop(outbox);
-                return self.mark();
-            }
+        if self.is_ending() {
+            // What is left of a batch in whose middle the session was closed.
+            let reason = if self.has(flag::GONE) {
+                DropReason::Closed
+            } else {
+                DropReason::Slow
+            };
+            let messages = segment.messages_held() as u64;
+            return self.turn.metrics.dropped(reason, messages);
         }
-        // Also what is left of a batch in whose middle the session was closed.
-        let reason = if self.has(flag::GONE) {
-            DropReason::Closed
-        } else {
-            DropReason::Slow
-        };
-        let messages = segment.messages_held() as u64;
-        self.turn.metrics.dropped(reason, messages);
-        self.close(
-            &crate::broker::slow("the outbound queue is full"),
-            Ending::Abrupt,
-            now,
-        );
+        let is_paced = segment.handling().min_interval.is_some();
+        let mut outbox = self.outbox.borrow_mut();
+        let taken = outbox.take(segment, now);
+        let due = outbox.next_release().filter(|_| is_paced);
+        drop(outbox);
+        self.count_taken(taken);
+        if taken.is_overfull {
+            let close = crate::broker::slow("the outbound queue is full");
+            return self.close(&close, Ending::Abrupt, now);
+        }
+        if let Some(due) = due {
+            self.wire.wake_at(due);
+        }
+        self.mark();
     }
 
     /// Queues a piece of a replay. What is read ahead is bounded by [`Subscriber::replay_room`], so
