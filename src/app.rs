@@ -16,10 +16,10 @@ use thiserror::Error;
 
 use crate::api;
 use crate::broker::{Broker, Rules, Settings};
-use crate::config::LiveConfig;
+use crate::config::{Config, LiveConfig};
 use crate::gateway::random;
-use crate::history::MemoryStore;
-use crate::limits::Throttle;
+use crate::history::{HistoryStore, MemoryStore};
+use crate::limits::{Memory, Pressure, Throttle};
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
 use crate::shutdown::Shutdown;
@@ -77,24 +77,9 @@ impl App {
             env!("CARGO_PKG_VERSION"),
             option_env!("FANFARE_REVISION").unwrap_or("unknown"),
         )?;
-        let workers = match config.server.workers {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            workers => workers,
-        };
         let store = MemoryStore::new(config.store.memory, random, Timestamp::now());
         let usage = store.clone();
-        let settings = Settings {
-            workers,
-            rules: Rules::from_config(&config.topics),
-            store: Arc::new(store),
-            max_topics: config.limits.topics,
-            max_replay: config.limits.replay_messages as u64,
-            max_subscriptions: config.session.subscriptions,
-            queue: config.session.queue,
-            idempotency_window: config.api.idempotency_window,
-            max_answers: config.api.idempotency_keys,
-        };
-        let broker = Broker::new(settings, metrics.clone());
+        let broker = Broker::new(settings(&config, Arc::new(store)), metrics.clone());
         metrics.set_store_limit(config.store.memory);
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
@@ -121,7 +106,7 @@ impl App {
                 );
             }
         }));
-        let throttle = Throttle::new(config.limits.rates.clone(), metrics);
+        let throttle = Throttle::new(&config.limits, metrics);
         Ok(Self {
             config: live,
             broker,
@@ -207,6 +192,7 @@ impl Bound {
         let server = serve(app, server, admin, &doors, &shutdown, &answers)?;
         let handle = server.handle();
         let metrics = broker.metrics().clone();
+        let memory = Arc::clone(&throttle.memory);
         let speaking = actix_rt::spawn(sys::speak(broker.clone(), config, shutdown.clone()));
         let sampling = actix_rt::spawn(async move {
             let mut seconds = actix_rt::time::interval(Duration::from_secs(1));
@@ -217,12 +203,51 @@ impl Bound {
                 throttle.sweep(Instant::now());
             }
         });
+        let squeezing = actix_rt::spawn(squeeze(broker.clone(), memory));
         let winding_up = actix_rt::spawn(wind_up(handle, broker, ending, drain, shutdown));
         let served = server.await;
         winding_up.abort();
         sampling.abort();
+        squeezing.abort();
         speaking.abort();
         following.abort();
         Ok(served?)
     }
 }
+
+/// Watches how much memory there is, and has sessions hold less of it while there is too little.
+async fn squeeze(broker: Broker, memory: Arc<Memory>) {
+    let mut ticks = actix_rt::time::interval(Duration::from_millis(100));
+    let mut squeezed = false;
+    loop {
+        ticks.tick().await;
+        memory.probe();
+        let squeeze = memory.pressure() == Pressure::VeryShort;
+        if squeeze != squeezed {
+            squeezed = squeeze;
+            broker.squeeze(squeeze);
+        }
+    }
+}
+
+/// What the configuration says of the broker.
+fn settings(config: &Config, store: Arc<dyn HistoryStore>) -> Settings {
+    Settings {
+        workers: match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            workers => workers,
+        },
+        rules: Rules::from_config(&config.topics),
+        store,
+        max_topics: config.limits.topics,
+        max_replay: config.limits.replay_messages as u64,
+        max_subscriptions: config.session.subscriptions,
+        flush_interval: config.websocket.flush_interval,
+        queue: config.session.queue,
+        idempotency_window: config.api.idempotency_window,
+        max_answers: config.api.idempotency_keys,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,30 +4,17 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Client, Events, Http, Process, Wire, base, eventually};
+use crate::support::{
+    Client, Events, Http, Process, Wire, base, eventually, raise_descriptors, sessions,
+};
 
 const DRAIN: Duration = Duration::from_secs(4);
 
 /// A part of the drain time is for what is queued: sessions are told before.
 const TELLING: Duration = Duration::from_millis(3200);
-
-fn sessions() -> usize {
-    let many = std::env::var("FANFARE_TEST_SESSIONS");
-    many.map_or(2000, |many| many.parse().expect("a number"))
-}
-
-/// The test holds as many sockets as the broker does.
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
-}
 
 fn connect(address: SocketAddr, count: usize) -> Vec<Wire> {
     (0..count)
@@ -52,7 +39,7 @@ fn with_many_connections_readiness_fails_first_and_they_leave_spread_over_the_dr
     let process = Process::start("server.drain = \"4s\"\nserver.workers = 2", &[]);
     let address = process.address;
     let status = |path: &str| Http::new(address, "GET", path).send().status;
-    let mut wires = connect(address, sessions());
+    let mut wires = connect(address, sessions(2000));
     let mut events = Events::open(address, "topic=other", &[]);
     for wire in &wires {
         wire.stream.set_nonblocking(true).unwrap();
@@ -128,7 +115,7 @@ fn with_many_connections_readiness_fails_first_and_they_leave_spread_over_the_dr
 fn a_second_sigterm_ends_many_connections_at_once() {
     raise_descriptors();
     let process = Process::start("server.drain = \"60s\"\nserver.workers = 2", &[]);
-    let wires = connect(process.address, sessions());
+    let wires = connect(process.address, sessions(2000));
     process.signal(Signal::TERM);
     eventually("it is not ready", || {
         let ready = Http::new(process.address, "GET", "/readyz");

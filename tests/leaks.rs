@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Events, Http, Packed, Process, Raw, Rest, Wire};
+use crate::support::{Client, Events, Http, Packed, Process, Raw, Rest, Wire, raise_descriptors};
 
 const WAVES: usize = 5;
 const WAVE: usize = 2000;
@@ -129,12 +128,7 @@ fn get(broker: &Process, path: &str) -> Value {
 
 #[test]
 fn ten_thousand_sessions_come_and_go_and_leave_nothing_behind() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
+    raise_descriptors();
     let broker = Process::start(CONFIG, &[]);
     for n in 0..7 * 50 {
         let topic = format!("/v1/topics/kept/{}/messages", n % 7);

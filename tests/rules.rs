@@ -175,3 +175,63 @@ fn a_rule_bounds_what_is_published() {
             .contains(r#"fanfare_publish_errors_total{code="too_large"} 4"#)
     );
 }
+
+#[test]
+fn who_is_in_a_topic_is_withheld_from_those_that_its_rule_keeps_out() {
+    for workers in [1, 2] {
+        let mut config = guarded();
+        config.server.workers = workers;
+        for rule in &mut config.topics {
+            rule.presence = true;
+            rule.join_leave = true;
+        }
+        config.topics.push(TopicRule {
+            presence: true,
+            join_leave: true,
+            ..live("granted/#")
+        });
+        let server = Server::start(config);
+        let bearer = ("Authorization", "Bearer master");
+        let insider = || Client::open_with(server.address, "/ws", &[bearer]);
+        let mut visitors: Vec<Client> = (0..4)
+            .map(|_| server.connect_with("topic=granted/%23"))
+            .collect();
+        let mut member = insider();
+        member.subscribe("granted/#").await_ok();
+        let mut guest = insider();
+        guest.subscribe("granted/staff").await_ok();
+        guest.unsubscribe("granted/staff").await_ok();
+        guest.subscribe("granted/staff").await_ok();
+        guest.subscribe("granted/all").await_ok();
+        let joined = |client: &mut Client| {
+            let frame = client.frame();
+            (frame["type"].clone(), frame["topic"].clone())
+        };
+        for kind in ["join", "leave", "join"] {
+            assert_eq!(joined(&mut member), (json!(kind), json!("granted/staff")));
+        }
+        assert_eq!(joined(&mut member), (json!("join"), json!("granted/all")));
+        for visitor in &mut visitors {
+            assert_eq!(joined(visitor), (json!("join"), json!("granted/all")));
+            visitor
+                .ask(json!({"type": "presence", "topic": "granted/staff"}))
+                .await_error("forbidden");
+            assert_eq!(visitor.presence("granted/all"), [guest.session()]);
+        }
+        assert_eq!(guest.presence("granted/staff"), [guest.session()]);
+        // The end of the session is no more than a leave.
+        guest.close(1000);
+        let mut ends = [joined(&mut member), joined(&mut member)].map(|(_, topic)| topic);
+        ends.sort_by_key(ToString::to_string);
+        assert_eq!(ends, ["granted/all", "granted/staff"]);
+        for visitor in &mut visitors {
+            assert_eq!(joined(visitor), (json!("leave"), json!("granted/all")));
+            visitor.expect_nothing();
+        }
+        let presence = |key: &str| {
+            let path = "/v1/topics/granted/staff/presence";
+            server.http("GET", path).key(key).send().status
+        };
+        assert_eq!((presence("narrow"), presence("master")), (403, 200));
+    }
+}

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    CLOSE, Client, Edit, Http, PONG, Process, Server, TEXT, Wire, bulky, config, deaf, eventually,
-    frame, kept, publish_until,
+    CLOSE, Client, Edit, Http, PONG, Process, Server, TEXT, Wire, config, deaf, eventually, filled,
+    frame, kept, raise_descriptors, sessions,
 };
 
 /// Queued = delivered + dropped + what still waits.
@@ -88,9 +88,7 @@ fn a_queue_that_is_not_emptied_in_time_ends_its_session_with_4008() {
         c.session.queue = 64 * 1024 * 1024;
         c.session.write_timeout = Duration::from_millis(500);
     }));
-    let mut slow = deaf(&server);
-    let mut writer = server.connect();
-    let mut published = publish_until(&mut writer, bulky(32_000), || {
+    let (mut slow, mut writer, mut published) = filled(&server, 32_000, || {
         server.metric("fanfare_sessions_slow") == 1
     });
     // A message of which a part was written is not dropped as slow: it is never split.
@@ -114,9 +112,7 @@ fn a_peer_that_reads_a_byte_now_and_then_is_ended_by_the_write_timeout() {
         c.session.queue = 64 * 1024 * 1024;
         c.session.write_timeout = Duration::from_millis(500);
     }));
-    let mut slow = deaf(&server);
-    let mut writer = server.connect();
-    publish_until(&mut writer, bulky(32_000), || {
+    let (mut slow, _writer, _) = filled(&server, 32_000, || {
         server.metric("fanfare_sessions_slow") == 1
     });
     let gone = r#"fanfare_disconnects_total{code="4008"}"#;
@@ -132,9 +128,7 @@ fn a_slow_session_that_catches_up_in_time_stays() {
         c.session.queue = 64 * 1024 * 1024;
         c.session.write_timeout = Duration::from_secs(30);
     }));
-    let mut slow = deaf(&server);
-    let mut writer = server.connect();
-    let published = publish_until(&mut writer, bulky(32_000), || {
+    let (mut slow, _writer, published) = filled(&server, 32_000, || {
         server.metric("fanfare_sessions_slow") == 1
     });
     for n in 0..published {
@@ -172,9 +166,7 @@ fn a_session_that_asks_and_never_reads_holds_no_more_than_its_queue() {
 #[test]
 fn a_queue_that_a_session_leaves_behind_is_counted_as_dropped() {
     let server = Server::start(config().with(|c| c.session.queue = 64 * 1024 * 1024));
-    let slow = deaf(&server);
-    let mut writer = server.connect();
-    let published = publish_until(&mut writer, bulky(32_000), || {
+    let (slow, _writer, published) = filled(&server, 32_000, || {
         server.metric("fanfare_session_queued_bytes") >= 500_000
     });
     slow.reset();
@@ -190,9 +182,7 @@ fn who_was_too_slow_recovers_with_since() {
         c.session.queue = 64 * 1024;
         c.topics = vec![kept("a", 100_000)];
     }));
-    let mut slow = deaf(&server);
-    let mut writer = server.connect();
-    let published = publish_until(&mut writer, bulky(8000), || {
+    let (mut slow, _writer, published) = filled(&server, 8000, || {
         server.metric("fanfare_subscriptions") == 0
     });
     let mut epoch = json!(null);
@@ -263,6 +253,39 @@ fn who_is_not_read_because_its_answers_wait_is_not_taken_for_dead() {
     talk.join().unwrap();
     // From here on it is silent.
     server.await_metric(dead, 4);
+}
+
+#[test]
+fn a_message_of_a_mebibyte_to_a_crowd_is_held_once() {
+    const BYTES: usize = 1 << 20;
+    let all = sessions(1000);
+    raise_descriptors();
+    // Whoever waits to be read answers no ping.
+    let broker = Process::start(
+        "server.workers = 2\nheartbeat.interval = '0'\nlimits.message_bytes = '2MiB'\n\
+         [session]\nqueue = '4MiB'\nwrite_timeout = '10m'",
+        &[],
+    );
+    let mut readers: Vec<Wire> = (0..all)
+        .map(|_| Wire::narrow(broker.address, "/ws?topic=a").welcomed())
+        .collect();
+    let before = broker.resident();
+    let publish = Http::new(broker.address, "POST", "/v1/topics/a/messages");
+    let answer = publish.json(&json!("x".repeat(BYTES))).send();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // Nobody has read: it is in the kernel's buffers whole, or in part and the rest waits.
+    eventually("it is under way to all", || {
+        let delivered = broker.metric("fanfare_messages_delivered_total");
+        delivered + broker.metric("fanfare_sessions_slow") >= all as u64
+    });
+    // The others' way through the kernel would take minutes: the most is held by now.
+    for reader in &mut readers[..20] {
+        assert_eq!(reader.json()["data"].as_str().unwrap().len(), BYTES);
+    }
+    // Once as it came and once as a frame; and an entry in each queue.
+    let most = broker.peak().saturating_sub(before);
+    let allowed = 3 * BYTES + all * 1024;
+    assert!(most < allowed, "{most} bytes more");
 }
 
 #[test]

@@ -333,3 +333,34 @@ fn a_forgotten_topic_takes_its_epoch_with_it() {
     assert_ne!(after["epoch"], before["epoch"]);
     one.expect_nothing();
 }
+
+#[test]
+fn what_is_asked_at_once_is_answered_as_if_each_had_waited_for_the_one_before() {
+    let server = Server::start(config());
+    let mut client = server.connect();
+    // At home on either worker, by name and by filter, asked more often than anything may wait.
+    for topic in [
+        "kept/a", "kept/b", "kept/c", "kept/d", "room/a", "room/b", "kept/#",
+    ] {
+        let mut expected = Vec::new();
+        for _ in 0..20 {
+            for (ask, code) in [
+                ("unsubscribe", Some("not_subscribed")),
+                ("subscribe", None),
+                ("subscribe", Some("already_subscribed")),
+                ("unsubscribe", None),
+            ] {
+                let id = expected.len();
+                client.send(&json!({"type": ask, "topic": topic, "id": id}));
+                expected.push((id, code));
+            }
+        }
+        for (id, code) in expected {
+            let answer = client.frame();
+            assert_eq!(answer["id"], id, "{topic} {answer}");
+            assert_eq!(answer["code"].as_str(), code, "{topic} {answer}");
+        }
+    }
+    client.expect_nothing();
+    assert_eq!(server.metric("fanfare_subscriptions"), 0);
+}

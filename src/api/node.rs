@@ -10,7 +10,7 @@ use super::Problem;
 use super::serve::{Call, json, json_text};
 use crate::auth::Scope;
 use crate::broker::Broker;
-use crate::limits::Throttle;
+use crate::limits::{Pressure, Throttle};
 use crate::metrics::Metrics;
 use crate::protocol::{ErrorCode, Refusal};
 use crate::shutdown::Shutdown;
@@ -115,6 +115,9 @@ pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
         _ if call.state.throttle.descriptors.is_short() => {
             unavailable("the broker is short of file descriptors")
         }
+        _ if call.state.throttle.memory.pressure() > Pressure::None => {
+            unavailable("the broker is short of memory: it takes no more sessions for now")
+        }
         _ => Ok(json_text(r#"{"status":"ready"}"#.to_owned())),
     }
 }
@@ -137,7 +140,9 @@ pub fn show_readiness(broker: &Broker, shutdown: &Shutdown, throttle: &Arc<Throt
     let throttle = Arc::downgrade(throttle);
     broker.metrics().on_scrape(Box::new(move |metrics| {
         let is_running = |broker| node_state(&broker, &shutdown) == "running";
-        let has_room = |throttle: Arc<Throttle>| !throttle.descriptors.is_short();
+        let has_room = |throttle: Arc<Throttle>| {
+            !throttle.descriptors.is_short() && throttle.memory.pressure() == Pressure::None
+        };
         let is_ready =
             seen.upgrade().is_some_and(is_running) && throttle.upgrade().is_some_and(has_room);
         metrics.set_ready(is_ready);

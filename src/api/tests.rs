@@ -186,6 +186,7 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         max_topics: 20,
         max_replay: 100,
         max_subscriptions: 10,
+        flush_interval: Duration::ZERO,
         queue: 1024,
         idempotency_window: Duration::from_secs(60),
         max_answers: 10,
@@ -193,7 +194,7 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
     let (trigger, shutdown) = shutdown::pair();
     let broker = Broker::new(settings, Metrics::new("0", "test").unwrap());
     let door = LiveDoor::new(Door::from_config(&config));
-    let throttle = Throttle::new(config.limits.rates.clone(), broker.metrics().clone());
+    let throttle = Throttle::new(&config.limits, broker.metrics().clone());
     let state = ApiState::new(broker, door, Arc::new(throttle), shutdown, config.into());
     actix_rt::System::new().block_on(async {
         let worker = state.broker.enter().unwrap();

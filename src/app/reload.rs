@@ -47,7 +47,7 @@ pub async fn follow(config: LiveConfig, broker: Broker, throttle: Arc<Throttle>,
             now.limits.topics,
             now.limits.replay_messages as u64,
         );
-        throttle.replace(now.limits.rates.clone());
+        throttle.replace(&now.limits);
         // Last: it makes the workers look at their sessions again, by the rules that hold then.
         doors.replace(&now);
     }

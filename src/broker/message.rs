@@ -289,6 +289,22 @@ pub enum ToHome {
     Presence(TopicName, Token),
 }
 
+impl ToHome {
+    fn token(&self) -> Option<Token> {
+        match self {
+            Self::Publish(_, _, token) => *token,
+            Self::Present(..) | Self::Unsubscribe(..) | Self::UnsubscribeFilter(_) => None,
+            Self::Subscribe(_, token)
+            | Self::SubscribeFilter(_, token)
+            | Self::Read(_, token)
+            | Self::ReadRetained(_, token)
+            | Self::History(_, _, _, _, token)
+            | Self::Clear(_, token)
+            | Self::Presence(_, token) => Some(*token),
+        }
+    }
+}
+
 /// What a home answers.
 pub enum HomeAnswer {
     /// Published.
@@ -310,6 +326,14 @@ pub enum HomeAnswer {
 }
 
 impl PeerMessage {
+    /// What an answer is to name, where one is asked for.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Self::ToHome(ask) => ask.token(),
+            Self::Deliver(..) | Self::Answer(..) => None,
+        }
+    }
+
     /// About how many bytes it holds, for the bound of the queue between workers.
     pub fn weight(&self) -> usize {
         const STRUCTURES: usize = 200;

@@ -14,6 +14,7 @@ mod home;
 mod job;
 mod message;
 mod outbox;
+mod pace;
 mod peers;
 mod rate;
 mod recheck;
@@ -26,6 +27,7 @@ mod rules;
 mod serving;
 mod session_directory;
 mod session_query;
+mod settings;
 mod shards;
 mod subscriber;
 mod subscribing;
@@ -43,12 +45,12 @@ mod worker;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::history::{HistoryStore, Limit};
+use crate::history::Limit;
 use crate::metrics::Metrics;
 use crate::model::{Filter, Member, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
@@ -62,6 +64,7 @@ pub use roster::Opening;
 pub use rules::{LiveRules, Rule, Rules, TopicRule};
 pub use session_directory::SessionCard;
 pub use session_query::{SessionPage, SessionQuery, SessionView};
+pub use settings::Settings;
 pub use subscriber::{Ending, SessionCounts, Subscriber, spoken};
 pub use subscribing::Subscription;
 pub use sys::SysTopic;
@@ -87,28 +90,6 @@ impl WeakBroker {
     pub fn upgrade(&self) -> Option<Broker> {
         self.0.upgrade().map(|node| Broker { node })
     }
-}
-
-/// What a broker is built with.
-pub struct Settings {
-    /// How many workers there will be.
-    pub workers: usize,
-    /// What topics keep and tell, and who may use them, to begin with.
-    pub rules: Rules,
-    /// Where histories are.
-    pub store: Arc<dyn HistoryStore>,
-    /// How many topics there may be.
-    pub max_topics: usize,
-    /// The most messages that one subscribe replays.
-    pub max_replay: u64,
-    /// The most subscriptions of one session.
-    pub max_subscriptions: usize,
-    /// The bound of a session's outbox, in bytes.
-    pub queue: usize,
-    /// How long answers are kept for publishers that come again.
-    pub idempotency_window: Duration,
-    /// How many such answers there may be.
-    pub max_answers: usize,
 }
 
 struct Node {
@@ -195,6 +176,16 @@ impl Broker {
             let before = Arc::clone(&before);
             let amend = move |worker: &Worker| worker.amend(&before);
             registry.do_send(worker::Errand(Box::new(amend)));
+        }
+    }
+
+    /// Lets sessions hold a quarter of their bound in their outboxes, or all of it again.
+    pub fn squeeze(&self, on: bool) {
+        for shard in 0..self.node.shards.count() {
+            if let Some(registry) = self.node.shards.address(shard) {
+                let squeeze = move |worker: &Worker| worker.squeeze(on);
+                registry.do_send(worker::Errand(Box::new(squeeze)));
+            }
         }
     }
 

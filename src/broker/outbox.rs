@@ -123,9 +123,10 @@ impl Outbox {
         self.limit / fraction_of.max(1)
     }
 
-    /// Whether messages of so many bytes may be queued; a queue that is empty takes any.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        self.segments.is_empty() || self.bytes + bytes <= self.limit
+    /// Whether messages of so many bytes may be queued where that part of the bound holds; a queue that
+    /// is empty takes any.
+    pub fn has_room(&self, bytes: usize, fraction_of: usize) -> bool {
+        self.segments.is_empty() || self.bytes + bytes <= self.share(fraction_of)
     }
 
     /// Queues messages whatever the bound, an answer, or another frame that is never dropped. Whoever
@@ -263,10 +264,9 @@ impl Outbox {
         self.waiting_since = None;
         self.has_loose = false;
         self.tidy_aside();
-        // A queue that was long once would keep its room for good.
-        if self.segments.capacity() > 8 {
-            self.segments = VecDeque::new();
-        }
+        // Most sessions are idle most of the time, and room for even a few segments is a tenth of what one
+        // takes.
+        self.segments = VecDeque::new();
         done
     }
 

@@ -18,7 +18,7 @@ use super::fanout::Fanout;
 use super::home::{Common, Delivery, Home};
 use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
-use super::reply::{Reply, ReplyTo};
+use super::reply::{Reply, ReplyTo, close_for};
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
@@ -156,6 +156,19 @@ impl Registry {
         let now = Instant::now();
         for subscriber in self.fanout.members_of(is_deaf) {
             subscriber.close(&close, Ending::Orderly, now);
+        }
+    }
+
+    /// What another worker asked of this home ended in a panic.
+    pub(super) fn failed(&mut self, from: usize, token: Token) {
+        self.answer(from, token, Err(fault()));
+    }
+
+    /// Something of this worker's ended in a panic. What it asked of this very home would have been
+    /// answered at once, so whatever waits for that still waits for good.
+    pub(super) fn refuse_unanswered(&mut self) {
+        for token in self.waiting.of_home(self.shard) {
+            self.answered(self.shard, token, Err(fault()));
         }
     }
 
@@ -323,8 +336,11 @@ impl Registry {
             (Some(Waiting::Retained { subscriber, number }), Ok(HomeAnswer::Retained(piece))) => {
                 self.retained_came(&subscriber, number, piece);
             }
-            // Of a home that is gone: the session is closed.
-            (Some(Waiting::Replay { .. } | Waiting::Retained { .. }), Err(_)) => {}
+            // What it was to get cannot be had, and it would wait for it for good.
+            (
+                Some(Waiting::Replay { subscriber, .. } | Waiting::Retained { subscriber, .. }),
+                Err(refusal),
+            ) => subscriber.close(&close_for(&refusal), Ending::Orderly, Instant::now()),
             _ => tracing::error!("an answer came that nobody waits for"),
         }
     }
@@ -340,6 +356,13 @@ impl Registry {
         self.turn.publish_failed(refusal.code);
         reply.send(Err(refusal));
     }
+}
+
+fn fault() -> Refusal {
+    Refusal::new(
+        ErrorCode::Internal,
+        "the broker failed at this; it may have been done in part",
+    )
 }
 
 /// By which door a message came, as the metrics name it.

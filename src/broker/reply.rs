@@ -62,6 +62,15 @@ pub enum Reply {
 }
 
 impl ReplyTo {
+    /// The same, for what has to wait: a session is not read before it has been answered, so that no
+    /// more of what it asks waits, and the answers come in their order.
+    pub(super) fn before_more(self) -> Self {
+        match self {
+            Self::Session { to, id } => Self::Long { debt: to.owe(), id },
+            other => other,
+        }
+    }
+
     /// Sends the answer on.
     pub(super) fn send(self, answer: Result<Reply, Refusal>) {
         match self {
@@ -133,6 +142,11 @@ pub fn refuse(session: &Rc<Subscriber>, id: Option<u64>, refusal: &Refusal) {
     if session.format() != WireFormat::Raw {
         return session.send_frame(&ServerFrame::Error { id, refusal });
     }
+    session.close(&close_for(refusal), Ending::Orderly, Instant::now());
+}
+
+/// The close of a session that cannot go on without what was refused.
+pub(super) fn close_for(refusal: &Refusal) -> Close {
     let code = match refusal.code {
         ErrorCode::TooLarge => CloseCode::TOO_LARGE,
         ErrorCode::RateLimited => CloseCode::RATE,
@@ -140,10 +154,9 @@ pub fn refuse(session: &Rc<Subscriber>, id: Option<u64>, refusal: &Refusal) {
         ErrorCode::Internal => CloseCode::INTERNAL,
         _ => CloseCode::POLICY,
     };
-    let close = Close {
+    Close {
         code,
         reason: refusal.message.clone(),
         after: refusal.retry_after,
-    };
-    session.close(&close, Ending::Orderly, Instant::now());
+    }
 }

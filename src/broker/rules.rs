@@ -87,9 +87,12 @@ impl Rules {
         Self(rules.collect())
     }
 
-    /// Whether every topic that the filter matches keeps history.
-    pub fn keeps_all(&self, filter: &Filter) -> bool {
-        self.of_all(filter, |rule| rule.history.is_some())
+    /// Whether every topic that the filter matches keeps history, but for those that are withheld from
+    /// that access.
+    pub fn keeps_all(&self, access: &Access, filter: &Filter) -> bool {
+        self.of_all(filter, |rule| {
+            rule.history.is_some() || !access.may_read_granted(rule.subscribe)
+        })
     }
 
     /// Whether every topic that the filter matches lets a subscription ask for that.
@@ -314,6 +317,7 @@ mod tests {
             rule("b/x", Some(10)),
             rule("b/+", Some(10)),
         ]);
+        let anyone = access(Standing::Anonymous, &["#"]);
         for (filter, keeps_all) in [
             ("a/x/#", true),
             ("a/x", true),
@@ -325,8 +329,18 @@ mod tests {
             ("c", false),
             ("#", false),
         ] {
-            let keeps = rules.keeps_all(&Filter::new(filter).unwrap());
+            let keeps = rules.keeps_all(&anyone, &Filter::new(filter).unwrap());
             assert_eq!(keeps, keeps_all, "{filter}");
+        }
+        let mut withheld = rule("a/live/#", None);
+        withheld.topic.subscribe = Who::Api;
+        let rules = Rules::new(vec![withheld, rule("a/#", Some(10))]);
+        for (standing, keeps_all) in [(Standing::Anonymous, true), (Standing::Api, false)] {
+            let access = access(standing, &["#"]);
+            assert_eq!(
+                rules.keeps_all(&access, &Filter::new("a/#").unwrap()),
+                keeps_all
+            );
         }
     }
 }

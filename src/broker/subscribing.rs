@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::SubscriptionKind;
 use crate::model::{Filter, Member, Overflow, Timestamp, TopicName};
-use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk, WireFormat};
+use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk};
 
 use super::audience::Role;
 use super::book::{Place, Then};
@@ -16,7 +16,8 @@ use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
 use super::waiting::Waiting;
 
-/// How much a session may ask of a filter that is still opening.
+/// How much may be asked of a subscription that is still opening. A session is not read while
+/// something that it asked waits for that; those who manage it may ask more.
 const MAX_THEN: usize = 8;
 
 /// Where a client is in a filter's topics, and when it last had everything.
@@ -84,18 +85,21 @@ impl Registry {
         if subscriber.is_ending() {
             return reply.send(Err(ending()));
         }
-        if let Err(refusal) = self.check_overflow(subscriber.format(), &ask) {
+        if let Err(refusal) = ask.check_overflow(subscriber.format(), &self.common.rules.now()) {
             return reply.send(Err(refusal));
         }
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(&ask.filter).map(|entry| &mut entry.place) {
             None => {}
-            Some(Place::Opening { then, .. })
-                if matches!(then.last(), Some(Then::Unsubscribe(..))) && then.len() < MAX_THEN =>
-            {
-                return then.push(Then::Subscribe(Box::new(ask), reply));
+            // Whether it is subscribed to already is known once it stands, or has been refused.
+            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+                return then.push(Then::Subscribe(Box::new(ask), reply.before_more()));
             }
-            Some(_) => {
+            Some(Place::Opening { .. }) => {
+                drop(book);
+                return reply.send(Err(too_much_meanwhile(&ask.filter)));
+            }
+            Some(Place::Standing(..)) => {
                 drop(book);
                 return reply.send(Err(Refusal::new(
                     ErrorCode::AlreadySubscribed,
@@ -141,30 +145,6 @@ impl Registry {
         }
     }
 
-    /// Refuses what no rule lets one ask for, should the session be too slow.
-    fn check_overflow(&self, format: WireFormat, ask: &Subscription) -> Result<(), Refusal> {
-        let Some(overflow) = ask.overflow else {
-            return Ok(());
-        };
-        if format == WireFormat::Raw && overflow != Overflow::Disconnect {
-            return Err(Refusal::new(
-                ErrorCode::BadRequest,
-                "a raw session has no frame that could tell what it misses; leave 'overflow' out",
-            ));
-        }
-        if self.common.rules.now().all_allow(&ask.filter, overflow) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            ErrorCode::Forbidden,
-            format!(
-                "the rule of '{}' does not allow 'overflow' {:?}; leave it out, or add it to the rule's",
-                ask.filter,
-                overflow.as_str()
-            ),
-        ))
-    }
-
     /// Ends one subscription, or all.
     pub(super) fn unsubscribe(
         &mut self,
@@ -189,12 +169,20 @@ impl Registry {
         };
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(filter).map(|entry| &mut entry.place) {
-            Some(Place::Opening { then, .. })
-                if !matches!(then.last(), Some(Then::Unsubscribe(..))) =>
-            {
-                then.push(Then::Unsubscribe(member.clone(), reply));
+            // Of the end of all, nobody is told apart: it always has room, once.
+            Some(Place::Opening { then, .. }) if matches!(reply, ReplyTo::Nobody) => {
+                if !matches!(then.last(), Some(Then::Unsubscribe(..))) {
+                    then.push(Then::Unsubscribe(member.clone(), reply));
+                }
             }
-            None | Some(Place::Opening { .. }) => {
+            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+                then.push(Then::Unsubscribe(member.clone(), reply.before_more()));
+            }
+            Some(Place::Opening { .. }) => {
+                drop(book);
+                reply.send(Err(too_much_meanwhile(filter)));
+            }
+            None => {
                 drop(book);
                 reply.send(Err(Refusal::new(
                     ErrorCode::NotSubscribed,
@@ -375,6 +363,16 @@ pub(super) fn kind(filter: &Filter) -> SubscriptionKind {
     } else {
         SubscriptionKind::Exact
     }
+}
+
+fn too_much_meanwhile(filter: &Filter) -> Refusal {
+    let refusal = Refusal::new(
+        ErrorCode::Unavailable,
+        format!(
+            "too much waits for the subscription to '{filter}', which is still opening; try again"
+        ),
+    );
+    refusal.retry_after(Duration::from_secs(1))
 }
 
 fn ending() -> Refusal {

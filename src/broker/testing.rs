@@ -198,9 +198,9 @@ pub fn everything() -> Rc<Rights> {
     Rights::to(Access::everything())
 }
 
-/// `h/…` keeps history, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`
+/// `h/…` keeps history, `few/…` ten messages but for `few/long/…`, `aged/…` for a second, `p/…` tells who is there, `hp/…` both; `keys/…`
 /// is for keys and keeps history and presence; `r/…` retains, `hr/…` and `fr/…` keep history and retain,
-/// `kr/…` retains for keys; everything else is live only.
+/// `kr/…` retains for keys; `named/…` tells who published; everything else is live only.
 pub fn rules() -> Rules {
     let rule = |text: &str, messages, age: Option<u64>, presence| Rule {
         filter: filter(text),
@@ -226,9 +226,13 @@ pub fn rules() -> Rules {
     };
     let mut keys_retain = retaining(rule("kr/#", 0, None, false));
     keys_retain.topic.subscribe = Who::Api;
+    let mut named = rule("named/#", 0, None, false);
+    named.topic.expose_user = true;
     Rules::new(vec![
         keys,
+        named,
         rule("h/#", 1_000_000, None, false),
+        rule("few/long/#", 1_000_000, None, false),
         rule("few/#", 10, None, false),
         rule("aged/#", 100, Some(1_000), false),
         rule("p/#", 0, None, true),
@@ -260,6 +264,7 @@ pub fn broker(workers: usize, queue: usize) -> Broker {
         max_replay: 1_000_000,
         max_subscriptions: 100,
         queue,
+        flush_interval: Duration::ZERO,
         idempotency_window: Duration::from_secs(60),
         max_answers: 1000,
     };

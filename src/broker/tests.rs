@@ -16,6 +16,7 @@ use crate::protocol::{Cursor, Refusal, SubscribeOk, WireFormat};
 mod churn;
 mod delivery;
 mod direct;
+mod faults;
 mod machine;
 mod overflow;
 mod removal;

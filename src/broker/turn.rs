@@ -1,6 +1,6 @@
 //! One turn of a worker's event loop: whose outboxes have something to write at its end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -16,6 +16,8 @@ use super::subscriber::Subscriber;
 pub struct Turn {
     dirty: RefCell<Vec<Rc<Subscriber>>>,
     waker: RefCell<Option<Waker>>,
+    /// Whether outboxes hold only a part of their bound, because memory is very short.
+    squeezed: Cell<bool>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
     all: Metrics,
@@ -27,6 +29,7 @@ impl Turn {
         Self {
             dirty: RefCell::default(),
             waker: RefCell::default(),
+            squeezed: Cell::new(false),
             metrics: metrics.worker(shard),
             all: metrics,
         }
@@ -61,6 +64,16 @@ impl Turn {
     pub fn mark(&self, subscriber: &Rc<Subscriber>) {
         self.dirty.borrow_mut().push(Rc::clone(subscriber));
         self.wake();
+    }
+
+    /// Lets outboxes hold a part of their bound, or all of it again.
+    pub fn squeeze(&self, on: bool) {
+        self.squeezed.set(on);
+    }
+
+    /// Which part of its bound an outbox may hold now.
+    pub fn share(&self) -> usize {
+        if self.squeezed.get() { 4 } else { 1 }
     }
 
     /// Asks for a flush at the end of this turn.

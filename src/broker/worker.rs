@@ -16,8 +16,10 @@ use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::Cursor;
 
 use super::direct_delivery::DirectQueue;
+use super::fanout::Progress;
 use super::home::Home;
 use super::message::Publication;
+use super::pace::Pace;
 use super::peers::PeerBatch;
 use super::registry::{Registry, TopicRegistry};
 use super::reply::ReplyTo;
@@ -63,6 +65,7 @@ pub struct Worker {
     flushing: RefCell<Vec<Rc<Subscriber>>>,
     /// Readers that wait until what was published has got on.
     held: RefCell<Vec<Waker>>,
+    pace: RefCell<Pace>,
 }
 
 /// Something to be done on a worker's thread.
@@ -112,6 +115,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 direct: DirectQueue::default(),
                 flushing: RefCell::default(),
                 held: RefCell::default(),
+                pace: RefCell::new(Pace::new(node.settings.flush_interval)),
             });
             let address = TopicRegistry {
                 worker: Rc::downgrade(&worker),
@@ -134,6 +138,15 @@ impl Worker {
     pub(super) fn amend(&self, before: &Rules) {
         self.registry.borrow_mut().amend(before);
         self.turn.wake();
+    }
+
+    /// Lets outboxes hold a quarter of their bound, or all of it again.
+    pub(super) fn squeeze(&self, on: bool) {
+        self.turn.squeeze(on);
+        let now = Instant::now();
+        for subscriber in self.sessions() {
+            subscriber.end_if_beyond_bound(now);
+        }
     }
 
     /// Looks again at what a session has subscribed to: its rights, or the rules, have changed.
@@ -246,7 +259,16 @@ impl Worker {
         self.turn.sleep(cx.waker());
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
-        let progress = registry.fanout.flush(SLICE, now);
+        let mut pace = self.pace.borrow_mut();
+        let is_much = registry.fanout.backlog() > BACKLOG / 2;
+        let mut progress = Progress::default();
+        if !registry.fanout.is_idle() && (is_much || pace.is_time(cx)) {
+            progress = registry.fanout.flush(SLICE, now);
+            if !progress.unfinished {
+                pace.wrote();
+            }
+        }
+        drop(pace);
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);
         }
@@ -343,9 +365,13 @@ impl Handler<PeerBatch> for TopicRegistry {
     fn handle(&mut self, batch: PeerBatch, _: &mut Self::Context) {
         let started = Instant::now();
         for message in batch.messages {
-            self.with(|worker| {
+            let asked = message.token();
+            let is_done = self.with(|worker| {
                 worker.registry.borrow_mut().receive(batch.from, message);
             });
+            if let (false, Some(token)) = (is_done, asked) {
+                self.with(|worker| worker.registry.borrow_mut().failed(batch.from, token));
+            }
         }
         self.with(|worker| worker.turn.metrics.turn(started.elapsed()));
     }
@@ -360,13 +386,17 @@ impl Handler<Errand> for TopicRegistry {
 }
 
 impl TopicRegistry {
-    /// Does something with the worker's state. A panic ends this one thing and is counted.
-    fn with(&self, act: impl FnOnce(&Worker)) {
+    /// Does something with the worker's state. A panic ends this one thing and is counted; then this
+    /// is false.
+    fn with(&self, act: impl FnOnce(&Worker)) -> bool {
         let Some(worker) = self.worker.upgrade() else {
-            return;
+            return false;
         };
-        if catch_unwind(AssertUnwindSafe(|| act(&worker))).is_err() {
+        let done = catch_unwind(AssertUnwindSafe(|| act(&worker)));
+        if done.is_err() {
             worker.broker.node.metrics.panicked(Place::Registry);
+            worker.registry.borrow_mut().refuse_unanswered();
         }
+        done.is_ok()
     }
 }

@@ -12,8 +12,8 @@ use super::reader::{Reader, Section};
 use super::topics::{read_endpoints, read_rules};
 use super::units::format_size;
 use super::{
-    Admin, Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, Metrics, Server,
-    Session, Store, TopicRule, WebSocket,
+    Admin, Api, Auth, Config, ConfigError, Endpoint, Heartbeat, Limits, Log, MemoryLimit, Metrics,
+    Server, Session, Store, TopicRule, WebSocket,
 };
 
 /// The built-in defaults: every key, its default, one comment.
@@ -184,6 +184,8 @@ fn read(
     }
     let session = Session::read(root.section("session"));
     let limits = Limits::read(root.section("limits"), &websocket);
+    let store = Store::read(root.section("store"));
+    leave_memory(&mut root, &limits, &store);
     if session.queue < limits.message_bytes && root.is_clean(&["session", "limits"]) {
         root.refuse(
             "session.queue",
@@ -200,7 +202,7 @@ fn read(
         heartbeat: Heartbeat::read(root.section("heartbeat")),
         session,
         limits,
-        store: Store::read(root.section("store")),
+        store,
         log: Log::read(root.section("log")),
         server,
         admin,
@@ -230,6 +232,23 @@ fn say_who_may(root: &mut Section<'_>, server: &Server, auth: Option<&Auth>, api
         format!("{}, which others can reach, and {missing}", server.listen),
         r##"say who may, were it [auth] with anonymous = { subscribe = ["#"] }, or listen on 127.0.0.1"##,
     );
+}
+
+/// A history that fills all the memory there may be would keep every new session out.
+fn leave_memory(root: &mut Section<'_>, limits: &Limits, store: &Store) {
+    if let MemoryLimit::Bytes(limit) = limits.memory
+        && store.memory >= limit
+    {
+        root.refuse(
+            "limits.memory",
+            format!(
+                "{}, no more than store.memory, {}, which is for history",
+                format_size(limit),
+                format_size(store.memory)
+            ),
+            "give it more, or store.memory less",
+        );
+    }
 }
 
 /// What is open, or closed, for want of a word on it.

@@ -9,6 +9,7 @@ mod kinds;
 mod layer;
 mod live;
 mod load;
+mod memory;
 mod paths;
 mod rates;
 mod reader;
@@ -25,6 +26,7 @@ pub use admin::Admin;
 pub use fault::{ConfigError, Fault};
 pub use live::{Change, LiveConfig};
 pub use load::{DEFAULTS, Input, Loaded, Overrides, files, load};
+pub use memory::MemoryLimit;
 pub use rates::{ApiRate, Rate, Rates};
 pub use sections::{
     Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
@@ -94,6 +96,6 @@ impl Default for Config {
 impl Config {
     /// The rule of that topic: the first whose filter matches. Without one a topic is live only.
     pub fn rule_for(&self, topic: &TopicName) -> Option<&TopicRule> {
-        self.topics.iter().find(|rule| rule.filter.matches(topic))
+        topics::rule_of(&self.topics, topic)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::kinds;
+use super::memory::MemoryLimit;
 use super::paths::Paths;
 use super::rates::Rates;
 use super::reader::Section as Table;
@@ -94,6 +95,8 @@ pub struct WebSocket {
     pub max_frame: usize,
     /// The longest message taken, as sent, in bytes; a longer one closes with 1009.
     pub max_message: usize,
+    /// How long messages may wait to be written together with those that follow.
+    pub flush_interval: Duration,
 }
 
 impl Default for WebSocket {
@@ -102,6 +105,7 @@ impl Default for WebSocket {
             path: "/ws".to_owned(),
             max_frame: 64 * KIB,
             max_message: 64 * KIB,
+            flush_interval: Duration::ZERO,
         }
     }
 }
@@ -117,6 +121,12 @@ impl WebSocket {
             max_message: table
                 .read("max_message", kinds::size(1..=GIB))
                 .unwrap_or(default.max_message),
+            flush_interval: table
+                .read(
+                    "flush_interval",
+                    kinds::duration(Duration::ZERO..=Duration::from_secs(1)),
+                )
+                .unwrap_or(default.flush_interval),
         }
     }
 }
@@ -210,6 +220,8 @@ pub struct Limits {
     pub batch: usize,
     /// Topics that may exist at a time.
     pub topics: usize,
+    /// What the process may take of memory.
+    pub memory: MemoryLimit,
     /// Rates, and counts by address and user.
     pub rates: Rates,
 }
@@ -222,6 +234,7 @@ impl Default for Limits {
             protocol_errors: 10,
             batch: 1000,
             topics: 1_000_000,
+            memory: MemoryLimit::Off,
             rates: Rates::default(),
         }
     }
@@ -247,6 +260,9 @@ impl Limits {
             topics: table
                 .read("topics", kinds::number(1..=MANY))
                 .unwrap_or(default.topics),
+            memory: table
+                .read("memory", MemoryLimit::check)
+                .unwrap_or(default.memory),
             rates: Rates::read(&mut table, websocket.max_frame.min(websocket.max_message)),
         }
     }

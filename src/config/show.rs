@@ -85,6 +85,7 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("path", quote(&config.websocket.path));
     text.key("max_frame", size(config.websocket.max_frame));
     text.key("max_message", size(config.websocket.max_message));
+    text.key("flush_interval", duration(config.websocket.flush_interval));
 
     text.section("[heartbeat]");
     text.key("interval", duration(config.heartbeat.interval));
@@ -101,6 +102,7 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("protocol_errors", config.limits.protocol_errors);
     text.key("batch", config.limits.batch);
     text.key("topics", config.limits.topics);
+    text.key("memory", config.limits.memory);
     show_rates(&config.limits.rates, text);
 
     text.section("[api]");

@@ -240,6 +240,11 @@ impl Endpoint {
     }
 }
 
+/// The rule that applies to a topic: the first whose filter matches.
+pub(super) fn rule_of<'a>(rules: &'a [TopicRule], topic: &TopicName) -> Option<&'a TopicRule> {
+    rules.iter().find(|rule| rule.filter.matches(topic))
+}
+
 /// `[[endpoint]]`, each checked against the rule of its topic.
 pub(super) fn read_endpoints(
     root: &mut Section<'_>,
@@ -249,9 +254,7 @@ pub(super) fn read_endpoints(
     let sure = root.is_clean(&["topic"]);
     let endpoints = root.tables("endpoint", |mut section| {
         let endpoint = Endpoint::read(&mut section, paths)?;
-        let rule = rules
-            .iter()
-            .find(|rule| rule.filter.matches(&endpoint.topic));
+        let rule = rule_of(rules, &endpoint.topic);
         let has_history = rule.is_some_and(|rule| rule.history.is_some());
         if sure && endpoint.last > 0 && !has_history {
             let topic = endpoint.topic.as_str();

@@ -263,7 +263,7 @@ impl Connection {
         self.worker
             .unsubscribe(&self.subscriber, None, &member, ReplyTo::Nobody);
         if let Some((topic, text)) = self.on_leave.take() {
-            let publication = endpoint_text(topic, text);
+            let publication = Publication::new(topic, Payload::text(text));
             self.worker
                 .publish(publication, Instant::now(), ReplyTo::Nobody);
         }
@@ -286,6 +286,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.gateway.metrics.panicked(Place::Session);
+            let close = Close::new(CloseCode::INTERNAL, "the session failed; connect again");
+            let now = Instant::now();
+            self.subscriber.close(&close, Ending::Orderly, now);
+            // Nobody is left to write it later.
+            self.subscriber.write_last(now);
         }
         self.subscriber.kill();
         // One that never opened was counted as refused, and has nothing to settle.
@@ -294,11 +299,6 @@ impl Drop for Connection {
         // What it leaves uncounted is handed in at the end of a turn, which may be none otherwise.
         self.worker.turn().wake();
     }
-}
-
-/// A text that an endpoint publishes of its own.
-pub fn endpoint_text(topic: TopicName, text: String) -> Publication {
-    Publication::new(topic, Payload::text(text))
 }
 
 fn code_of(reason: Option<&CloseReason>) -> u16 {

@@ -156,7 +156,11 @@ impl Guest {
         if matches!(self.state.get(), State::Waiting(_)) && self.heard.get().is_none() {
             let now = Instant::now();
             self.heard.set(Some(now));
-            self.schedule(now + REQUEST_TIMEOUT);
+            // The first request is timed by actix-http, and an entry of the wheel would keep the memory of
+            // every connection that becomes a session for as long.
+            if self.asked.get() {
+                self.schedule(now + REQUEST_TIMEOUT);
+            }
         }
     }
 

@@ -29,7 +29,7 @@ use serde_json::json;
 use crate::auth::{Caller, LiveDoor};
 use crate::broker::{Broker, Subscriber, SysTopic, Worker, WorkerError, spoken};
 use crate::config::LiveConfig;
-use crate::limits::{Entry, Throttle};
+use crate::limits::{Entry, Pressure, Throttle};
 use crate::metrics::{Held, Label, Metrics, Refusal as Reason};
 use crate::protocol::{ErrorCode, Refusal};
 use crate::session::Limits;
@@ -125,6 +125,14 @@ impl Gateway {
                 "the server is going away; connect again after a moment",
             );
             return Err(Refused::new(Reason::Draining, refusal.retry_after(wait)));
+        }
+        if self.entrance.throttle.memory.pressure() > Pressure::None {
+            let refusal = Refusal::new(
+                ErrorCode::Unavailable,
+                "the broker is short of memory: it takes no more sessions for now",
+            );
+            let refusal = refusal.retry_after(Duration::from_secs(5));
+            return Err(Refused::new(Reason::Memory, refusal));
         }
         if self.entrance.broker.session_count() >= self.entrance.max_connections {
             let refusal = Refusal::new(

@@ -149,8 +149,9 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
         }
     };
     let catches_up_from = catches_up_from.filter(|_| !subscriber.has_caught_up());
+    let access = subscriber.rights().access();
     let opening = resume.opening(drain::retry_ms(), &stood, catches_up_from, |filter| {
-        rules.now().keeps_all(filter)
+        rules.now().keeps_all(&access, filter)
     });
     stream.counted = Some(gateway.count(&subscriber));
     socket.serve(&subscriber, false);

@@ -13,16 +13,16 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 
 use crate::auth::Rights;
-use crate::broker::{Opening, Reply, ReplyTo, Subscriber};
+use crate::broker::{Opening, Publication, Reply, ReplyTo, Subscriber};
 use crate::limits::{Entry, Meter};
 use crate::metrics::Refusal as Reason;
-use crate::model::SessionId;
+use crate::model::{Payload, SessionId};
 use crate::protocol::{
     ErrorCode, MessageReader, Refusal, ServerFrame, Subscribe, SubscribeOk, control_bytes,
 };
 use crate::session::{Profile, Session};
 
-use super::connection::{Connection, endpoint_text};
+use super::connection::Connection;
 use super::handshake::{Ask, Plan, Refused, check_rights};
 use super::heartbeat::Signs;
 use super::inbound::Frames;
@@ -105,7 +105,7 @@ pub async fn upgrade(
             socket.serve(&subscriber, must_authenticate);
             connection.on_leave = on_leave;
             if let Some((topic, text)) = on_join {
-                let publication = endpoint_text(topic, text);
+                let publication = Publication::new(topic, Payload::text(text));
                 gateway
                     .worker
                     .publish(publication, Instant::now(), ReplyTo::Nobody);

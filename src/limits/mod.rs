@@ -9,6 +9,7 @@ mod buckets;
 mod counts;
 mod descriptors;
 mod excess;
+mod memory;
 mod meter;
 mod source;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod throttle;
 
 pub use descriptors::{Descriptor, Descriptors, Room};
 pub use excess::Excess;
+pub use memory::{Memory, Pressure};
 pub use meter::{Meter, Verdict};
 pub use source::Source;
 pub use throttle::{Entry, Publisher, Throttle};

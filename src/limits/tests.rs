@@ -5,12 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{ApiRate, Rate, Rates};
+use crate::config::{ApiRate, Limits, Rate, Rates};
 use crate::metrics::{Metrics, RateLimit};
 
 fn throttle(rates: Rates) -> (Arc<Throttle>, Metrics) {
     let metrics = Metrics::new("0", "test").unwrap();
-    (Arc::new(Throttle::new(rates, metrics.clone())), metrics)
+    (
+        Arc::new(Throttle::new(&limits(rates), metrics.clone())),
+        metrics,
+    )
+}
+
+fn limits(rates: Rates) -> Limits {
+    Limits {
+        rates,
+        ..Limits::default()
+    }
 }
 
 fn off() -> Rates {
@@ -263,18 +273,18 @@ fn an_open_session_takes_up_new_rates() {
         handshakes: Rate::per_second(1),
         ..off()
     };
-    throttle.replace(limited.clone());
+    throttle.replace(&limits(limited.clone()));
     assert!(meter.is_on(&throttle));
     let now = Instant::now() + Duration::from_secs(1);
     assert_eq!(meter.frame(1, now), Verdict::Admitted);
     assert!(excess(meter.frame(1, now)).is_some());
     throttle.handshake(None, now).unwrap();
     // The same again changes nothing.
-    throttle.replace(limited);
+    throttle.replace(&limits(limited));
     assert!(meter.is_on(&throttle));
     assert!(excess(meter.frame(1, now)).is_some());
     assert!(throttle.handshake(None, now).is_err());
-    throttle.replace(off());
+    throttle.replace(&limits(off()));
     assert!(!meter.is_on(&throttle));
     assert_eq!(meter.frame(1, now), Verdict::Admitted);
     assert_eq!(throttle.known(), 0);

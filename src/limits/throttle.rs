@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::buckets::Buckets;
 use super::counts::Counts;
-use super::{Descriptors, Excess, Source};
-use crate::config::Rates;
+use super::{Descriptors, Excess, Memory, Source};
+use crate::config::{Limits, Rates};
 use crate::metrics::{Metrics, RateLimit};
 
 /// How long to wait where nobody can say when a session will end.
@@ -25,6 +25,8 @@ pub struct Throttle {
     users: Counts<Arc<str>>,
     /// The process's file descriptors.
     pub descriptors: Arc<Descriptors>,
+    /// The process's memory.
+    pub memory: Arc<Memory>,
     metrics: Metrics,
 }
 
@@ -49,10 +51,10 @@ struct Counted {
 }
 
 impl Throttle {
-    /// One that holds back what exceeds those rates.
-    pub fn new(rates: Rates, metrics: Metrics) -> Self {
+    /// One that holds back what exceeds those limits.
+    pub fn new(limits: &Limits, metrics: Metrics) -> Self {
         Self {
-            rates: RwLock::new(Arc::new(rates)),
+            rates: RwLock::new(Arc::new(limits.rates.clone())),
             generation: AtomicU64::new(1),
             handshakes: Buckets::default(),
             failures: Buckets::default(),
@@ -60,13 +62,16 @@ impl Throttle {
             addresses: Counts::default(),
             users: Counts::default(),
             descriptors: Descriptors::of_process(metrics.clone()),
+            memory: Memory::of_process(limits.memory, metrics.clone()),
             metrics,
         }
     }
 
-    /// Puts other rates in force. Sessions that are open take them up with their next frame; sessions that
+    /// Puts other limits in force. Sessions that are open take them up with their next frame; sessions that
     /// came while their address or user was not limited stay uncounted.
-    pub fn replace(&self, rates: Rates) {
+    pub fn replace(&self, limits: &Limits) {
+        self.memory.bound(limits.memory);
+        let rates = limits.rates.clone();
         let mut current = self.rates.write().unwrap_or_else(PoisonError::into_inner);
         if **current == rates {
             return;

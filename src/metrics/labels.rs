@@ -148,6 +148,8 @@ label! {
         Draining = "draining",
         /// 503: the broker has all the connections it can hold.
         Full = "full",
+        /// 503: memory is short.
+        Memory = "memory",
         /// No whole request in time.
         Timeout = "timeout",
         /// 500: a fault of the broker's.

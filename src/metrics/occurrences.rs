@@ -182,6 +182,16 @@ impl Metrics {
         }
     }
 
+    /// The process may take so much memory; 0 is no limit.
+    pub fn memory_limit(&self, bytes: u64) {
+        self.series().memory_limit.set(bytes.cast_signed());
+    }
+
+    /// How short memory is now: 0, 1 or 2.
+    pub fn memory_pressure(&self, pressure: u8) {
+        self.series().memory_pressure.set(i64::from(pressure));
+    }
+
     /// A panic was caught there.
     pub fn panicked(&self, place: Place) {
         count(&self.series().panics, place);

@@ -48,6 +48,8 @@ pub(super) struct Series {
     pub auth_failures: Each<AuthFailure, IntCounter>,
     pub rate_limited: Each<RateLimit, IntCounter>,
     pub descriptors_short: IntGauge,
+    pub memory_limit: IntGauge,
+    pub memory_pressure: IntGauge,
     pub descriptor_shortages: IntCounter,
     pub http_requests: IntCounterVec,
     pub http_seconds: HistogramVec,
@@ -225,6 +227,15 @@ impl Series {
             descriptor_shortages: r.counter(
                 "descriptor_shortages_total",
                 "How often the process has become short of file descriptors.",
+            )?,
+            memory_limit: r.gauge(
+                "memory_limit_bytes",
+                "What the process may take of memory; 0 is no limit.",
+            )?,
+            memory_pressure: r.gauge(
+                "memory_pressure",
+                "0 while there is memory enough, 1 while it is short and new sessions are refused, 2 while it \
+                 is very short and outbound queues are shorter.",
             )?,
             http_requests: r.counter_vec(
                 "http_requests_total",

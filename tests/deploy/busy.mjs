@@ -4,49 +4,24 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../node/support.mjs";
 import { EventStream, Session, request } from "./clients.mjs";
+import { KEY, config } from "./config.mjs";
 
-export const KEY = "a-key-of-the-tests";
-
-export const CONFIG = `
-[server]
-workers = 2
-# A few scrapes long.
-drain = "5s"
-
+export const CONFIG = config({
+  // A few scrapes long.
+  server: 'drain = "5s"',
+  session: 'queue = "64MiB"\nwrite_timeout = "3s"',
+  kept: "history = { messages = 500 }\npresence = true\njoin_leave = true\nretain = true",
+  endpoint: "last = 3",
+  // The timeout is longer than a reader that stops is waited for, which answers no ping either.
+  more: `
 [heartbeat]
 interval = "1s"
-# Longer than a reader that stops is waited for, which answers no ping either.
 timeout = "6s"
-
-[session]
-queue = "64MiB"
-write_timeout = "3s"
-
-[auth]
-anonymous = { subscribe = ["kept/#", "live/#"], publish = ["kept/#", "live/#"] }
-
-[[api.key]]
-name = "tests"
-env = "TEST_KEY"
-scopes = ["publish", "read"]
-
-[[topic]]
-filter = "kept/#"
-history = { messages = 500 }
-presence = true
-join_leave = true
-retain = true
-
-[[endpoint]]
-path = "/chat"
-topic = "kept/chat"
-last = 3
-on_join = "someone came"
-on_leave = "someone left"
 
 [metrics]
 per_topic = ["kept/#"]
-`;
+`,
+});
 
 const SECONDS = 15;
 const BIG = "x".repeat(32_000);

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { Broker } from "../node/support.mjs";
-import { Busy, CONFIG, KEY } from "./busy.mjs";
+import { Busy, CONFIG } from "./busy.mjs";
+import { KEY } from "./config.mjs";
 import { dashboard, inGrafana, metricsNamed, panels, variables } from "./dashboard.mjs";
 import { Prometheus, SCRAPE } from "./prometheus.mjs";
 

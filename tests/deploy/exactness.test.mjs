@@ -7,39 +7,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { Broker } from "../node/support.mjs";
+import { KEY, config } from "./config.mjs";
 import { filledIn, panel } from "./dashboard.mjs";
 import { Load } from "./load.mjs";
 import { Prometheus } from "./prometheus.mjs";
 
-const KEY = "a-key-of-the-tests";
 /** How long the broker waits for a reader that does not read, in milliseconds. */
 const PATIENCE = 5000;
-const CONFIG = `
-[server]
-workers = 2
-drain = "2s"
-
-[session]
-write_timeout = "${PATIENCE}ms"
-
-[auth]
-anonymous = { subscribe = ["kept/#", "live/#"], publish = ["kept/#", "live/#"] }
-
-[[api.key]]
-name = "tests"
-env = "TEST_KEY"
-scopes = ["publish", "read"]
-
-[[topic]]
-filter = "kept/#"
-history = { messages = 1000 }
-
-[[endpoint]]
-path = "/chat"
-topic = "kept/chat"
-on_join = "someone came"
-on_leave = "someone left"
-`;
 
 let folder;
 let broker;
@@ -56,7 +30,9 @@ after(async () => {
 
 /** The next process finds this bound on the queue of a session in its configuration. */
 async function configure(queue) {
-  await writeFile(path.join(folder, "fanfare.toml"), CONFIG.replace("[session]", `[session]\nqueue = "${queue}"`));
+  const session = `queue = "${queue}"\nwrite_timeout = "${PATIENCE}ms"`;
+  const text = config({ server: 'drain = "2s"', session, kept: "history = { messages = 1000 }" });
+  await writeFile(path.join(folder, "fanfare.toml"), text);
 }
 
 /**

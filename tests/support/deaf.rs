@@ -31,6 +31,16 @@ pub fn publish_until(
     published
 }
 
+/// A deaf session, and messages of so many bytes published to it until `holds`: it, who published, and how
+/// many.
+#[track_caller]
+pub fn filled(server: &Server, bytes: usize, holds: impl FnMut() -> bool) -> (Wire, Client, u64) {
+    let slow = deaf(server);
+    let mut writer = server.connect();
+    let published = publish_until(&mut writer, bulky(bytes), holds);
+    (slow, writer, published)
+}
+
 /// A number and so many bytes.
 pub fn bulky(bytes: usize) -> impl Fn(u64) -> Value {
     let text = "x".repeat(bytes);

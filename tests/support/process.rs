@@ -7,9 +7,26 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use super::{Http, eventually_some};
+
+/// How many sessions a test of many has: so many, or as many as `FANFARE_TEST_SESSIONS` says.
+pub fn sessions(unless_said: usize) -> usize {
+    let many = std::env::var("FANFARE_TEST_SESSIONS");
+    many.map_or(unless_said, |many| many.parse().expect("a number"))
+}
+
+/// Lets the test, and what it starts, have as many descriptors as the system allows: it holds as many
+/// sockets as the broker does.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
 
 /// A running `fanfare serve`. Dropped, it is killed.
 pub struct Process {
@@ -120,11 +137,17 @@ impl Process {
 
     /// The memory that it has resident, in bytes.
     pub fn resident(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that it ever had resident, in bytes.
+    pub fn peak(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, which: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|l| l.strip_prefix("VmRSS:"))
-            .unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix(which)).unwrap();
         let kib: usize = line.split_whitespace().next().unwrap().parse().unwrap();
         kib * 1024
     }

@@ -73,8 +73,9 @@ impl Wire {
         Self::over(narrow(address), path, more)
     }
 
+    /// The same on a connection that was opened before.
     #[track_caller]
-    fn over(stream: TcpStream, path: &str, more: &str) -> Self {
+    pub fn over(stream: TcpStream, path: &str, more: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();

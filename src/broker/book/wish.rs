@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::{Book, Entry, Place};
 use crate::broker::outbox::Handling;
+use crate::broker::rules::Rules;
 use crate::broker::subscribing::Subscription;
 use crate::model::{Overflow, Overflows, TopicName};
+use crate::protocol::{ErrorCode, Refusal, WireFormat};
 
 /// What a subscription asked for, should its session be too slow.
 #[derive(Clone, Copy)]
@@ -31,6 +33,35 @@ impl Wish {
     /// Whether messages have to wait for their time.
     pub(super) fn is_paced(self) -> bool {
         self.min_interval_ms > 0
+    }
+}
+
+impl Subscription {
+    /// Refuses what a session of that format cannot be told of, or the rules do not let one ask for.
+    ///
+    /// # Errors
+    /// `bad_request`, `forbidden`.
+    pub fn check_overflow(&self, format: WireFormat, rules: &Rules) -> Result<(), Refusal> {
+        let Some(overflow) = self.overflow else {
+            return Ok(());
+        };
+        if format == WireFormat::Raw && overflow != Overflow::Disconnect {
+            return Err(Refusal::new(
+                ErrorCode::BadRequest,
+                "a raw session has no frame that could tell what it misses; leave 'overflow' out",
+            ));
+        }
+        if rules.all_allow(&self.filter, overflow) {
+            return Ok(());
+        }
+        let name = overflow.as_str();
+        Err(Refusal::new(
+            ErrorCode::Forbidden,
+            format!(
+                "the rules of '{}' do not allow 'overflow' {name:?}; leave it out, or let them allow it",
+                self.filter
+            ),
+        ))
     }
 }
 

@@ -35,7 +35,7 @@ impl Home {
         let known = self.topics.get(&topic).map(|entry| entry.rule);
         let rule = known.unwrap_or_else(|| self.common.rules.now().of(&topic));
         rule.check_size(publication.payload.data.len())?;
-        if publication.retain && !self.common.rules.now().of(&topic).retain {
+        if publication.retain && !rule.retain {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
                 format!(
@@ -76,7 +76,7 @@ impl Home {
         entry.last_time = message.time;
         let before = entry.kept.retained();
         if retain == Retain::Set && matches!(entry.kept, Kept::Nothing) {
-            // The rules have changed since the topic was made.
+            // The store could not open it when the topic's rule changed.
             let opened = self.common.store.open_retained(&topic);
             entry.kept = Kept::Retained(opened.map_err(|error| unavailable(&error))?);
         }

@@ -41,12 +41,10 @@ impl Home {
                     stand.gaps.push(topic.clone());
                 }
             }
-            if since
-                .from
-                .is_none_or(|from| !self.common.store.remembers(from))
-            {
-                stand.recovered = false;
-            }
+            // What was published to a topic that keeps none is lost, and nobody knows its name.
+            let keeps_all = self.common.rules.now().keeps_all(&ask.access, &ask.filter);
+            let remembers = |from| self.common.store.remembers(from);
+            stand.recovered = keeps_all && since.from.is_some_and(remembers);
         }
         let since = ask.since.as_ref().map(Known::new);
         let mut left = self.common.max_replay();

@@ -22,25 +22,35 @@ pub struct Taken {
 }
 
 impl Outbox {
-    /// Queues messages as they are to be handled. Where they make the session too slow they are not
-    /// queued, or among what is dropped with it.
-    pub fn take(&mut self, segment: Segment, now: Instant) -> Taken {
+    /// Queues messages as they are to be handled, where that part of the bound holds. Where they make
+    /// the session too slow they are not queued, or among what is dropped with it.
+    pub fn take(&mut self, segment: Segment, share: usize, now: Instant) -> Taken {
         let handling = segment.handling();
         match (handling.overflow, handling.min_interval) {
-            (Overflow::Disconnect, _) => self.take_kept(segment),
-            (Overflow::DropOldest, _) => self.take_droppable(segment, handling),
-            (Overflow::Conflate, None) => self.take_conflated(segment),
-            (Overflow::Conflate, Some(_)) => self.pace(segment, handling, now),
+            (Overflow::Disconnect, _) => self.take_kept(segment, share),
+            (Overflow::DropOldest, _) => self.take_droppable(segment, handling, share),
+            (Overflow::Conflate, None) => self.take_conflated(segment, share),
+            (Overflow::Conflate, Some(_)) => self.pace(segment, handling, share, now),
         }
     }
 
-    fn take_kept(&mut self, segment: Segment) -> Taken {
+    /// Drops what may be until that part of the bound holds.
+    pub fn shrink(&mut self, share: usize) -> Taken {
+        let dropped = self.drop_oldest(self.share(share), None);
+        Taken {
+            dropped,
+            conflated: 0,
+            is_overfull: !self.has_room(0, share),
+        }
+    }
+
+    fn take_kept(&mut self, segment: Segment, share: usize) -> Taken {
         let mut taken = Taken::default();
-        if !self.has_room(segment.len()) {
-            let most = self.limit.saturating_sub(segment.len());
+        if !self.has_room(segment.len(), share) {
+            let most = self.share(share).saturating_sub(segment.len());
             taken.dropped = self.drop_oldest(most, None);
         }
-        if self.has_room(segment.len()) {
+        if self.has_room(segment.len(), share) {
             self.push(segment);
         } else {
             taken.dropped += segment.messages_held();
@@ -49,48 +59,50 @@ impl Outbox {
         taken
     }
 
-    fn take_droppable(&mut self, segment: Segment, handling: Handling) -> Taken {
-        let fits = self.has_room(segment.len());
+    fn take_droppable(&mut self, segment: Segment, handling: Handling, share: usize) -> Taken {
+        let fits = self.has_room(segment.len(), share);
         self.push(segment);
         if fits {
             return Taken::default();
         }
         // It is the last to go of its subscription, and does where nothing else can.
-        let dropped = self.drop_oldest(self.limit, Some(handling.subscription));
+        let bound = self.share(share);
+        let dropped = self.drop_oldest(bound, Some(handling.subscription));
         Taken {
             dropped,
             conflated: 0,
-            is_overfull: self.bytes > self.limit && self.gap_bytes() > self.limit / 2,
+            is_overfull: self.bytes > bound && self.gap_bytes() > bound / 2,
         }
     }
 
-    fn take_conflated(&mut self, segment: Segment) -> Taken {
-        if self.waiting_since.is_none() && self.has_room(segment.len()) {
+    fn take_conflated(&mut self, segment: Segment, share: usize) -> Taken {
+        if self.waiting_since.is_none() && self.has_room(segment.len(), share) {
             self.push(segment);
             self.has_loose = true;
             return Taken::default();
         }
         let conflated = self.gather() + self.conflate(segment);
-        self.bounded(conflated)
+        self.bounded(conflated, share)
     }
 
     /// Holds the queue to its bound once newest messages were put into it, which are not dropped.
-    fn bounded(&mut self, conflated: usize) -> Taken {
+    fn bounded(&mut self, conflated: usize, share: usize) -> Taken {
         let mut taken = Taken {
             conflated,
             ..Taken::default()
         };
-        if self.bytes > self.limit && self.messages() > 1 {
-            taken.dropped = self.drop_oldest(self.limit, None);
-            taken.is_overfull = self.bytes > self.limit && self.messages() > 1;
+        let bound = self.share(share);
+        if self.bytes > bound && self.messages() > 1 {
+            taken.dropped = self.drop_oldest(bound, None);
+            taken.is_overfull = self.bytes > bound && self.messages() > 1;
         }
         taken
     }
 
-    fn pace(&mut self, segment: Segment, handling: Handling, now: Instant) -> Taken {
+    fn pace(&mut self, segment: Segment, handling: Handling, share: usize, now: Instant) -> Taken {
         let (Some(topic), Some(interval)) = (segment.topic().cloned(), handling.min_interval)
         else {
-            return self.take_kept(segment);
+            return self.take_kept(segment, share);
         };
         let mut conflated = 0;
         for (fact, bytes) in segment.singles() {
@@ -120,7 +132,7 @@ impl Outbox {
             let due = aside.pace.release(now);
             conflated += self.put_released(due);
         }
-        self.bounded(conflated)
+        self.bounded(conflated, share)
     }
 
     /// Queues what was held back and is due; returns how many messages that replaced.

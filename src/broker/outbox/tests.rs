@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::broker::testing::FakeWire;
+use crate::model::{Epoch, Overflow, Position, TopicName};
 
 /// Messages of these texts, as one chunk.
 fn chunk<T: AsRef<str>>(texts: &[T]) -> Segment {
@@ -130,10 +131,59 @@ fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
 #[test]
 fn a_queue_that_is_empty_takes_anything_and_one_that_is_not_keeps_its_bound() {
     let mut outbox = Outbox::new(4, WireFormat::Json);
-    assert!(outbox.has_room(9));
+    assert!(outbox.has_room(9, 1));
     outbox.push(chunk(&["abc"]));
-    assert!(outbox.has_room(1));
-    assert!(!outbox.has_room(2));
+    assert!(outbox.has_room(1, 1));
+    assert!(!outbox.has_room(2, 1));
+}
+
+/// Messages 1 to 3 of a topic with history, of which the oldest may go.
+fn droppable() -> Segment {
+    let epoch = Epoch::parse("e1").unwrap();
+    let fact = |offset| Fact {
+        kind: Kind::Message,
+        position: Some(Position { epoch, offset }),
+        key: None,
+    };
+    let run = Run {
+        topic: TopicName::new("t").unwrap(),
+        facts: [1, 2, 3].map(fact).into(),
+    };
+    let handling = Handling {
+        overflow: Overflow::DropOldest,
+        ..Handling::default()
+    };
+    let texts = ["a", "b", "c"].map(|text| text.repeat(100));
+    chunk(&texts).handled(handling, || run.into())
+}
+
+#[test]
+fn a_bound_that_shrinks_drops_what_may_go_and_else_ends_the_session() {
+    let mut outbox = Outbox::new(1000, WireFormat::Json);
+    outbox.push(droppable());
+    assert_eq!(outbox.shrink(1), Taken::default());
+    let taken = outbox.shrink(4);
+    assert_eq!((taken.dropped, taken.is_overfull), (2, false));
+    let wire = FakeWire::with_room(usize::MAX);
+    outbox.push(chunk(&["x".repeat(300)]));
+    assert!(outbox.shrink(4).is_overfull);
+    outbox.flush(&*wire, Instant::now());
+    assert!(written(&wire).contains(r#""count":3,"epoch":"e1","from":1,"to":3}"#));
+}
+
+#[test]
+fn messages_that_are_rewritten_are_still_known() {
+    let shorter = droppable().rewritten(|frame, bytes| bytes.extend_from_slice(&frame[..90]));
+    assert_eq!((shorter.len(), shorter.messages_held()), (270, 3));
+    let mut outbox = Outbox::new(1000, WireFormat::Sse);
+    outbox.push(shorter);
+    assert_eq!(outbox.shrink(5).dropped, 2);
+    let wire = FakeWire::with_room(usize::MAX);
+    outbox.flush(&*wire, Instant::now());
+    let written = written(&wire);
+    assert!(written.starts_with("event: gap\n"), "{written}");
+    assert!(written.contains(r#""count":2,"epoch":"e1","from":1,"to":2}"#));
+    assert!(written.ends_with(&"c".repeat(90)), "{written}");
 }
 
 #[test]

@@ -59,7 +59,8 @@ impl Subscriber {
     /// makes none, the session is closed.
     pub(in crate::broker) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
         let segment = self.as_queued(segment);
-        if !self.is_ending() && !self.outbox.borrow().has_room(segment.len()) {
+        let share = self.turn.share();
+        if !self.is_ending() && !self.outbox.borrow().has_room(segment.len(), share) {
             // Much may fall due in one turn: only what the kernel does not take is too much.
             self.write_out(now);
         }
@@ -75,7 +76,7 @@ impl Subscriber {
         }
         let is_paced = segment.handling().min_interval.is_some();
         let mut outbox = self.outbox.borrow_mut();
-        let taken = outbox.take(segment, now);
+        let taken = outbox.take(segment, share, now);
         let due = outbox.next_release().filter(|_| is_paced);
         drop(outbox);
         self.count_taken(taken);
@@ -87,6 +88,17 @@ impl Subscriber {
             self.wire.wake_at(due);
         }
         self.mark();
+    }
+
+    /// Ends a session that holds more than its outbox may hold now, once what may be dropped is.
+    pub(in crate::broker) fn end_if_beyond_bound(self: &Rc<Self>, now: Instant) {
+        let share = self.turn.share();
+        let taken = self.outbox.borrow_mut().shrink(share);
+        self.count_taken(taken);
+        if taken.is_overfull {
+            let close = crate::broker::slow("memory is short and the outbound queue too long");
+            self.close(&close, Ending::Abrupt, now);
+        }
     }
 
     /// Queues a piece of a replay. What is read ahead is bounded by [`Subscriber::replay_room`], so

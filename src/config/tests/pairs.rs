@@ -196,3 +196,29 @@ fn a_wrong_grant_is_not_told_twice() {
     let text = "server.listen = '0.0.0.0:0'\nauth.anonymous.subscribe = ['a#']";
     assert_eq!(told(text).len(), 1);
 }
+
+#[test]
+fn the_process_may_take_more_memory_than_history_does() {
+    for (text, expected) in [
+        (
+            "limits.memory = '128MiB'",
+            "limits.memory: 128MiB, no more than store.memory, 256MiB",
+        ),
+        ("limits.memory = '1MiB'", "limits.memory: \"1MiB\""),
+        ("limits.memory = 'group'", "limits.memory: \"group\""),
+    ] {
+        let faults = Place::local(text).faults();
+        let [fault] = faults.as_slice() else {
+            panic!("{text}: {faults:?}");
+        };
+        assert!(fault.to_string().contains(expected), "{text}: {fault}");
+    }
+    for (text, expected) in [
+        ("limits.memory = 0", MemoryLimit::Off),
+        ("limits.memory = '1GiB'", MemoryLimit::Bytes(1 << 30)),
+        ("limits.memory = 'cgroup'", MemoryLimit::ControlGroup),
+    ] {
+        let config = Place::local(text).config();
+        assert_eq!(config.limits.memory, expected, "{text}");
+    }
+}
