@@ -5,11 +5,11 @@
 
 use bytes::Bytes;
 
-use super::frame::{Opcode, put_header};
 use super::json_out::Json;
 use super::msgpack_out::{Msgpack, open_for_more};
 use super::out::Out;
 use super::wire::WireFormat;
+use crate::websocket::{Opcode, put_header};
 
 /// The field's name.
 const SKIPPED: &str = "skipped";
@@ -70,8 +70,8 @@ fn framed(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::model::{Epoch, Message, Payload, Position, Timestamp, TopicName};
-    use crate::protocol::frame::walk;
     use crate::protocol::{Sent, message_bytes};
+    use crate::websocket::walk;
 
     fn message(data: &str) -> Message {
         Message {

@@ -1,10 +1,11 @@
 //! The naive queue: a list of frames, and what the protocol says of them.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 
 use super::{KEYS, LIMIT, TOPICS};
 use crate::model::Overflow;
-use crate::protocol::{Opcode, put_frame};
+use crate::websocket::{Opcode, put_frame};
 
 /// A frame of the naive queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,13 +61,13 @@ impl Frame {
                     r#"{{"type":"message","topic":"{name}","data":"{offset}","encoding":"text","time":0"#
                 );
                 if has_history {
-                    text += &format!(r#","epoch":"e1","offset":{offset}"#);
+                    write!(text, r#","epoch":"e1","offset":{offset}"#).unwrap();
                 }
                 if let Some(key) = key.and_then(|key| KEYS[key]) {
-                    text += &format!(r#","key":"{key}""#);
+                    write!(text, r#","key":"{key}""#).unwrap();
                 }
                 if *skipped > 0 && self.told {
-                    text += &format!(r#","skipped":{skipped}"#);
+                    write!(text, r#","skipped":{skipped}"#).unwrap();
                 }
                 text + "}"
             }
