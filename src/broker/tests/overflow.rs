@@ -158,7 +158,7 @@ fn what_is_held_back_comes_when_it_is_due() {
             queued as i64
         );
         assert_eq!(metric(broker.metrics(), "fanfare_sessions_slow"), 0);
-        client.subscriber.release(due - Duration::from_millis(100));
+        client.subscriber.release(before + minute / 2);
         settle().await;
         assert_eq!(told(&client, "d/a"), ["1 +0"]);
         let next = client.subscriber.release(due + minute / 2);
