@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::{Epoch, Message, Overflow, Payload, Position, Timestamp, TopicName};
-use crate::protocol::{Opcode, Sent, message_bytes, put_frame};
+use crate::protocol::{Sent, message_bytes};
+use crate::websocket::{Opcode, put_frame};
 
 use model::{Frame, Model, What};
 

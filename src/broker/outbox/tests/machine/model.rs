@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{KEYS, LIMIT, TOPICS};
 use crate::model::Overflow;
-use crate::protocol::{Opcode, put_frame};
+use crate::websocket::{Opcode, put_frame};
 
 /// A frame of the naive queue.
 #[derive(Clone, Debug, PartialEq)]
