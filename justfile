@@ -15,6 +15,10 @@ test PART="all":
 page-tests:
     ./scripts/test node
 
+# The WebSocket transport against the Autobahn TestSuite; `just autobahn --all` for all of it.
+autobahn *ARGS:
+    scripts/autobahn {{ ARGS }}
+
 # Deliveries per second and their latency, one publisher to many subscribers.
 bench *ARGS:
     cargo bench --bench fanout -- {{ ARGS }}
