@@ -155,6 +155,7 @@ fn opening(id: SessionId, plan: &Plan, rights: &Rc<Rights>) -> Opening {
     Opening {
         id,
         format: plan.format,
+        window: None,
         address: plan.client,
         rights: Rc::clone(rights),
     }
