@@ -14,6 +14,7 @@ mod renewal;
 mod resume;
 mod socket;
 mod sse;
+mod unread;
 mod upgrade;
 mod wanted;
 mod watch;
@@ -40,6 +41,7 @@ pub use io::{Io, TakeOver};
 pub use lobby::{Guest, REQUEST_TIMEOUT};
 pub use reception::{Reception, attended};
 pub use sse::event_stream;
+pub use unread::Unread;
 pub use upgrade::upgrade;
 
 use handshake::{Entrances, Refused};
