@@ -167,6 +167,8 @@ fn a_query_that_makes_no_sense_is_refused() {
         let answer = Ask::new(&server, &format!("/ws?{query}")).send();
         assert_eq!(answer.expect_problem(status), code, "{query}");
         assert!(!answer.text().contains("unknown"), "{}", answer.text());
+        let is_waited_for = code == "limit_exceeded" && answer.header("retry-after").is_some();
+        assert!(!is_waited_for, "it would not help: {answer:?}");
     }
     let long = format!("/ws?topic={}", "a".repeat(256));
     let answer = Ask::new(&server, &long).send();
@@ -205,6 +207,19 @@ fn refusals_are_counted_by_their_reason() {
         assert_eq!(count(reason), 1, "{reason}");
     }
     assert_eq!(server.metric("fanfare_handshakes_refused_total"), 7);
+    // What asks for no upgrade at all, and what is no request.
+    for (status, reason, method, path) in [
+        (426, "not_upgrade", "GET", "/ws"),
+        (405, "not_upgrade", "DELETE", "/ws"),
+        (405, "not_upgrade", "POST", "/sse?topic=public"),
+    ] {
+        let before = count(reason);
+        assert_eq!(server.http(method, path).send().status, status);
+        assert_eq!(count(reason), before + 1, "{method} {path}");
+    }
+    assert_eq!(refuse("/ws", |a| a.without("Host")), 400);
+    assert_eq!(count("malformed"), 2);
+    assert_eq!(server.metric("fanfare_handshakes_refused_total"), 11);
     let unknown = r#"fanfare_auth_failures_total{reason="unknown"}"#;
     assert_eq!(server.metric(unknown), 1);
 }

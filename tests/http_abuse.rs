@@ -163,6 +163,8 @@ fn a_request_that_could_be_read_in_two_ways_is_refused_and_the_connection_ends()
         let outcome = ask(server.address, request.as_bytes());
         assert!(outcome.is_closed, "{what}: {outcome:?}");
         assert_eq!(outcome.statuses.first(), Some(&400), "{what}: {outcome:?}");
+        let problem = outcome.text.contains(r#""code":"bad_request""#);
+        assert!(problem, "{what}: {outcome:?}");
         // What was hidden behind it is never answered.
         assert!(!outcome.statuses.contains(&200), "{what}: {outcome:?}");
     }
@@ -230,6 +232,10 @@ fn a_request_of_another_kind_than_http_1_1_is_refused() {
         let outcome = ask(server.address, request.as_bytes());
         assert_eq!(outcome.statuses, [status], "{what}: {outcome:?}");
         assert!(outcome.is_closed, "{what}: {outcome:?}");
+        let told = format!(r#""status":{status},"detail":""#);
+        assert!(outcome.text.contains(&told), "{what}: {outcome:?}");
+        let head = outcome.text.to_ascii_lowercase();
+        assert!(head.contains("application/problem+json"), "{what}: {head}");
     }
     assert_eq!(server.get("/healthz").status, 200);
 }
@@ -249,10 +255,14 @@ fn a_head_that_is_too_big_is_answered_431_and_the_connection_ends() {
         ] {
             let outcome = ask(server.address, &request);
             assert_eq!(outcome.statuses, [431], "{what}: {}", outcome.text);
+            let told = outcome.text.contains(r#""status":431,"detail":""#);
+            assert!(told, "{what}: {}", outcome.text);
             assert!(outcome.is_closed, "{what}");
         }
     }
     assert_eq!(server.metric("fanfare_connections_total"), 0);
+    let reason = r#"fanfare_handshakes_refused_total{reason="malformed"}"#;
+    assert_eq!(server.metric(reason), 8);
 }
 
 /// Sends the head piece by piece until the server has had enough; tells how long that took.
@@ -305,6 +315,8 @@ fn whoever_sends_byte_by_byte_is_dropped_after_five_seconds_whenever_it_begins()
         assert!((4.0..7.0).contains(&seconds), "{place}: {seconds}");
     }
     assert_eq!(outcomes[0].1.statuses, [408]);
+    let told = &outcomes[0].1.text;
+    assert!(told.contains(r#""status":408,"detail":""#), "{told}");
     // It is counted where it never asked for anything.
     server.await_metric(r#"fanfare_handshakes_refused_total{reason="timeout"}"#, 1);
     server.connect();

@@ -204,7 +204,7 @@ impl Ask<'_> {
         if self.method != "GET" {
             let refusal = bad_request("an event stream is opened with GET");
             return Err(
-                Refused::new(Reason::Malformed, refusal).with_status(405, &[("Allow", "GET")])
+                Refused::new(Reason::NotUpgrade, refusal).with_status(405, &[("Allow", "GET")])
             );
         }
         let caller = entrances.admit(&facts, client)?;

@@ -8,6 +8,7 @@ mod inbound;
 mod io;
 mod lobby;
 mod measure;
+mod parser_answer;
 mod reception;
 mod refusal;
 mod renewal;
