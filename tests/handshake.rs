@@ -157,6 +157,7 @@ fn a_query_that_makes_no_sense_is_refused() {
         ("topic=a&last=-1", 400, "bad_request"),
         ("topic=a&last=", 400, "bad_request"),
         ("topic=a&echo=1", 400, "bad_request"),
+        ("topic=a&last=1&last=2", 400, "bad_request"),
         ("publish=a%2F%2B", 400, "invalid_topic"),
         ("publish=%24sys%2Fx", 403, "forbidden"),
         ("token=", 401, "unauthorized"),
@@ -255,7 +256,9 @@ fn the_first_subprotocol_that_is_known_is_spoken_and_no_other_is_named() {
             101,
             Some("fanfare.v1.raw"),
         ),
-        (&["bearer.s3cret"], 101, none),
+        // A browser would close what is opened without one.
+        (&["bearer.s3cret"], 400, none),
+        (&["bearer.wrong"], 401, none),
         (&["bearer.wrong, fanfare.v1.json"], 401, none),
         (&["fanfare.v2.json"], 400, none),
         (&["FANFARE.V1.JSON"], 400, none),
@@ -282,6 +285,22 @@ fn the_first_subprotocol_that_is_known_is_spoken_and_no_other_is_named() {
         let body = String::from_utf8_lossy(&answer.body);
         assert!(!body.contains("s3cret"), "{body}");
     }
+}
+
+#[test]
+fn where_to_publish_is_refused_like_what_to_subscribe_to() {
+    let server = Server::start(guarded());
+    let ask = |query: &str| {
+        Ask::new(&server, &format!("/ws?{query}"))
+            .with("Sec-WebSocket-Protocol", "fanfare.v1.raw")
+            .send()
+    };
+    for topic in ["private", "%24sys%2Fx"] {
+        let answer = ask(&format!("topic=public&publish={topic}"));
+        assert_eq!(answer.expect_problem(403), "forbidden", "{topic}");
+    }
+    // Whoever says nothing may still listen where it may not publish.
+    assert_eq!(ask("topic=public").status, 101);
 }
 
 #[test]

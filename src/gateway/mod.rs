@@ -15,6 +15,7 @@ mod renewal;
 mod resume;
 mod socket;
 mod sse;
+mod subprotocol;
 mod unread;
 mod upgrade;
 mod wanted;
