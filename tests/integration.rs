@@ -42,6 +42,7 @@ mod metrics;
 mod msgpack;
 mod names;
 mod odd_json;
+mod overflow;
 mod overload;
 mod pace;
 mod paths;

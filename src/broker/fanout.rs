@@ -124,7 +124,7 @@ impl Fanout {
             }
         };
         audience.refresh_matches(&self.filters, topic);
-        audience.refresh_reader(&self.rules, topic);
+        audience.refresh_rule(&self.rules, topic);
         let matched = audience.matched.borrow();
         let wanted = |format| audience.speaks(format) || matched.1.iter().any(|m| m.speaks(format));
         let sequence = self.sequence;
@@ -146,7 +146,7 @@ impl Fanout {
                 continue;
             };
             self.last_job += 1;
-            let batch = batch.seal(topic);
+            let batch = batch.seal(topic, audience.overflows());
             self.jobs
                 .push_back(Job::new(self.last_job, &audience, batch));
         }

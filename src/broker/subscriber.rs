@@ -22,6 +22,7 @@ use super::wire::Wire;
 
 mod catching_up;
 mod facts;
+mod handling;
 mod writing;
 
 pub use facts::SessionCounts;
@@ -101,7 +102,7 @@ impl Subscriber {
             format,
             visited: Cell::new(0),
             wire,
-            outbox: RefCell::new(Outbox::new(queue)),
+            outbox: RefCell::new(Outbox::new(queue, format)),
             id,
             rights,
             turn,
@@ -218,6 +219,9 @@ impl Subscriber {
         if ending == Ending::Abrupt {
             let dropped = outbox.clear();
             self.turn.metrics.dropped(DropReason::Slow, dropped as u64);
+        } else {
+            let conflated = outbox.release_of(|_| true, now);
+            self.count_conflated(conflated);
         }
         if let Some(bytes) = control_bytes(self.format, &ServerFrame::closing(close)) {
             outbox.push(Segment::control(bytes));

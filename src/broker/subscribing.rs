@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::metrics::SubscriptionKind;
-use crate::model::{Filter, Member, Timestamp, TopicName};
+use crate::model::{Filter, Member, Overflow, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk};
 
 use super::audience::Role;
@@ -40,6 +40,11 @@ pub struct Subscription {
     pub since_filter: Option<SinceFilter>,
     /// Where a position is of no use, recover by time: everything published since then.
     pub from: Option<Timestamp>,
+    /// What becomes of messages that the session does not take in time; where it does not say, what the
+    /// topic's rule says.
+    pub overflow: Option<Overflow>,
+    /// At most one message of a key in that time, always the newest.
+    pub min_interval: Option<Duration>,
     /// Whether the server's side asks: what is asked for need not be granted to the session.
     pub is_lent: bool,
     /// What others are told of the session.
@@ -61,6 +66,8 @@ impl Subscription {
             since,
             since_filter,
             from: None,
+            overflow: ask.overflow,
+            min_interval: ask.min_interval,
             is_lent: false,
             member,
         }
@@ -77,6 +84,9 @@ impl Registry {
     ) {
         if subscriber.is_ending() {
             return reply.send(Err(ending()));
+        }
+        if let Err(refusal) = ask.check_overflow(subscriber.format(), &self.common.rules.now()) {
+            return reply.send(Err(refusal));
         }
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(&ask.filter).map(|entry| &mut entry.place) {
@@ -110,7 +120,7 @@ impl Registry {
                 ),
             )));
         }
-        book.add(ask.filter.clone(), ask.echo, ask.is_lent);
+        book.add(&ask);
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {
@@ -190,6 +200,7 @@ impl Registry {
                 if is_due {
                     self.flush_all(now);
                 }
+                subscriber.release_of(|topic| filter.matches(topic), now);
                 self.end_subscription(subscriber, filter, member);
                 reply.send(Ok(Reply::Unsubscribed(Some(filter.clone()))));
             }
@@ -268,6 +279,7 @@ impl Registry {
             // What a filter of the session's is still due would else be taken for this name's past.
             self.flush_all(Instant::now());
         }
+        subscriber.release_of(|topic| filter.matches(topic), Instant::now());
         if let Some(recovered) = stand.recovered {
             self.turn.recovery(recovered);
         }

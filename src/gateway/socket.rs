@@ -240,6 +240,10 @@ impl Wire for Socket {
         self.schedule(Instant::now() + BLOCKED_CHECK);
     }
 
+    fn wake_at(&self, due: Instant) {
+        self.schedule(due);
+    }
+
     fn drained(&self) {
         self.wake_reader();
     }

@@ -188,10 +188,9 @@ async fn subscribe_all(connection: &Connection, plan: &Plan) -> Result<Vec<Subsc
     let mut answers = Vec::with_capacity(plan.filters.len());
     for filter in &plan.filters {
         let ask = Subscribe {
-            filter: filter.clone(),
             last: plan.last,
-            since: None,
             echo: plan.echo,
+            ..Subscribe::to(filter.clone())
         };
         let ask = connection
             .session

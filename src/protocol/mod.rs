@@ -18,6 +18,7 @@ mod problem;
 mod request;
 mod request_reader;
 mod server_frame;
+mod skipped;
 mod wire;
 
 pub use close::{Close, CloseCode};
@@ -30,6 +31,7 @@ pub use request::{
 };
 pub use request_reader::{parse_json, parse_msgpack, parse_publish, parse_subscribe};
 pub use server_frame::{Answer, GapReason, ServerFrame, SubscribeOk};
+pub use skipped::with_skipped;
 pub use wire::{Sent, WireFormat, control_bytes, message_bytes, message_json, put_event_as};
 
 #[cfg(test)]

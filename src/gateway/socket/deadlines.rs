@@ -44,7 +44,8 @@ impl Socket {
             .filter(|_| !write.is_zero())
             .map(|since| since + write);
         let authenticated = (self.awaits_auth.get() && !auth.is_zero()).then(|| self.opened + auth);
-        [self.heartbeat.due(now), written, authenticated]
+        let held_back = subscriber.next_release();
+        [self.heartbeat.due(now), written, authenticated, held_back]
             .into_iter()
             .flatten()
             .min()
@@ -121,6 +122,7 @@ impl Timed for Socket {
             }
             return Some(deadline);
         }
+        subscriber.release(now);
         let Timing { write, auth, .. } = self.watch.timing;
         let is_slow = !write.is_zero()
             && self
