@@ -63,13 +63,16 @@ impl Registry {
         if ask.is_lent {
             access = Arc::new(access.lent(&ask.filter));
         }
+        let now = Timestamp::now();
         for shard in 0..self.shards.count() {
             let since = ask
                 .since_filter
                 .as_ref()
                 .map(|(positions, from)| WildSince {
                     positions: Arc::clone(positions),
-                    from: *from,
+                    // A time that is still to come is of another clock, or of one that was set back:
+                    // nothing can be told by it.
+                    from: from.filter(|from| *from <= now),
                 });
             let ask = WildAsk {
                 filter: ask.filter.clone(),
@@ -91,7 +94,7 @@ impl Registry {
             subscriber,
             filter,
             reply,
-            stand,
+            mut stand,
             ..
         } = opening;
         let member = Member {
@@ -110,6 +113,7 @@ impl Registry {
         if !self.fanout.is_idle() {
             self.flush_all(Instant::now());
         }
+        self.bound(&subscriber, &mut stand, opening.has_since);
         let lost: HashSet<&TopicName> = stand.gaps.iter().collect();
         let recovered: Vec<TopicName> = if opening.has_since && stand.may_retain {
             let spans = stand.spans.iter().map(|(topic, _)| topic);
@@ -118,7 +122,11 @@ impl Registry {
         } else {
             Vec::new()
         };
-        let spans = self.to_replay(&subscriber, stand.spans, opening.has_since);
+        let book = subscriber.book.borrow();
+        let spans = stand.spans.into_iter();
+        let spans: HashMap<TopicName, Span> =
+            spans.filter(|(topic, _)| !book.stands_for(topic)).collect();
+        drop(book);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
         }
@@ -174,27 +182,28 @@ impl Registry {
         self.go_on_with(&subscriber, &filter, then);
     }
 
-    /// What of the homes' spans is replayed: no more than the limit in all, and nothing of topics
-    /// that another subscription delivers already.
-    fn to_replay(
-        &self,
-        subscriber: &Rc<Subscriber>,
-        spans: Vec<(TopicName, Span)>,
-        has_since: bool,
-    ) -> HashMap<TopicName, Span> {
+    /// Bounds what is replayed to the limit in all: each home knows of its own topics only. A topic that is
+    /// to recover does so whole or not at all.
+    fn bound(&self, subscriber: &Subscriber, stand: &mut WildStand, has_since: bool) {
         let book = subscriber.book.borrow();
+        let lost: HashSet<TopicName> = stand.gaps.iter().cloned().collect();
         let mut left = self.common.max_replay();
-        spans
-            .into_iter()
-            .filter(|(topic, _)| !book.stands_for(topic))
-            .map(|(topic, mut span)| {
-                if span.count() > left && !has_since {
+        // What another subscription delivers already is not replayed.
+        for (topic, span) in &mut stand.spans {
+            if book.stands_for(topic) {
+                continue;
+            }
+            if span.count() > left {
+                if has_since && !lost.contains(topic) {
+                    span.after = span.until;
+                    stand.gaps.push(topic.clone());
+                } else {
                     span.after = span.until - left;
                 }
-                left = left.saturating_sub(span.count());
-                (topic, span)
-            })
-            .collect()
+            }
+            left -= span.count();
+        }
+        stand.recovered &= stand.gaps.is_empty();
     }
 }
 

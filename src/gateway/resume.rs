@@ -160,17 +160,18 @@ impl Resume {
             }
             _ => 0,
         };
-        // What `last` replays is not missing.
+        // What `last` replays is not missing. Of an epoch that is gone nothing is known: then this names no
+        // message of the one that there is, only where it goes on.
         let to = newest.offset.saturating_sub(stand.replayed.unwrap_or(0));
-        (to > had).then_some(Missing {
+        Some(Missing {
             newest,
             from: had + 1,
-            to,
+            to: to.max(had),
         })
     }
 }
 
-/// The messages that a gap is known to span.
+/// The messages that a gap is known to span; none where `to` is before `from`.
 struct Missing {
     newest: Position,
     from: u64,

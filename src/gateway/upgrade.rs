@@ -25,7 +25,7 @@ use crate::session::{Profile, Session};
 use crate::websocket::{Decoder, Limits};
 
 use super::connection::Connection;
-use super::handshake::{Ask, Plan, Refused, check_rights};
+use super::handshake::{Ask, Plan, Refused};
 use super::heartbeat::Signs;
 use super::inbound::Frames;
 use super::io::Io;
@@ -185,11 +185,7 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28], Entry),
     };
     let config = gateway.entrance.config.now();
     let plan = ask.plan(&config, &gateway.entrances())?;
-    check_rights(
-        &plan.filters,
-        &plan.caller,
-        &gateway.entrance.broker.rules().now(),
-    )?;
+    plan.check_rights(&gateway.entrance.broker.rules().now())?;
     gateway.admit()?;
     let entry = gateway.enter(plan.client, &plan.caller)?;
     let accept = ws::hash_key(ask.key().unwrap_or_default());

@@ -89,7 +89,16 @@ fn slashes_of_a_topic_may_be_encoded_or_not() {
             let answer = api.post(&path, "text/plain", "x").await;
             assert_eq!(answer.json()["topic"], topic, "{}", answer.body);
         }
-        for bad in ["", "a+b", "a%23", "a%00b", "a%", "a%ff", &"x".repeat(256)] {
+        for bad in [
+            "",
+            "a+b",
+            "a%23",
+            "a%00b",
+            "a%",
+            "a%zz",
+            "a%ff",
+            &"x".repeat(256),
+        ] {
             let path = format!("/v1/topics/{bad}/messages");
             let answer = api.post(&path, "text/plain", "x").await;
             answer.problem(400, "invalid_topic");

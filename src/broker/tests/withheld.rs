@@ -120,3 +120,25 @@ fn rights_that_grow_or_shrink_count_from_the_next_message() {
         assert_eq!(frames(&client).len(), 1);
     });
 }
+
+#[test]
+fn who_gets_what_is_published_to_a_topic_is_found_without_those_that_it_is_withheld_from() {
+    let broker = broker(1, usize::MAX);
+    on_worker(&broker, async |worker| {
+        let (visitor, key) = (visitor(&worker, 1), key(&worker, 2));
+        for client in [&visitor, &key] {
+            client.subscribe("keys/#").await;
+        }
+        for (sought, found) in [("keys/a", &[2][..]), ("keys/#", &[1, 2])] {
+            let query = crate::broker::SessionQuery {
+                user: None,
+                topic: Some(filter(sought)),
+                after: None,
+                limit: 10,
+            };
+            let page = broker.sessions(&query).await;
+            let names = page.sessions.iter().map(|view| view.card.session.0);
+            assert_eq!(names.collect::<Vec<_>>(), found, "{sought}");
+        }
+    });
+}

@@ -175,7 +175,7 @@ fn one_name_is_told_exactly_what_it_misses() {
         (
             "other:5:900",
             stood("a", Some(0), Some(false), 0),
-            &["a 0 null null", "id: abc:0:1000000"],
+            &["a 0 1 0", "id: abc:0:1000000"],
         ),
         // Without history nobody knows.
         (
