@@ -17,6 +17,7 @@ mod outbox;
 mod pace;
 mod peers;
 mod rate;
+mod reading;
 mod recheck;
 mod registry;
 mod replay;

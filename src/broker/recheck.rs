@@ -50,10 +50,7 @@ impl Registry {
                 audience.refresh_grant(*key, &access);
             }
         }
-        book.keep_replays(|book, topic| {
-            let who = rules.of(topic).subscribe;
-            access.may_read(who, topic) || book.lends(topic, &access, who)
-        });
+        book.end_orphaned_replays(&self.reading(subscriber));
         subscriber.settle_book(&book);
         drop(book);
         drop(rules);

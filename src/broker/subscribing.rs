@@ -201,7 +201,7 @@ impl Registry {
         let Some(entry) = book.remove(filter) else {
             return;
         };
-        book.end_orphaned_replays();
+        book.end_orphaned_replays(&self.reading(subscriber));
         subscriber.settle_book(&book);
         drop(book);
         self.release(entry.place, filter, member);
@@ -287,6 +287,7 @@ impl Registry {
             .find(filter)
             .is_none_or(|entry| entry.echo);
         let (audience, key) = self.fanout.join(filter, subscriber, Role::standing(echo));
+        let reading = self.reading(subscriber);
         let mut book = subscriber.book.borrow_mut();
         if let (Some(span), Some(topic)) =
             (stand.span.filter(|span| span.count() > 0), filter.as_name())
@@ -296,7 +297,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.has_retained {
-            book.owe_retained(filter, &self.shards, []);
+            book.owe_retained(filter, &self.shards, reading, []);
             self.replaying.push(Rc::clone(subscriber));
             self.turn.wake();
         }

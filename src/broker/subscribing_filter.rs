@@ -9,7 +9,7 @@ use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::{Refusal, SubscribeOk};
 
 use super::audience::Role;
-use super::book::Replay;
+use super::book::{Book, Replay};
 use super::message::{HomeAnswer, HomeOf, Span, ToHome, WildAsk, WildSince, WildStand};
 use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
@@ -118,7 +118,13 @@ impl Registry {
         } else {
             Vec::new()
         };
-        let spans = self.to_replay(&subscriber, stand.spans, opening.has_since);
+        let reading = self.reading(&subscriber);
+        let is_lent = (subscriber.book.borrow().find(&filter)).is_some_and(|entry| entry.is_lent);
+        // What it may read by this filter, and by no other that stands.
+        let brings = |book: &Book, topic: &TopicName| {
+            reading.may_read_by_filter(is_lent, topic) && !reading.is_brought(book, topic)
+        };
+        let spans = self.to_replay(&subscriber, stand.spans, opening.has_since, brings);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
         }
@@ -147,7 +153,7 @@ impl Registry {
         };
         let mut book = subscriber.book.borrow_mut();
         if opening.has_replay {
-            for (topic, epoch, offset) in book.take_caught(&filter) {
+            for (topic, epoch, offset) in book.take_caught(&filter, brings) {
                 let before = offset.saturating_sub(1);
                 // What the home said of it counts, where it knew of it: also of another life, since a
                 // replay finds out what has become of its own.
@@ -164,7 +170,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.may_retain {
-            book.owe_retained(&filter, &self.shards, recovered);
+            book.owe_retained(&filter, &self.shards, reading, recovered);
             self.replaying.push(Rc::clone(&subscriber));
             self.turn.wake();
         }
@@ -175,18 +181,19 @@ impl Registry {
     }
 
     /// What of the homes' spans is replayed: no more than the limit in all, and nothing of topics
-    /// that another subscription delivers already.
+    /// that the filter does not bring.
     fn to_replay(
         &self,
         subscriber: &Rc<Subscriber>,
         spans: Vec<(TopicName, Span)>,
         has_since: bool,
+        brings: impl Fn(&Book, &TopicName) -> bool,
     ) -> HashMap<TopicName, Span> {
         let book = subscriber.book.borrow();
         let mut left = self.common.max_replay();
         spans
             .into_iter()
-            .filter(|(topic, _)| !book.stands_for(topic))
+            .filter(|(topic, _)| brings(&book, topic))
             .map(|(topic, mut span)| {
                 if span.count() > left && !has_since {
                     span.after = span.until - left;
