@@ -12,7 +12,7 @@ use super::audience::Role;
 use super::book::{Place, Then};
 use super::message::{ExactAsk, Stand, ToHome};
 use super::registry::Registry;
-use super::reply::{Reply, ReplyTo};
+use super::reply::{Reply, ReplyTo, Together};
 use super::subscriber::Subscriber;
 use super::waiting::Waiting;
 
@@ -145,27 +145,22 @@ impl Registry {
         reply: ReplyTo,
     ) {
         let Some(filter) = filter else {
-            let all: Vec<Filter> = subscriber
-                .book
-                .borrow()
-                .entries()
-                .iter()
-                .map(|e| e.filter.clone())
-                .collect();
-            for filter in &all {
-                self.unsubscribe(subscriber, Some(filter), member, now, ReplyTo::Nobody);
-            }
-            return reply.send(Ok(Reply::Unsubscribed(None)));
+            return self.unsubscribe_all(subscriber, member, now, reply);
         };
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(filter).map(|entry| &mut entry.place) {
-            // Of the end of all, nobody is told apart: it always has room, once.
-            Some(Place::Opening { then, .. }) if matches!(reply, ReplyTo::Nobody) => {
+            // Nobody asked for it, so it always has room, once.
+            Some(Place::Opening { then, .. })
+                if matches!(reply, ReplyTo::Nobody | ReplyTo::Lost(_)) =>
+            {
                 if !matches!(then.last(), Some(Then::Unsubscribe(..))) {
                     then.push(Then::Unsubscribe(member.clone(), reply));
                 }
             }
-            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+            // Of the end of all there is one at a time: the session is not read before it is answered.
+            Some(Place::Opening { then, .. })
+                if then.len() < MAX_THEN || matches!(reply, ReplyTo::Part(_)) =>
+            {
                 then.push(Then::Unsubscribe(member.clone(), reply.before_more()));
             }
             Some(Place::Opening { .. }) => {
@@ -193,6 +188,31 @@ impl Registry {
                 self.end_subscription(subscriber, filter, member);
                 reply.send(Ok(Reply::Unsubscribed(Some(filter.clone()))));
             }
+        }
+    }
+
+    /// Ends all subscriptions; answered once those have ended that are opening still.
+    fn unsubscribe_all(
+        &mut self,
+        subscriber: &Rc<Subscriber>,
+        member: &Member,
+        now: Instant,
+        reply: ReplyTo,
+    ) {
+        let book = subscriber.book.borrow();
+        let all: Vec<Filter> = book.entries().iter().map(|e| e.filter.clone()).collect();
+        let mut opening = book.entries().iter();
+        let waits = opening.any(|e| matches!(e.place, Place::Opening { .. }));
+        drop(book);
+        let together = match reply {
+            ReplyTo::Nobody => None,
+            reply if waits => Some(Together::new(reply.before_more())),
+            reply => Some(Together::new(reply)),
+        };
+        for filter in &all {
+            let part = together.as_ref().map(|all| ReplyTo::Part(Rc::clone(all)));
+            let part = part.unwrap_or(ReplyTo::Nobody);
+            self.unsubscribe(subscriber, Some(filter), member, now, part);
         }
     }
 

@@ -299,3 +299,68 @@ fn what_goes_on_while_a_lent_filter_opens_comes_once() {
         assert_eq!(client.offsets()[&here], [1, 2, 3]);
     });
 }
+
+#[test]
+fn a_lost_right_is_told_after_the_answer_to_the_subscribe() {
+    two_workers(async |worker, broker| {
+        let there = at_home(broker, "keys", 1 - worker.shard());
+        let client = key(&worker, 1);
+        let ask = |id| ReplyTo::Session {
+            to: Rc::clone(&client.subscriber),
+            id: Some(id),
+        };
+        for (id, text) in [(1, there.as_str()), (2, "keys/#")] {
+            worker.subscribe(&client.subscriber, plain(text, &client.member), ask(id));
+        }
+        let nothing = Arc::new(Access::nothing());
+        client.subscriber.rights().replace(nothing);
+        worker.recheck(&client.subscriber);
+        worker.recheck(&client.subscriber);
+        until("the end of both", || frames(&client).len() >= 4).await;
+        settle().await;
+        let mut told: Vec<_> = frames(&client)
+            .iter()
+            .map(|f| {
+                (
+                    f["topic"].as_str().unwrap().to_owned(),
+                    f["type"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
+        // Which of the two opens first is not said.
+        told.sort_by(|a, b| a.0.cmp(&b.0));
+        let both = ["keys/#", &there]
+            .map(|topic| ["ok", "unsubscribed"].map(|what| (topic.to_owned(), what.to_owned())));
+        assert_eq!(told, both.concat());
+        assert_eq!(client.subscriber.filters().len(), 0);
+    });
+}
+
+#[test]
+fn the_end_of_all_is_answered_after_what_was_opening() {
+    two_workers(async |worker, broker| {
+        let there = at_home(broker, "h", 1 - worker.shard());
+        let client = visitor(&worker, 1);
+        let ask = |id| ReplyTo::Session {
+            to: Rc::clone(&client.subscriber),
+            id: Some(id),
+        };
+        let all = |id| worker.unsubscribe(&client.subscriber, None, &client.member, ask(id));
+        all(1);
+        for (id, text) in [(2, there.as_str()), (3, "h/#")] {
+            worker.subscribe(&client.subscriber, plain(text, &client.member), ask(id));
+        }
+        all(4);
+        assert!(
+            client.subscriber.is_congested(),
+            "no more is read meanwhile"
+        );
+        until("all answers", || frames(&client).len() >= 4).await;
+        let answers = frames(&client);
+        let ids: Vec<_> = answers.iter().map(|f| f["id"].as_u64().unwrap()).collect();
+        assert_eq!((ids[0], ids[3]), (1, 4), "{ids:?}");
+        assert!(answers.iter().all(|f| f["type"] == "ok"), "{answers:?}");
+        assert!(!client.subscriber.is_congested());
+        assert_eq!(client.subscriber.filters().len(), 0);
+    });
+}
