@@ -12,7 +12,7 @@ use super::query::decode;
 use super::serve::{Call, json};
 use crate::auth::Scope;
 use crate::broker::{Rule, TopicRule};
-use crate::model::{Member, TopicName};
+use crate::model::{Member, Overflow, TopicName};
 use crate::protocol::{ErrorCode, Refusal};
 
 /// A topic with the rule that applies to it.
@@ -58,6 +58,9 @@ struct Applied<'a> {
     expose_user: bool,
     /// The largest payload, in bytes, where it is bounded further than all are.
     max_message: Option<usize>,
+    /// What subscriptions may ask for, should their sessions be too slow; the first is what they get who
+    /// ask for nothing.
+    overflow: Vec<&'static str>,
 }
 
 /// How much history a topic keeps.
@@ -170,6 +173,7 @@ impl<'a> From<&'a Rule> for Applied<'a> {
             publish,
             expose_user,
             max_message,
+            overflow,
         } = rule.topic;
         Self {
             filter: rule.filter.as_str(),
@@ -185,6 +189,7 @@ impl<'a> From<&'a Rule> for Applied<'a> {
             publish: publish.as_str(),
             expose_user,
             max_message,
+            overflow: overflow.iter().map(Overflow::as_str).collect(),
         }
     }
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::auth::Access;
 use crate::config::Who;
-use crate::model::{Filter, TopicName};
+use crate::model::{Filter, Overflows, TopicName};
 use crate::protocol::WireFormat;
 
 use super::batch::Batch;
@@ -22,8 +22,9 @@ pub struct Audience {
     pub(super) members: RefCell<Slab<Membership>>,
     /// Members per wire format: what nobody speaks is not encoded.
     speaking: [Cell<u32>; WireFormat::COUNT],
-    /// Who may read the topic, where it is that of one, and the generation of the rules that say so.
-    reader: Cell<(u64, Who)>,
+    /// What the topic's rule says of those who read it, where it is that of one, and the generation of
+    /// the rules that say so.
+    readers: Cell<(u64, Who, Overflows)>,
     /// What is due to it, and to the audiences of the filters that match it.
     pub(super) batch: RefCell<Option<Box<Batch>>>,
     /// The audiences of the filters that match this topic, and the trie's generation they are of.
@@ -73,7 +74,7 @@ impl Audience {
             filter,
             members: RefCell::default(),
             speaking: Default::default(),
-            reader: Cell::new((0, Who::Granted)),
+            readers: Cell::new((0, Who::Granted, Overflows::default())),
             batch: RefCell::default(),
             matched: RefCell::new((0, SmallVec::new())),
         })
@@ -134,18 +135,24 @@ impl Audience {
         }
     }
 
-    /// Looks up who may read the topic, where rules have changed.
-    pub(super) fn refresh_reader(&self, rules: &LiveRules, topic: &TopicName) {
+    /// Looks up what the topic's rule says of those who read it, where rules have changed.
+    pub(super) fn refresh_rule(&self, rules: &LiveRules, topic: &TopicName) {
         let generation = rules.generation();
-        if self.reader.get().0 != generation {
-            let who = rules.now().of(topic).subscribe;
-            self.reader.set((generation, who));
+        if self.readers.get().0 != generation {
+            let rule = rules.now().of(topic);
+            self.readers
+                .set((generation, rule.subscribe, rule.overflow));
         }
     }
 
     /// Who may read the topic.
     pub(super) fn reader(&self) -> Who {
-        self.reader.get().1
+        self.readers.get().1
+    }
+
+    /// What the topic's subscriptions may ask for, should their sessions be too slow.
+    pub(super) fn overflows(&self) -> Overflows {
+        self.readers.get().2
     }
 
     pub(super) fn speaks(&self, format: WireFormat) -> bool {

@@ -1,5 +1,6 @@
 //! The messages of one topic that fall due in one turn, in each wire format as ready bytes.
 
+use std::cell::OnceCell;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use crate::model::{Epoch, Message, SessionId, TopicName};
+use crate::model::{Epoch, Message, Overflows, Position, SessionId, TopicName};
 use crate::protocol::{Event, Published, Removed, WireFormat};
 
-use super::outbox::{FrameEnd, Segment};
+use super::outbox::{Fact, FrameEnd, Kind, Run, Segment};
 
 /// A frame larger than this is shared rather than copied into the turn's buffer.
 const COPIED: usize = 4 * 1024;
@@ -57,27 +58,21 @@ pub struct Chunk {
     /// Where each ends.
     pub ends: Rc<[FrameEnd]>,
     marks: Vec<Mark>,
+    /// What the frames are, once somebody has to be told which are missing.
+    run: OnceCell<Rc<Run>>,
 }
 
-/// What decides whether a frame is for a certain session.
-#[derive(Clone, Copy)]
+/// What decides whether a frame is for a certain session, and what is known of it.
+#[derive(Clone)]
 struct Mark {
     /// The worker's count of messages: a member sees those from its own joining on.
     sequence: u64,
     /// Who published it, or whom it tells of.
     author: Option<SessionId>,
     kind: Kind,
-}
-
-/// What a frame is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A message.
-    Message,
-    /// A join or a leave. Whom it tells of never sees it, whatever its subscription says of echoes.
-    Presence,
-    /// A notice that stands among the messages.
-    Notice,
+    position: Option<Position>,
+    /// The message's key.
+    key: Option<Arc<str>>,
 }
 
 /// Which frames of a batch are for a member.
@@ -102,6 +97,8 @@ impl Wanted {
 pub struct Sealed {
     /// The topic.
     pub topic: TopicName,
+    /// What its subscriptions may ask for, should their sessions be too slow.
+    pub overflows: Overflows,
     formats: [Vec<Chunk>; WireFormat::COUNT],
     /// The worker's count at the first frame.
     pub first_sequence: u64,
@@ -143,15 +140,16 @@ impl Batch {
         if let Some(retained) = published.retained() {
             self.before.push((sequence, Arc::clone(retained)));
         }
-        let position = published
-            .message()
-            .and_then(|message| message.position)
-            .map(|p| (p.epoch, p.offset));
+        let message = published.message();
+        let position = message.and_then(|message| message.position);
         let mark = Mark {
             sequence,
             author,
             kind,
+            position,
+            key: message.and_then(|message| message.key.clone()),
         };
+        let position = position.map(|at| (at.epoch, at.offset));
         let mut added = 0;
         for format in WireFormat::ALL {
             if !wanted(format) {
@@ -161,7 +159,7 @@ impl Batch {
                 continue;
             };
             if let Some(batch) = self.formats.get_mut(format.index()) {
-                batch.add(frame, mark);
+                batch.add(frame, mark.clone());
                 added += frame.len();
             }
         }
@@ -183,7 +181,7 @@ impl Batch {
     }
 
     /// Closes the batch; it is empty afterwards.
-    pub fn seal(&mut self, topic: TopicName) -> Sealed {
+    pub fn seal(&mut self, topic: TopicName, overflows: Overflows) -> Sealed {
         let mut batch = std::mem::take(self);
         for named in [&mut batch.authors, &mut batch.subjects] {
             named.sort_unstable();
@@ -192,6 +190,7 @@ impl Batch {
         let (first_sequence, first_position) = batch.first.unwrap_or_default();
         Sealed {
             topic,
+            overflows,
             formats: batch.formats.map(FormatBatch::seal),
             first_sequence,
             first_position,
@@ -213,6 +212,7 @@ impl FormatBatch {
                 bytes: frame.clone(),
                 ends: Rc::new([FrameEnd(frame.len() as u32)]),
                 marks: vec![mark],
+                run: OnceCell::new(),
             });
             return;
         }
@@ -232,6 +232,7 @@ impl FormatBatch {
             bytes: self.open.split().freeze(),
             ends: std::mem::take(&mut self.ends).into(),
             marks: std::mem::take(&mut self.marks),
+            run: OnceCell::new(),
         });
     }
 
@@ -305,6 +306,22 @@ impl Chunk {
     /// How many messages it holds.
     pub fn messages(&self) -> usize {
         self.ends.len()
+    }
+
+    /// What its frames are, `topic` being theirs.
+    pub fn run(&self, topic: &TopicName) -> Rc<Run> {
+        let facts = self.marks.iter().map(|mark| Fact {
+            kind: mark.kind,
+            position: mark.position,
+            key: mark.key.clone(),
+        });
+        let made = || {
+            Rc::new(Run {
+                topic: topic.clone(),
+                facts: facts.collect(),
+            })
+        };
+        Rc::clone(self.run.get_or_init(made))
     }
 
     /// The bytes from `from` on, as a segment of an outbox.

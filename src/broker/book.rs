@@ -1,5 +1,7 @@
 //! The subscriptions of one session, and the replays that run for it.
 
+mod wish;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -12,6 +14,7 @@ use super::reading::Reading;
 use super::reply::ReplyTo;
 use super::retained::RetainedCursors;
 use super::subscribing::Subscription;
+use wish::Wish;
 
 type Caught = HashMap<TopicName, (Epoch, u64)>;
 
@@ -34,6 +37,8 @@ pub struct Entry {
     pub echo: bool,
     /// Whether the server's side began it: it need not be granted to the session.
     pub is_lent: bool,
+    /// What it asked for should the session be too slow.
+    wish: Wish,
     /// Where it stands.
     pub place: Place,
 }
@@ -106,13 +111,15 @@ impl Book {
     }
 
     /// Adds a subscription that opens.
-    pub fn add(&mut self, filter: Filter, echo: bool, is_lent: bool) {
+    pub fn add(&mut self, ask: &Subscription) {
+        let wish = Wish::new(ask, self.entries.last().map(|last| last.wish));
         // Most sessions have one; a list that grows by doubling would start with room for four.
         self.entries.reserve_exact(1);
         self.entries.push(Entry {
-            filter,
-            echo,
-            is_lent,
+            filter: ask.filter.clone(),
+            echo: ask.echo,
+            is_lent: ask.is_lent,
+            wish,
             place: Place::Opening {
                 catching: None,
                 then: Vec::new(),
@@ -187,24 +194,11 @@ impl Book {
         self.entries.iter().any(|e| e.filter.has_wildcard())
     }
 
-    /// Whether the session's own messages of that topic are delivered to it: the options of the
-    /// exact name count, else those of the earliest filter that matches.
-    pub fn echoes(&self, topic: &TopicName) -> bool {
-        let standing = || {
-            self.entries
-                .iter()
-                .filter(|e| matches!(e.place, Place::Standing(..)))
-        };
-        standing()
-            .find(|e| e.filter.as_str() == topic.as_str())
-            .or_else(|| standing().find(|e| e.filter.matches(topic)))
-            .is_none_or(|e| e.echo)
-    }
-
     /// Whether the fan-out must look closer before it delivers.
     pub fn is_selective(&self) -> bool {
         let silent = self.entries.iter().any(|e| !e.echo);
-        self.is_behind() || (silent && self.entries.len() > 1)
+        let is_paced = self.entries.iter().any(|e| e.wish.is_paced());
+        self.is_behind() || is_paced || (silent && self.entries.len() > 1)
     }
 
     /// Whether something of the past is still to come: replays, or retained messages.

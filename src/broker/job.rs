@@ -12,7 +12,7 @@ use crate::protocol::{GapReason, Sent, ServerFrame, WireFormat, message_bytes};
 
 use super::audience::{Audience, Role};
 use super::batch::{Chunk, Sealed, Wanted};
-use super::outbox::{FrameEnd, Segment};
+use super::outbox::Segment;
 use super::subscriber::{Subscriber, Unwritten};
 
 /// Pieces of one vectored write; a batch of more chunks goes through the outboxes.
@@ -172,12 +172,14 @@ impl Sealed {
     /// Queues what a direct write left.
     fn queue_rest(&self, subscriber: &Rc<Subscriber>, mut written: usize, now: Instant) {
         let (bytes, mut messages) = (written as u64, 0);
+        let handling = subscriber.handling(&self.topic, self.overflows);
         for chunk in self.chunks(subscriber.format()) {
             let taken = written.min(chunk.bytes.len());
             written -= taken;
             messages += chunk.messages_within(taken) as u64;
             if taken < chunk.bytes.len() {
-                subscriber.push(chunk.tail(taken), now);
+                let rest = chunk.tail(taken);
+                subscriber.push(rest.handled(handling, || chunk.run(&self.topic)), now);
             }
         }
         subscriber.count_delivered(messages, bytes);
@@ -201,13 +203,16 @@ impl Sealed {
             self.put_retained(subscriber, from, wanted, now);
         }
         let whole = from <= self.first_sequence && self.is_whole_for(subscriber.id(), wanted);
+        let handling = subscriber.handling(&self.topic, self.overflows);
         for chunk in self.chunks(subscriber.format()) {
+            let put = |segment: Segment| {
+                subscriber.push(segment.handled(handling, || chunk.run(&self.topic)), now);
+            };
             if whole {
-                subscriber.push(chunk.tail(0), now);
-                continue;
-            }
-            for run in chunk.runs_for(subscriber.id(), from..=u64::MAX, wanted) {
-                subscriber.push(run, now);
+                put(chunk.tail(0));
+            } else {
+                let runs = chunk.runs_for(subscriber.id(), from..=u64::MAX, wanted);
+                runs.for_each(put);
             }
         }
     }
@@ -258,8 +263,7 @@ impl Sealed {
         drop(book);
         if let Some(retained) = self.retained_before(first).filter(|_| is_owed) {
             let frame = message_bytes(format, retained, Sent::Retained);
-            let ends = Rc::new([FrameEnd(frame.len() as u32)]) as Rc<[FrameEnd]>;
-            subscriber.push(Segment::messages(&frame, &ends, 0, frame.len()), now);
+            subscriber.push(Segment::frame(frame), now);
         }
     }
 

@@ -1,13 +1,25 @@
 //! What waits to be written to one client: a queue of shared bytes, bounded in bytes.
 
+mod missing;
+mod newest;
+mod overflow;
+mod pace;
+mod segment;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::wire::Wire;
+use crate::protocol::WireFormat;
+
+use newest::Index;
+pub use overflow::Taken;
+use pace::Pace;
+use segment::Frames;
+pub use segment::{Fact, FrameEnd, Handling, Kind, Run, Segment};
 
 /// Pieces handed to the kernel in one call; more gain nothing.
 const MAX_PIECES: usize = 64;
@@ -16,135 +28,28 @@ const MAX_PIECES: usize = 64;
 /// RFC 6455 §5.5.3 allows for pongs.
 const MAX_URGENT: usize = 64;
 
-/// Where a frame ends within the chunk of bytes that holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameEnd(pub u32);
-
-/// A run of whole frames, or what is left of it: the first frame may be partly written.
-#[derive(Clone, Debug)]
-pub struct Segment {
-    /// What is still to be written.
-    bytes: Bytes,
-    /// How far into its chunk `bytes` begins.
-    base: u32,
-    frames: Frames,
-}
-
-#[derive(Clone, Debug)]
-enum Frames {
-    /// What opens the stream: nothing overtakes it, and it is never dropped.
-    First,
-    /// A frame that has overtaken messages; those that overtake later stay behind it.
-    Urgent,
-    /// One frame that is an answer or another frame that is no message.
-    Control,
-    /// Messages; where each ends in the chunk.
-    Messages(Rc<[FrameEnd]>),
-}
-
-impl Segment {
-    /// One frame that is no message: an answer, a gap, a closing.
-    pub fn control(bytes: Bytes) -> Self {
-        Self {
-            bytes,
-            base: 0,
-            frames: Frames::Control,
-        }
-    }
-
-    /// Bytes `from..to` of a chunk of messages that end at `ends`.
-    pub fn messages(chunk: &Bytes, ends: &Rc<[FrameEnd]>, from: usize, to: usize) -> Self {
-        Self {
-            bytes: chunk.slice(from..to),
-            base: from as u32,
-            frames: Frames::Messages(Rc::clone(ends)),
-        }
-    }
-
-    /// How many bytes it has.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whole messages that are held here, the one that is partly written included.
-    pub fn messages_held(&self) -> usize {
-        self.ends_within(self.bytes.len())
-    }
-
-    /// How many messages end within the next `len` bytes.
-    fn ends_within(&self, len: usize) -> usize {
-        match &self.frames {
-            Frames::First | Frames::Urgent | Frames::Control => 0,
-            Frames::Messages(ends) => {
-                let (from, to) = (self.base, self.base + len as u32);
-                let before = ends.partition_point(|end| end.0 <= from);
-                let until = ends.partition_point(|end| end.0 <= to);
-                until - before
-            }
-        }
-    }
-
-    /// Its messages, one by one. The first must not be partly written.
-    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        let ends = match &self.frames {
-            Frames::First | Frames::Urgent | Frames::Control => &[][..],
-            Frames::Messages(ends) => ends,
-        };
-        let mut rest = &*self.bytes;
-        let mut from = self.base;
-        let next = ends.partition_point(move |end| end.0 <= from);
-        ends.iter().skip(next).map_while(move |end| {
-            let frame = rest.split_off(..(end.0 - from) as usize);
-            from = end.0;
-            frame
-        })
-    }
-
-    /// How many of the next bytes belong to the frame that they begin in the middle of, or begin.
-    fn first_frame_len(&self) -> usize {
-        match &self.frames {
-            Frames::First | Frames::Urgent | Frames::Control => self.bytes.len(),
-            Frames::Messages(ends) => {
-                let next = ends.partition_point(|end| end.0 <= self.base);
-                let end = ends.get(next).map_or(u32::MAX, |end| end.0);
-                ((end - self.base) as usize).min(self.bytes.len())
-            }
-        }
-    }
-
-    /// Whether the bytes begin in the middle of a frame. A frame's start is another's end, or 0.
-    fn is_partial(&self, started: bool) -> bool {
-        match &self.frames {
-            Frames::First | Frames::Urgent | Frames::Control => started,
-            Frames::Messages(ends) => {
-                self.base != 0 && ends.binary_search(&FrameEnd(self.base)).is_err()
-            }
-        }
-    }
-}
-
-impl PartialOrd for FrameEnd {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for FrameEnd {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
-
 /// The queue of one session. It holds nothing while the kernel takes what is written.
 #[derive(Debug)]
 pub struct Outbox {
     segments: VecDeque<Segment>,
     bytes: usize,
     limit: usize,
+    format: WireFormat,
     /// Whether bytes of the front segment have been written already.
     front_started: bool,
+    /// Whether messages were queued that are to be conflated should they have to wait.
+    has_loose: bool,
     /// Since when the kernel has not taken all there is.
     waiting_since: Option<Instant>,
+    /// What conflation needs, while there is something to conflate.
+    aside: Option<Box<Aside>>,
+}
+
+/// What conflation needs beside the queue.
+#[derive(Debug, Default)]
+struct Aside {
+    index: Index,
+    pace: Pace,
 }
 
 /// What a flush did.
@@ -154,6 +59,8 @@ pub struct Flushed {
     pub messages: usize,
     /// Bytes that the kernel took.
     pub bytes: usize,
+    /// Messages that a newer one of their key has replaced, since they had to wait.
+    pub conflated: usize,
     /// How it ended.
     pub end: FlushEnd,
 }
@@ -171,18 +78,21 @@ pub enum FlushEnd {
 }
 
 impl Outbox {
-    /// An empty queue that holds at most `limit` bytes of messages.
-    pub fn new(limit: usize) -> Self {
+    /// An empty queue that holds at most `limit` bytes of messages of that format.
+    pub fn new(limit: usize, format: WireFormat) -> Self {
         Self {
             segments: VecDeque::new(),
             bytes: 0,
             limit,
+            format,
             front_started: false,
+            has_loose: false,
             waiting_since: None,
+            aside: None,
         }
     }
 
-    /// Bytes waiting.
+    /// Bytes waiting, those that are held back until they are due included.
     pub fn queued(&self) -> usize {
         self.bytes
     }
@@ -219,15 +129,21 @@ impl Outbox {
         self.segments.is_empty() || self.bytes + bytes <= self.share(fraction_of)
     }
 
-    /// Queues messages, for which the caller has asked [`Outbox::has_room`], an answer, or another
-    /// frame that is never dropped. Whoever makes answers bounds them: a session whose queue is
-    /// full is not read.
-    pub fn push(&mut self, segment: Segment) {
+    /// Queues messages whatever the bound, an answer, or another frame that is never dropped. Whoever
+    /// makes answers bounds them: a session whose queue is full is not read.
+    pub fn push(&mut self, mut segment: Segment) {
         if segment.bytes.is_empty() {
             return;
         }
         self.bytes += segment.bytes.len();
+        segment.place = self.segments.back().map_or(0, |last| last.place + 1);
         self.segments.push_back(segment);
+    }
+
+    /// The place of what is to be inserted there.
+    fn place_at(&self, at: usize) -> u64 {
+        let next = self.segments.get(at).or_else(|| self.segments.back());
+        next.map_or(0, |next| next.place)
     }
 
     /// Puts what opens the stream before everything, once, while nothing has been written yet.
@@ -237,11 +153,9 @@ impl Outbox {
             return;
         }
         self.bytes += bytes.len();
-        self.segments.push_front(Segment {
-            bytes,
-            base: 0,
-            frames: Frames::First,
-        });
+        let mut first = Segment::one(bytes, Frames::First);
+        first.place = self.place_at(0);
+        self.segments.push_front(first);
     }
 
     /// Queues a WebSocket control frame before all that waits, but behind what opens the stream,
@@ -259,11 +173,8 @@ impl Outbox {
         let others = self.segments.iter().skip(begun);
         let before = others.take_while(stays_before).count();
         let at = begun + before;
-        let urgent = Segment {
-            bytes: frame,
-            base: 0,
-            frames: Frames::Urgent,
-        };
+        let mut urgent = Segment::one(frame, Frames::Urgent);
+        urgent.place = self.place_at(at);
         if before > MAX_URGENT
             && let Some(last) = self.segments.get_mut(at - 1)
         {
@@ -286,10 +197,7 @@ impl Outbox {
         }
         let rest = front.first_frame_len();
         if rest < front.bytes.len() {
-            let mut head = front.clone();
-            head.bytes.truncate(rest);
-            front.bytes.advance(rest);
-            front.base += rest as u32;
+            let head = front.split_to(rest);
             self.segments.push_front(head);
         }
         true
@@ -303,6 +211,8 @@ impl Outbox {
         let is_kept = is_partial
             || matches!(self.segments.front(), Some(s) if matches!(s.frames, Frames::First));
         self.segments.truncate(usize::from(is_kept));
+        self.aside = None;
+        self.has_loose = false;
         self.bytes = self.segments.iter().map(|s| s.bytes.len()).sum();
         if self.segments.is_empty() {
             self.waiting_since = None;
@@ -313,19 +223,22 @@ impl Outbox {
     /// Drops everything, since the connection is gone; returns how many messages were dropped.
     pub fn discard(&mut self) -> usize {
         let held = self.messages();
-        *self = Self::new(self.limit);
+        *self = Self::new(self.limit, self.format);
         held
     }
 
-    /// Messages waiting, the one that is partly written included.
+    /// Messages waiting, the one that is partly written and those that are held back included.
     pub fn messages(&self) -> usize {
-        self.segments.iter().map(Segment::messages_held).sum()
+        let held_back = self.aside.as_ref().map_or(0, |aside| aside.pace.messages());
+        let queued = self.segments.iter().map(Segment::messages_held);
+        queued.sum::<usize>() + held_back
     }
 
     /// Writes until all is written or the kernel takes no more.
     pub fn flush(&mut self, wire: &dyn Wire, now: Instant) -> Flushed {
         let mut done = Flushed::default();
         while !self.segments.is_empty() {
+            self.tell_skipped();
             match self.write_some(wire) {
                 Ok(0) => {
                     done.end = FlushEnd::Broken;
@@ -337,6 +250,7 @@ impl Outbox {
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     self.waiting_since.get_or_insert(now);
+                    done.conflated = self.gather();
                     done.end = FlushEnd::Blocked;
                     return done;
                 }
@@ -348,6 +262,8 @@ impl Outbox {
             }
         }
         self.waiting_since = None;
+        self.has_loose = false;
+        self.tidy_aside();
         // Most sessions are idle most of the time, and room for even a few segments is a tenth of what one
         // takes.
         self.segments = VecDeque::new();
@@ -378,13 +294,12 @@ impl Outbox {
             let step = written.min(front.bytes.len());
             messages += front.ends_within(step);
             written -= step;
-            if step == front.bytes.len() {
-                self.segments.pop_front();
-                self.front_started = false;
-            } else {
-                front.bytes.advance(step);
-                front.base += step as u32;
+            if step < front.bytes.len() {
+                front.advance(step);
                 self.front_started = true;
+            } else if let Some(gone) = self.segments.pop_front() {
+                self.front_started = false;
+                self.forget_newest(&gone);
             }
         }
         messages

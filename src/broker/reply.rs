@@ -14,6 +14,7 @@ use crate::protocol::{
 
 use super::message::{Cleared, HistoryPage, Receipt};
 use super::subscriber::{Debt, Ending, Subscriber};
+use super::unsubscribing::Together;
 
 /// Whom an answer is for.
 pub enum ReplyTo {
@@ -47,9 +48,6 @@ pub enum ReplyTo {
     /// Someone who awaits it.
     Caller(oneshot::Sender<Result<Reply, Refusal>>),
 }
-
-/// The end of all subscriptions of a session: it is answered once the last of them has ended.
-pub struct Together(Option<ReplyTo>);
 
 /// An answer.
 #[derive(Debug)]
@@ -123,21 +121,6 @@ impl ReplyTo {
                 }
                 Err(refusal) => refuse(&to, id, &refusal),
             },
-        }
-    }
-}
-
-impl Together {
-    /// What is to be answered once all parts of it are.
-    pub(super) fn new(reply: ReplyTo) -> Rc<Self> {
-        Rc::new(Self(Some(reply)))
-    }
-}
-
-impl Drop for Together {
-    fn drop(&mut self) {
-        if let Some(reply) = self.0.take() {
-            reply.send(Ok(Reply::Unsubscribed(None)));
         }
     }
 }

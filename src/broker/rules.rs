@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::auth::{Access, Standing};
 use crate::config::{self, Who};
 use crate::history::Bounds;
-use crate::model::{Filter, TopicName};
+use crate::model::{Filter, Overflow, Overflows, TopicName};
 use crate::protocol::{ErrorCode, Refusal};
 
 /// One rule.
@@ -47,6 +47,8 @@ pub struct TopicRule {
     pub expose_user: bool,
     /// The largest payload, in bytes, where it is bounded further than all are.
     pub max_message: Option<usize>,
+    /// What its subscriptions may ask for, should their sessions be too slow.
+    pub overflow: Overflows,
 }
 
 /// The rules that hold now, which may be replaced while the broker runs.
@@ -79,6 +81,7 @@ impl Rules {
                 publish: rule.publish,
                 expose_user: rule.expose_user,
                 max_message: rule.max_message,
+                overflow: rule.overflow,
             },
         });
         Self(rules.collect())
@@ -87,16 +90,28 @@ impl Rules {
     /// Whether every topic that the filter matches keeps history, but for those that are withheld from
     /// that access.
     pub fn keeps_all(&self, access: &Access, filter: &Filter) -> bool {
+        self.of_all(filter, |rule| {
+            rule.history.is_some() || !access.may_read_granted(rule.subscribe)
+        })
+    }
+
+    /// Whether every topic that the filter matches lets a subscription ask for that.
+    pub fn all_allow(&self, filter: &Filter, overflow: Overflow) -> bool {
+        self.of_all(filter, |rule| rule.overflow.allows(overflow))
+    }
+
+    /// Whether that holds of every topic that the filter matches.
+    fn of_all(&self, filter: &Filter, holds: impl Fn(&TopicRule) -> bool) -> bool {
         // The first that matches counts: those before one that has all of the filter may have a part.
         for rule in self.0.iter().filter(|rule| rule.filter.meets(filter)) {
-            if rule.topic.history.is_none() && access.may_read_granted(rule.topic.subscribe) {
+            if !holds(&rule.topic) {
                 return false;
             }
             if rule.filter.contains(filter) {
                 return true;
             }
         }
-        false
+        holds(&TopicRule::default())
     }
 
     /// What holds for that topic: live only and for those it is granted to, where no rule matches.

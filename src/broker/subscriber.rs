@@ -10,7 +10,8 @@ use crate::auth::Rights;
 use crate::config::Who;
 use crate::metrics::{DropReason, Held};
 use crate::model::{SessionId, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, close_bytes, control_bytes};
+use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, control_bytes};
+use crate::websocket::close_bytes;
 
 use super::batch::Wanted;
 use super::book::Book;
@@ -21,6 +22,7 @@ use super::wire::Wire;
 
 mod catching_up;
 mod facts;
+mod handling;
 mod writing;
 
 pub use facts::SessionCounts;
@@ -100,7 +102,7 @@ impl Subscriber {
             format,
             visited: Cell::new(0),
             wire,
-            outbox: RefCell::new(Outbox::new(queue)),
+            outbox: RefCell::new(Outbox::new(queue, format)),
             id,
             rights,
             turn,
@@ -217,12 +219,15 @@ impl Subscriber {
         if ending == Ending::Abrupt {
             let dropped = outbox.clear();
             self.turn.metrics.dropped(DropReason::Slow, dropped as u64);
+        } else {
+            let conflated = outbox.release_of(|_| true, now);
+            self.count_conflated(conflated);
         }
         if let Some(bytes) = control_bytes(self.format, &ServerFrame::closing(close)) {
             outbox.push(Segment::control(bytes));
         }
         if self.format != WireFormat::Sse {
-            let frame = close_bytes(close.code, &close.reason);
+            let frame = close_bytes(close.code.0, &close.reason);
             outbox.push(Segment::control(frame));
         }
         drop(outbox);
@@ -288,9 +293,10 @@ impl Subscriber {
     /// now: none while it is drained too little.
     pub(super) fn replay_room(&self) -> (usize, usize) {
         let outbox = self.outbox.borrow();
-        let share = outbox.share(4);
+        let fraction = 4 * self.turn.share();
+        let share = outbox.share(fraction);
         let piece = replay::PIECE.bytes.min(share).max(1);
-        if self.is_ending() || outbox.is_above(4) {
+        if self.is_ending() || outbox.is_above(fraction) {
             return (piece, 0);
         }
         let pieces = (share - outbox.queued()) / piece;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::metrics::SubscriptionKind;
-use crate::model::{Filter, Member, Timestamp, TopicName};
+use crate::model::{Filter, Member, Overflow, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Refusal, Since, Subscribe, SubscribeOk};
 
 use super::audience::Role;
 use super::book::{Place, Then};
 use super::message::{ExactAsk, Stand, ToHome};
 use super::registry::Registry;
-use super::reply::{Reply, ReplyTo, Together};
+use super::reply::{Reply, ReplyTo};
 use super::subscriber::Subscriber;
 use super::waiting::Waiting;
 
@@ -40,6 +40,11 @@ pub struct Subscription {
     pub since_filter: Option<SinceFilter>,
     /// Where a position is of no use, recover by time: everything published since then.
     pub from: Option<Timestamp>,
+    /// What becomes of messages that the session does not take in time; where it does not say, what the
+    /// topic's rule says.
+    pub overflow: Option<Overflow>,
+    /// At most one message of a key in that time, always the newest.
+    pub min_interval: Option<Duration>,
     /// Whether the server's side asks: what is asked for need not be granted to the session.
     pub is_lent: bool,
     /// What others are told of the session.
@@ -61,6 +66,8 @@ impl Subscription {
             since,
             since_filter,
             from: None,
+            overflow: ask.overflow,
+            min_interval: ask.min_interval,
             is_lent: false,
             member,
         }
@@ -77,6 +84,9 @@ impl Registry {
     ) {
         if subscriber.is_ending() {
             return reply.send(Err(ending()));
+        }
+        if let Err(refusal) = ask.check_overflow(subscriber.format(), &self.common.rules.now()) {
+            return reply.send(Err(refusal));
         }
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(&ask.filter).map(|entry| &mut entry.place) {
@@ -110,7 +120,7 @@ impl Registry {
                 ),
             )));
         }
-        book.add(ask.filter.clone(), ask.echo, ask.is_lent);
+        book.add(&ask);
         drop(book);
         match ask.filter.as_name() {
             Some(topic) => {
@@ -185,34 +195,10 @@ impl Registry {
                 if is_due {
                     self.flush_all(now);
                 }
+                subscriber.release_of(filter, now);
                 self.end_subscription(subscriber, filter, member);
                 reply.send(Ok(Reply::Unsubscribed(Some(filter.clone()))));
             }
-        }
-    }
-
-    /// Ends all subscriptions; answered once those have ended that are opening still.
-    fn unsubscribe_all(
-        &mut self,
-        subscriber: &Rc<Subscriber>,
-        member: &Member,
-        now: Instant,
-        reply: ReplyTo,
-    ) {
-        let book = subscriber.book.borrow();
-        let all: Vec<Filter> = book.entries().iter().map(|e| e.filter.clone()).collect();
-        let mut opening = book.entries().iter();
-        let waits = opening.any(|e| matches!(e.place, Place::Opening { .. }));
-        drop(book);
-        let together = match reply {
-            ReplyTo::Nobody => None,
-            reply if waits => Some(Together::new(reply.before_more())),
-            reply => Some(Together::new(reply)),
-        };
-        for filter in &all {
-            let part = together.as_ref().map(|all| ReplyTo::Part(Rc::clone(all)));
-            let part = part.unwrap_or(ReplyTo::Nobody);
-            self.unsubscribe(subscriber, Some(filter), member, now, part);
         }
     }
 
@@ -288,6 +274,7 @@ impl Registry {
             // What a filter of the session's is still due would else be taken for this name's past.
             self.flush_all(Instant::now());
         }
+        subscriber.release_of(filter, Instant::now());
         if let Some(recovered) = stand.recovered {
             self.turn.recovery(recovered);
         }

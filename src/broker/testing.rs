@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ pub struct FakeWire {
     pub writes: Cell<usize>,
     pub is_shut: Cell<bool>,
     pub is_killed: Cell<bool>,
+    /// When it is to be looked at again.
+    pub due: Cell<Option<Instant>>,
 }
 
 impl FakeWire {
@@ -35,13 +37,18 @@ impl FakeWire {
             writes: Cell::default(),
             is_shut: Cell::default(),
             is_killed: Cell::default(),
+            due: Cell::default(),
         })
     }
 
     /// The payloads of the WebSocket frames that were taken whole.
     pub fn payloads(&self) -> Vec<String> {
-        let taken = self.taken.borrow();
-        frames(&taken)
+        Self::payloads_of(&self.taken.borrow())
+    }
+
+    /// The payloads of the WebSocket frames that stand there whole.
+    pub fn payloads_of(bytes: &[u8]) -> Vec<String> {
+        frames(bytes)
             .into_iter()
             .map(|(_, payload)| String::from_utf8_lossy(payload).into_owned())
             .collect()
@@ -107,6 +114,10 @@ impl Wire for FakeWire {
     }
 
     fn want_writable(&self) {}
+
+    fn wake_at(&self, due: Instant) {
+        self.due.set(Some(due));
+    }
 
     fn shut_writing(&self) {
         self.is_shut.set(true);

@@ -18,6 +18,7 @@ mod delivery;
 mod direct;
 mod faults;
 mod machine;
+mod overflow;
 mod removal;
 mod retained;
 mod retained_churn;
@@ -68,6 +69,8 @@ fn plain(text: &str, member: &Member) -> Subscription {
         since: None,
         since_filter: None,
         from: None,
+        overflow: None,
+        min_interval: None,
         is_lent: false,
         member: member.clone(),
     }

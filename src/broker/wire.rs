@@ -1,6 +1,7 @@
 //! The seam between the broker and whatever carries bytes to a client.
 
 use std::io::{self, IoSlice};
+use std::time::Instant;
 
 /// The writing side of one client's connection, as the broker sees it.
 ///
@@ -21,6 +22,9 @@ pub trait Wire {
 
     /// Asks that `Subscriber::writable` be called once the connection takes bytes again.
     fn want_writable(&self);
+
+    /// Asks that `Subscriber::release` be called at that time, or before.
+    fn wake_at(&self, _due: Instant) {}
 
     /// Says that all that waited has been written: a session that was held back may be read again.
     fn drained(&self) {}

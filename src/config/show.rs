@@ -7,6 +7,7 @@ use super::{
     AllowedOrigin, Anonymous, ApiKey, ApiRate, Auth, Config, Endpoint, HistoryRule, KeySource,
     LogFormat, Rate, Rates, StoreKind, TopicRule,
 };
+use crate::model::Overflow;
 
 /// The effective values as TOML that loads back to the same configuration.
 ///
@@ -212,6 +213,7 @@ fn show_rule(rule: &TopicRule, text: &mut Text) {
     if let Some(max) = rule.max_message {
         text.key("max_message", quote(&format_size(max)));
     }
+    text.key("overflow", list(rule.overflow.iter().map(Overflow::as_str)));
 }
 
 fn show_endpoint(endpoint: &Endpoint, text: &mut Text) {

@@ -1,12 +1,13 @@
 //! Rules of topics, and the paths that are bound to one.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::kinds;
 use super::paths::Paths;
 use super::reader::Section;
-use crate::model::{Filter, TopicName};
+use crate::model::{Filter, Overflow, Overflows, TopicName};
 
 /// What a rule's history holds at most in bytes where the rule does not say.
 const HISTORY_BYTES: usize = 16 * 1024 * 1024;
@@ -39,6 +40,8 @@ pub struct TopicRule {
     pub expose_user: bool,
     /// The largest payload, in bytes; `None` is `limits.message_bytes`.
     pub max_message: Option<usize>,
+    /// What becomes of messages that a subscriber does not take in time.
+    pub overflow: Overflows,
 }
 
 /// Who may do something with the topics of a rule.
@@ -88,6 +91,7 @@ impl TopicRule {
             publish: Who::Granted,
             expose_user: false,
             max_message: None,
+            overflow: Overflows::default(),
         }
     }
 
@@ -103,6 +107,7 @@ impl TopicRule {
         let expose_user = section.read("expose_user", kinds::boolean);
         let sizes = 1..=isize::MAX.unsigned_abs();
         let max_message = section.read("max_message", kinds::size(sizes));
+        let overflow = read_overflow(section);
         Some(Self {
             filter: filter?,
             history: match history {
@@ -116,8 +121,32 @@ impl TopicRule {
             publish: publish.unwrap_or_default(),
             expose_user: expose_user.unwrap_or_default(),
             max_message,
+            overflow: overflow.unwrap_or_default(),
         })
     }
+}
+
+/// What subscriptions may ask for, the first being what they get who ask for nothing.
+fn read_overflow(section: &mut Section<'_>) -> Option<Overflows> {
+    let example = r#"overflow = ["disconnect", "drop_oldest"]"#;
+    let word = kinds::choice(Overflow::NAMES);
+    let is_clean = Cell::new(true);
+    let list = section.list("overflow", example, |value| {
+        word(value).inspect_err(|_| is_clean.set(false))
+    })?;
+    let overflows = Overflows::new(&list);
+    if overflows.is_none() && is_clean.get() {
+        let found = match list.len() {
+            0 => "an empty list",
+            _ => "a word that stands twice",
+        };
+        section.refuse(
+            "overflow",
+            found,
+            format!("name one or more, each once: {example}"),
+        );
+    }
+    overflows
 }
 
 /// `[[topic]]`: the rules in their order; the built-in ones where none are set.

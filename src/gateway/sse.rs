@@ -175,10 +175,9 @@ async fn subscribe_all(
     for filter in &plan.filters {
         let (since, from) = resume.since(filter);
         let ask = Subscribe {
-            filter: filter.clone(),
             last: plan.last,
             since,
-            echo: true,
+            ..Subscribe::to(filter.clone())
         };
         let mut ask = session
             .subscription(ask)

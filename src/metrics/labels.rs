@@ -104,6 +104,8 @@ label! {
     DropReason {
         /// The session's queue was full.
         Slow = "slow",
+        /// A newer message of the same key took its place before it left.
+        Conflated = "conflated",
         /// The session ended with the message in its queue.
         Closed = "closed",
     }

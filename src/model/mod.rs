@@ -4,6 +4,7 @@
 
 mod member;
 mod message;
+mod overflow;
 mod payload;
 mod position;
 mod session_id;
@@ -11,6 +12,7 @@ mod topic;
 
 pub use member::Member;
 pub use message::{Message, Origin, Timestamp};
+pub use overflow::{Overflow, Overflows};
 pub use payload::{Kind, Payload, PayloadError};
 pub use position::{Epoch, Position};
 pub use session_id::SessionId;

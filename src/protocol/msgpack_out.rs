@@ -79,6 +79,19 @@ impl Out for Msgpack {
     }
 }
 
+/// Counts one field more in the map that begins the bytes, whose name and value the caller appends;
+/// `None` where no map begins there, or one of more fields than any frame has.
+pub(super) fn open_for_more(map: &mut [u8]) -> Option<()> {
+    let header = map.first_mut()?;
+    match Marker::from_u8(*header) {
+        Marker::FixMap(count) if usize::from(count) < FEW => {
+            *header = Marker::FixMap(count + 1).to_u8();
+            Some(())
+        }
+        _ => None,
+    }
+}
+
 /// The header of a map or an array of so many fields or elements.
 pub(super) fn put_header(out: &mut Vec<u8>, shape: Shape, count: usize) {
     let count = u32::try_from(count).unwrap_or(u32::MAX);

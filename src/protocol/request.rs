@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Refusal;
-use crate::model::{Epoch, Filter, Payload, Timestamp, TopicName};
+use crate::model::{Epoch, Filter, Overflow, Payload, Timestamp, TopicName};
 
 /// The largest `id`: 2^53 - 1, the last integer that every JSON reader keeps exact.
 pub const MAX_ID: u64 = (1 << 53) - 1;
@@ -77,6 +78,25 @@ pub struct Subscribe {
     pub since: Option<Since>,
     /// Whether the session gets the live messages that it publishes itself.
     pub echo: bool,
+    /// What becomes of messages that the session does not take in time; `None` is what the topic's
+    /// rule says.
+    pub overflow: Option<Overflow>,
+    /// At most one message of a key in that time, always the newest; only with `conflate`.
+    pub min_interval: Option<Duration>,
+}
+
+impl Subscribe {
+    /// A subscription without options.
+    pub fn to(filter: Filter) -> Self {
+        Self {
+            filter,
+            last: None,
+            since: None,
+            echo: true,
+            overflow: None,
+            min_interval: None,
+        }
+    }
 }
 
 /// Where a recovery starts.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
@@ -14,7 +15,7 @@ use super::msgpack_value::MsgpackValue;
 use super::request::{
     Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,
 };
-use crate::model::{Epoch, Filter, Payload, Timestamp, TopicName};
+use crate::model::{Epoch, Filter, Overflow, Payload, Timestamp, TopicName};
 
 /// The fields of all frames, those of every publish first.
 const FRAME: [&str; 14] = [
@@ -33,6 +34,9 @@ const FRAME: [&str; 14] = [
     "min_interval_ms",
     "token",
 ];
+/// A day, in milliseconds: the longest `min_interval_ms`.
+const LONGEST_INTERVAL: u64 = 86_400_000;
+
 const SINCE: [&str; 4] = ["epoch", "offset", "positions", "from"];
 
 type Frame<V> = Fields<V, { FRAME.len() }>;
@@ -65,7 +69,7 @@ pub fn parse_publish(text: &str) -> Result<Publish, Refusal> {
     read_publish(&object)
 }
 
-/// Reads a subscription, `{topic, last?, since?, echo?}`: the fields of a `subscribe` frame, as the
+/// Reads a subscription, `{topic, last?, since?, echo?, overflow?, min_interval_ms?}`: the fields of a `subscribe` frame, as the
 /// HTTP API takes them.
 ///
 /// # Errors
@@ -185,27 +189,46 @@ fn read_subscribe<'a>(frame: &Frame<impl Value<'a>>) -> Result<Subscribe, Refusa
         .get("echo")
         .map(|echo| boolean("echo", echo))
         .transpose()?;
-    if let Some(overflow) = frame.get("overflow") {
-        match &*string("overflow", overflow)? {
-            "disconnect" => {}
-            "drop_oldest" | "conflate" => {
-                return Err(not_yet("overflow", "leave it out or give \"disconnect\""));
-            }
-            _ => {
-                return Err(bad("'overflow' must be \"disconnect\", found another text"));
-            }
-        }
-    }
-    if let Some(interval) = frame.get("min_interval_ms") {
-        integer("min_interval_ms", interval, u64::MAX)?;
-        return Err(not_yet("min_interval_ms", "leave it out"));
-    }
+    let (overflow, min_interval) = read_overflow(frame)?;
     Ok(Subscribe {
         filter,
         last,
         since,
         echo: echo.unwrap_or(true),
+        overflow,
+        min_interval,
     })
+}
+
+/// `overflow`, and the `min_interval_ms` that goes with one of them.
+fn read_overflow<'a>(
+    frame: &Frame<impl Value<'a>>,
+) -> Result<(Option<Overflow>, Option<Duration>), Refusal> {
+    const KNOWN: &str = "\"disconnect\", \"drop_oldest\" or \"conflate\"";
+    let overflow = match frame.get("overflow") {
+        None => None,
+        Some(overflow) => {
+            let name = string("overflow", overflow)?;
+            let known = Overflow::NAMES.iter().find(|(known, _)| *known == name);
+            let Some((_, overflow)) = known else {
+                return Err(bad(format!(
+                    "'overflow' must be {KNOWN}, found another text"
+                )));
+            };
+            Some(*overflow)
+        }
+    };
+    let Some(interval) = frame.get("min_interval_ms") else {
+        return Ok((overflow, None));
+    };
+    let interval = integer("min_interval_ms", interval, LONGEST_INTERVAL)?;
+    if overflow != Some(Overflow::Conflate) {
+        return Err(bad(
+            "'min_interval_ms' goes with 'overflow' \"conflate\"; give both, or neither",
+        ));
+    }
+    let interval = (interval > 0).then(|| Duration::from_millis(interval));
+    Ok((overflow, interval))
 }
 
 fn read_history<'a>(frame: &Frame<impl Value<'a>>) -> Result<HistoryQuery, Refusal> {
@@ -314,13 +337,6 @@ fn read_positions<'a>(filter: &Filter, raw: impl Value<'a>) -> Result<Since, Ref
         ));
     }
     Ok(Since::Positions { positions, from })
-}
-
-/// A field of the protocol that this broker does not carry out.
-fn not_yet(field: &str, remedy: &str) -> Refusal {
-    bad(format!(
-        "'{field}' as given is not carried out by this broker yet; {remedy}"
-    ))
 }
 
 fn because(refusal: &Refusal, reason: &str) -> Refusal {

@@ -25,7 +25,7 @@ pub use config::{Edit, config, kept, live};
 pub use deaf::{bulky, deaf, filled, publish_until};
 pub use events::Events;
 pub use http::{Answer, Http, read_answer};
-pub use msgpack::{Packed, packed};
+pub use msgpack::{Packed, packed, unpacked};
 pub use peer::connect_from;
 pub use process::{Process, raise_descriptors, sessions};
 pub use proxy::Proxy;

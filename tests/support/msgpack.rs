@@ -37,6 +37,27 @@ pub fn packed(value: &serde_json::Value) -> Value {
     }
 }
 
+/// The same, the other way round; without bytes.
+#[track_caller]
+pub fn unpacked(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Nil => serde_json::Value::Null,
+        Value::Boolean(value) => (*value).into(),
+        Value::Integer(number) => number
+            .as_u64()
+            .map(Into::into)
+            .or_else(|| number.as_i64().map(Into::into))
+            .unwrap(),
+        Value::String(text) => text.as_str().unwrap().into(),
+        Value::Array(items) => items.iter().map(unpacked).collect(),
+        Value::Map(members) => members
+            .iter()
+            .map(|(name, value)| (name.as_str().unwrap().to_owned(), unpacked(value)))
+            .collect(),
+        other => panic!("{other}"),
+    }
+}
+
 impl Packed {
     /// Connects, and reads the welcome.
     #[track_caller]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::{PATIENCE, packed, unpacked};
 
 pub const CONTINUE: u8 = 0;
 pub const TEXT: u8 = 1;
@@ -64,7 +64,13 @@ impl Wire {
     /// The same with a receive buffer as small as the system allows.
     #[track_caller]
     pub fn narrow(address: SocketAddr, path: &str) -> Self {
-        Self::over(narrow(address), path, "")
+        Self::narrow_with(address, path, "")
+    }
+
+    /// The same; `more` are header lines that end in CRLF.
+    #[track_caller]
+    pub fn narrow_with(address: SocketAddr, path: &str, more: &str) -> Self {
+        Self::over(narrow(address), path, more)
     }
 
     /// The same on a connection that was opened before.
@@ -126,6 +132,30 @@ impl Wire {
         let (opcode, payload) = self.frame().expect("a frame");
         assert_eq!(opcode, TEXT);
         serde_json::from_slice(&payload).unwrap()
+    }
+
+    /// The next frame, in whichever encoding it came; `None` where it is a close frame.
+    #[track_caller]
+    pub fn value(&mut self) -> Option<Value> {
+        let (opcode, payload) = self.frame().expect("a frame");
+        match opcode {
+            TEXT => Some(serde_json::from_slice(&payload).unwrap()),
+            BINARY => Some(unpacked(&rmpv::decode::read_value(&mut &*payload).unwrap())),
+            _ => {
+                assert_eq!(opcode, CLOSE);
+                None
+            }
+        }
+    }
+
+    /// Sends a frame in that encoding: [`TEXT`] for JSON, [`BINARY`] for MessagePack.
+    pub fn send_as(&mut self, opcode: u8, value: &Value) {
+        if opcode == TEXT {
+            return self.send_json(value);
+        }
+        let mut bytes = Vec::new();
+        rmpv::encode::write_value(&mut bytes, &packed(value)).unwrap();
+        self.send(frame(BINARY, bytes));
     }
 
     /// Reads up to the close frame, and expects that code.

@@ -7,6 +7,7 @@ use super::operation::{Media, Needs, Operation, Parameter};
 use super::schema::{AFTER, MESSAGE, filter, integer, json_of};
 use crate::api::sessions::{List, MOST, Outcome, Outcomes, Reached, Shown};
 use crate::auth::Scope;
+use crate::model::Overflow;
 
 const SESSION: Parameter = Parameter {
     name: "session",
@@ -249,6 +250,17 @@ fn subscription(_: &mut SchemaGenerator) -> Schema {
             "echo": {
                 "type": "boolean",
                 "description": "Whether it gets what it publishes itself.",
+            },
+            "overflow": {
+                "enum": Overflow::NAMES.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+                "description": "What becomes of messages that it does not take in time: one that \
+                    the topic's rule allows.",
+            },
+            "min_interval_ms": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 86_400_000,
+                "description": "With 'conflate': at most one message of a key in that time.",
             },
         },
     })

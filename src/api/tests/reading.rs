@@ -83,7 +83,7 @@ fn a_topic_is_shown_with_the_rule_that_applies_to_it() {
         let rule = json!({
             "filter": "chat/#", "history": history, "presence": true, "join_leave": false,
             "subscribe": "granted", "publish": "granted", "expose_user": false,
-            "max_message": null, "retain": false,
+            "max_message": null, "overflow": ["disconnect"], "retain": false,
         });
         assert_eq!(topic["rule"], rule);
         // One, in less than a second.

@@ -1,3 +1,5 @@
+mod machine;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -5,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::broker::testing::FakeWire;
+use crate::model::{Epoch, Overflow, Position, TopicName};
 
 /// Messages of these texts, as one chunk.
 fn chunk<T: AsRef<str>>(texts: &[T]) -> Segment {
@@ -35,7 +38,7 @@ fn written(wire: &FakeWire) -> String {
 
 #[test]
 fn a_message_counts_when_its_last_byte_has_gone() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
     outbox.push(chunk(&["abc", "de", "f"]));
     assert_eq!(let_go(&mut outbox, &wire, 2), (0, FlushEnd::Blocked));
     assert_eq!((outbox.messages(), outbox.queued()), (3, 4));
@@ -55,7 +58,7 @@ fn an_urgent_frame_overtakes_what_waits_but_splits_nothing() {
         (6, "abcdefPQok"),
         (7, "abcdefokPQ"),
     ] {
-        let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
         outbox.push(chunk(&["ab", "cd", "ef"]));
         outbox.push(Segment::control(text("ok")));
         let_go(&mut outbox, &wire, gone);
@@ -69,7 +72,7 @@ fn an_urgent_frame_overtakes_what_waits_but_splits_nothing() {
 
 #[test]
 fn urgent_frames_that_are_not_taken_do_not_pile_up() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
     outbox.push(chunk(&["ab"]));
     for _ in 0..1000 {
         outbox.overtake(text("P"));
@@ -86,7 +89,7 @@ fn urgent_frames_that_are_not_taken_do_not_pile_up() {
 #[test]
 fn nothing_overtakes_what_opens_the_stream() {
     for gone in [0, 1, 3] {
-        let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
         outbox.push(chunk(&["ab"]));
         outbox.push_first(text("101"));
         let_go(&mut outbox, &wire, gone);
@@ -99,7 +102,7 @@ fn nothing_overtakes_what_opens_the_stream() {
 
 #[test]
 fn an_empty_opening_is_no_broken_wire() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(9));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(9));
     outbox.push_first(Bytes::new());
     outbox.overtake(Bytes::new());
     outbox.push(Segment::control(Bytes::new()));
@@ -110,7 +113,7 @@ fn an_empty_opening_is_no_broken_wire() {
 #[test]
 fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
     for (gone, dropped, expected) in [(0, 3, ""), (1, 2, "ab"), (2, 2, "ab"), (3, 1, "abcd")] {
-        let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(0));
         outbox.push(chunk(&["ab", "cd", "ef"]));
         outbox.push(Segment::control(text("ok")));
         let_go(&mut outbox, &wire, gone);
@@ -118,7 +121,7 @@ fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
         let_go(&mut outbox, &wire, 100);
         assert_eq!(written(&wire), expected);
     }
-    let mut outbox = Outbox::new(100);
+    let mut outbox = Outbox::new(100, WireFormat::Json);
     outbox.push(chunk(&["ab"]));
     outbox.push_first(text("101"));
     assert_eq!((outbox.clear(), outbox.queued()), (1, 3));
@@ -127,16 +130,65 @@ fn what_is_cleared_is_counted_and_a_begun_frame_is_finished() {
 
 #[test]
 fn a_queue_that_is_empty_takes_anything_and_one_that_is_not_keeps_its_bound() {
-    let mut outbox = Outbox::new(4);
+    let mut outbox = Outbox::new(4, WireFormat::Json);
     assert!(outbox.has_room(9, 1));
     outbox.push(chunk(&["abc"]));
     assert!(outbox.has_room(1, 1));
     assert!(!outbox.has_room(2, 1));
 }
 
+/// Messages 1 to 3 of a topic with history, of which the oldest may go.
+fn droppable() -> Segment {
+    let epoch = Epoch::parse("e1").unwrap();
+    let fact = |offset| Fact {
+        kind: Kind::Message,
+        position: Some(Position { epoch, offset }),
+        key: None,
+    };
+    let run = Run {
+        topic: TopicName::new("t").unwrap(),
+        facts: [1, 2, 3].map(fact).into(),
+    };
+    let handling = Handling {
+        overflow: Overflow::DropOldest,
+        ..Handling::default()
+    };
+    let texts = ["a", "b", "c"].map(|text| text.repeat(100));
+    chunk(&texts).handled(handling, || run.into())
+}
+
+#[test]
+fn a_bound_that_shrinks_drops_what_may_go_and_else_ends_the_session() {
+    let mut outbox = Outbox::new(1000, WireFormat::Json);
+    outbox.push(droppable());
+    assert_eq!(outbox.shrink(1), Taken::default());
+    let taken = outbox.shrink(4);
+    assert_eq!((taken.dropped, taken.is_overfull), (2, false));
+    let wire = FakeWire::with_room(usize::MAX);
+    outbox.push(chunk(&["x".repeat(300)]));
+    assert!(outbox.shrink(4).is_overfull);
+    outbox.flush(&*wire, Instant::now());
+    assert!(written(&wire).contains(r#""count":3,"epoch":"e1","from":1,"to":3}"#));
+}
+
+#[test]
+fn messages_that_are_rewritten_are_still_known() {
+    let shorter = droppable().rewritten(|frame, bytes| bytes.extend_from_slice(&frame[..90]));
+    assert_eq!((shorter.len(), shorter.messages_held()), (270, 3));
+    let mut outbox = Outbox::new(1000, WireFormat::Sse);
+    outbox.push(shorter);
+    assert_eq!(outbox.shrink(5).dropped, 2);
+    let wire = FakeWire::with_room(usize::MAX);
+    outbox.flush(&*wire, Instant::now());
+    let written = written(&wire);
+    assert!(written.starts_with("event: gap\n"), "{written}");
+    assert!(written.contains(r#""count":2,"epoch":"e1","from":1,"to":2}"#));
+    assert!(written.ends_with(&"c".repeat(90)), "{written}");
+}
+
 #[test]
 fn it_waits_from_the_first_blocked_flush_until_it_is_empty() {
-    let (mut outbox, wire) = (Outbox::new(100), FakeWire::with_room(1));
+    let (mut outbox, wire) = (Outbox::new(100, WireFormat::Json), FakeWire::with_room(1));
     let start = Instant::now();
     outbox.push(chunk(&["abc"]));
     assert_eq!(outbox.waiting_since(), None);
@@ -213,7 +265,7 @@ impl Model {
 proptest! {
     #[test]
     fn it_does_what_a_plain_list_of_frames_does(ops in prop::collection::vec(ops(), 1..80)) {
-        let (mut outbox, wire) = (Outbox::new(usize::MAX), FakeWire::with_room(0));
+        let (mut outbox, wire) = (Outbox::new(usize::MAX, WireFormat::Json), FakeWire::with_room(0));
         let mut model = Model::default();
         let (mut delivered, mut dropped, mut pushed) = (0, 0, 0);
         for (step, op) in ops.into_iter().enumerate() {

@@ -7,10 +7,10 @@
 
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{Subscriber, flag};
-use crate::broker::outbox::{FrameEnd, Segment};
+use crate::broker::outbox::Segment;
 use crate::model::Timestamp;
 use crate::protocol::{EventId, put_event_as};
 
@@ -56,12 +56,6 @@ impl Subscriber {
             return messages;
         };
         let id = EventId::at(None, from);
-        let (mut bytes, mut ends) = (BytesMut::new(), Vec::new());
-        for event in messages.frames() {
-            put_event_as(id, event, &mut bytes);
-            ends.push(FrameEnd(bytes.len() as u32));
-        }
-        let (bytes, ends) = (bytes.freeze(), Rc::from(ends));
-        Segment::messages(&bytes, &ends, 0, bytes.len())
+        messages.rewritten(|event, bytes| put_event_as(id, event, bytes))
     }
 }

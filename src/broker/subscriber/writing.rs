@@ -34,6 +34,7 @@ impl Subscriber {
         let flushed = outbox.flush(&*self.wire, now);
         let (len, waiting) = (outbox.queued(), outbox.waiting_since());
         drop(outbox);
+        self.count_conflated(flushed.conflated);
         self.count_delivered(flushed.messages as u64, flushed.bytes as u64);
         match flushed.end {
             FlushEnd::Empty => {
@@ -54,7 +55,8 @@ impl Subscriber {
         self.report(len, waiting);
     }
 
-    /// Queues messages behind what waits; a session that is too far behind is closed.
+    /// Queues messages behind what waits. Where there is no room, what may be dropped is; where that
+    /// makes none, the session is closed.
     pub(in crate::broker) fn push(self: &Rc<Self>, segment: Segment, now: Instant) {
         let segment = self.as_queued(segment);
         let share = self.turn.share();
@@ -62,33 +64,38 @@ impl Subscriber {
             // Much may fall due in one turn: only what the kernel does not take is too much.
             self.write_out(now);
         }
-        if !self.is_ending() {
-            let mut outbox = self.outbox.borrow_mut();
-            if outbox.has_room(segment.len(), share) {
-                outbox.push(segment);
-                drop(outbox);
-                return self.mark();
-            }
+        if self.is_ending() {
+            // What is left of a batch in whose middle the session was closed.
+            let reason = if self.has(flag::GONE) {
+                DropReason::Closed
+            } else {
+                DropReason::Slow
+            };
+            let messages = segment.messages_held() as u64;
+            return self.turn.metrics.dropped(reason, messages);
         }
-        // Also what is left of a batch in whose middle the session was closed.
-        let reason = if self.has(flag::GONE) {
-            DropReason::Closed
-        } else {
-            DropReason::Slow
-        };
-        let messages = segment.messages_held() as u64;
-        self.turn.metrics.dropped(reason, messages);
-        self.close(
-            &crate::broker::slow("the outbound queue is full"),
-            Ending::Abrupt,
-            now,
-        );
+        let is_paced = segment.handling().min_interval.is_some();
+        let mut outbox = self.outbox.borrow_mut();
+        let taken = outbox.take(segment, share, now);
+        let due = outbox.next_release().filter(|_| is_paced);
+        drop(outbox);
+        self.count_taken(taken);
+        if taken.is_overfull {
+            let close = crate::broker::slow("the outbound queue is full");
+            return self.close(&close, Ending::Abrupt, now);
+        }
+        if let Some(due) = due {
+            self.wire.wake_at(due);
+        }
+        self.mark();
     }
 
-    /// Ends a session that holds more than its outbox may hold now.
+    /// Ends a session that holds more than its outbox may hold now, once what may be dropped is.
     pub(in crate::broker) fn end_if_beyond_bound(self: &Rc<Self>, now: Instant) {
         let share = self.turn.share();
-        if !self.outbox.borrow().has_room(0, share) {
+        let taken = self.outbox.borrow_mut().shrink(share);
+        self.count_taken(taken);
+        if taken.is_overfull {
             let close = crate::broker::slow("memory is short and the outbound queue too long");
             self.close(&close, Ending::Abrupt, now);
         }

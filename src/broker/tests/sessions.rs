@@ -39,12 +39,7 @@ fn all() -> SessionQuery {
 }
 
 fn ask(text: &str) -> Subscribe {
-    Subscribe {
-        filter: filter(text),
-        last: None,
-        since: None,
-        echo: true,
-    }
+    Subscribe::to(filter(text))
 }
 
 fn names(page: &SessionPage) -> Vec<u64> {

@@ -206,6 +206,22 @@ fn rules_grants_and_endpoints_of_a_wrong_form_are_refused() {
             "topic[0].history.messages: nothing;",
         ),
         (
+            "[[topic]]\nfilter = 'a'\noverflow = 'conflate'",
+            "topic[0].overflow: \"conflate\"; a list is needed",
+        ),
+        (
+            "[[topic]]\nfilter = 'a'\noverflow = ['drop']",
+            "topic[0].overflow[0]: \"drop\"; \"disconnect\" or \"drop_oldest\" or \"conflate\" would do",
+        ),
+        (
+            "[[topic]]\nfilter = 'a'\noverflow = []",
+            "topic[0].overflow: an empty list; name one or more",
+        ),
+        (
+            "[[topic]]\nfilter = 'a'\noverflow = ['conflate', 'conflate']",
+            "topic[0].overflow: a word that stands twice; name one or more",
+        ),
+        (
             "[[endpoint]]\ntopic = 'a'",
             "endpoint[0].path: nothing; the key is needed",
         ),

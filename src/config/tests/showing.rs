@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::{Overflow, Overflows};
 
 fn shown_and_loaded(config: &Config) -> Config {
     let place = Place::local(&show(config)).with_env("KEY", "hunter2");
@@ -37,6 +38,7 @@ fn full() -> Config {
         TopicRule {
             history: Some(HistoryRule::last(7)),
             presence: true,
+            overflow: Overflows::new(&[Overflow::Conflate, Overflow::Disconnect]).unwrap(),
             ..TopicRule::live(chat)
         },
         TopicRule::live(live),

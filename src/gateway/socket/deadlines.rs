@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::broker::{Ending, Subscriber, Wire};
-use crate::protocol::{Close, CloseCode, ping_bytes};
+use crate::protocol::{Close, CloseCode};
+use crate::websocket::ping_bytes;
 
 use super::Socket;
 use crate::gateway::heartbeat::Beat;
@@ -43,7 +44,8 @@ impl Socket {
             .filter(|_| !write.is_zero())
             .map(|since| since + write);
         let authenticated = self.auth_deadline();
-        [self.heartbeat.due(now), written, authenticated]
+        let held_back = subscriber.next_release();
+        [self.heartbeat.due(now), written, authenticated, held_back]
             .into_iter()
             .flatten()
             .min()
@@ -128,6 +130,7 @@ impl Timed for Socket {
             }
             return Some(deadline);
         }
+        subscriber.release(now);
         let write = self.watch.timing.write;
         let is_slow = !write.is_zero()
             && self

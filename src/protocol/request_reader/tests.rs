@@ -48,12 +48,7 @@ fn payload(fields: &str) -> Payload {
 
 #[test]
 fn a_subscribe_is_read_with_its_options() {
-    let plain = |topic| Subscribe {
-        filter: filter(topic),
-        last: None,
-        since: None,
-        echo: true,
-    };
+    let plain = |topic| Subscribe::to(filter(topic));
     let positions = |positions, from| Some(Since::Positions { positions, from });
     for (fields, expected) in [
         (r#""topic":"a/b""#, plain("a/b")),
@@ -62,7 +57,16 @@ fn a_subscribe_is_read_with_its_options() {
             Subscribe {
                 last: Some(0),
                 echo: false,
+                overflow: Some(Overflow::Disconnect),
                 ..plain("a/#")
+            },
+        ),
+        (
+            r#""topic":"a","overflow":"conflate","min_interval_ms":86400000"#,
+            Subscribe {
+                overflow: Some(Overflow::Conflate),
+                min_interval: Some(Duration::from_secs(86_400)),
+                ..plain("a")
             },
         ),
         (
@@ -315,11 +319,10 @@ fn what_is_no_frame_is_a_bad_request_that_names_the_field() {
         {"type":"subscribe","topic":"a","last":1.5} => 'last' must be an integer
         {"type":"subscribe","topic":"a","last":"1"} => 'last' must be an integer
         {"type":"subscribe","topic":"a","echo":0} => 'echo' must be true or false
-        {"type":"subscribe","topic":"a","overflow":"drop_oldest"} => 'overflow' as given is not carried out
-        {"type":"subscribe","topic":"a","overflow":"conflate"} => 'overflow' as given is not carried out
         {"type":"subscribe","topic":"a","overflow":"x"} => 'overflow' must be
         {"type":"subscribe","topic":"a","overflow":1} => 'overflow' must be a string
-        {"type":"subscribe","topic":"a","min_interval_ms":5} => 'min_interval_ms' as given is not carried out
+        {"type":"subscribe","topic":"a","min_interval_ms":5} => 'min_interval_ms' goes with
+        {"type":"subscribe","topic":"a","overflow":"conflate","min_interval_ms":86400001} => 'min_interval_ms' must be
         {"type":"history","topic":"a","limit":null} => 'limit' must be an integer
         {"type":"auth"} => 'token' is missing
         {"type":"auth","token":["s3cret"]} => 'token' must be a string

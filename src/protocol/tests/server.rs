@@ -80,6 +80,17 @@ pub fn frames() -> BTreeMap<&'static str, [Bytes; 2]> {
             formats.map(|format| message_bytes(format, &message, sent)),
         );
     }
+    let newest = Message {
+        position: Some(at(19)),
+        key: Some("ACME".into()),
+        ..message(Payload::json_checked(r#"{"price":101.5}"#))
+    };
+    let stands_for_others =
+        |format| with_skipped(format, &message_bytes(format, &newest, Sent::Live), 11);
+    written.insert(
+        "message that stands for others",
+        formats.map(stands_for_others),
+    );
     written
 }
 
@@ -217,6 +228,14 @@ fn put_notices(put: &mut impl FnMut(&'static str, ServerFrame<'_>)) {
     for (name, reason, count, epoch, from, to) in [
         ("gap", GapReason::Trimmed, 2, Some(at(0).epoch), 3, 4),
         ("gap without positions", GapReason::Slow, 70_000, None, 0, 0),
+        (
+            "gap of a subscriber that was too slow",
+            GapReason::Slow,
+            18,
+            Some(at(0).epoch),
+            231,
+            248,
+        ),
         (
             "gap of a history that was cleared",
             GapReason::Cleared,
