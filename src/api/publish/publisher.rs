@@ -11,8 +11,8 @@ use actix_web::web::Data;
 
 use super::envelope::Item;
 use super::outcome::Published;
-use crate::api::ApiState;
 use crate::api::serve::Call;
+use crate::api::{ApiState, Problem};
 use crate::auth::{Caller, Door, Scope};
 use crate::broker::Publication;
 use crate::limits;
@@ -73,7 +73,7 @@ impl Publisher {
     /// Refuses topics that the caller may not publish to.
     ///
     /// # Errors
-    /// `forbidden`.
+    /// `forbidden`, not counted yet.
     pub fn check_topic(&self, topic: &TopicName) -> Result<(), Refusal> {
         let rules = self.state.broker.rules().now();
         if rules.may_publish(&self.caller.borrow().access, topic) {
@@ -84,7 +84,7 @@ impl Publisher {
         } else {
             "the key may not publish to this topic; use one whose 'topics' has it"
         };
-        Err(self.counted(Refusal::new(ErrorCode::Forbidden, message)))
+        Err(Refusal::new(ErrorCode::Forbidden, message))
     }
 
     /// Waits a moment until this worker can take more.
@@ -157,7 +157,8 @@ impl Publisher {
     fn checked(&self, item: Item) -> Result<Publication, Refusal> {
         let Item { publish, key } = item;
         self.renew().map_err(|refusal| self.counted(refusal))?;
-        self.check_topic(&publish.topic)?;
+        self.check_topic(&publish.topic)
+            .map_err(|refusal| self.counted(refusal))?;
         let most = self.state.config.now().limits.message_bytes;
         let length = publish.payload.data.len();
         if length > most {
@@ -181,9 +182,19 @@ impl Publisher {
 
     /// Counts what the broker never got to see.
     pub fn counted(&self, refusal: Refusal) -> Refusal {
-        let code = metrics::ErrorCode::named(refusal.code.as_str());
-        self.state.broker.metrics().publish_failed(code);
+        self.count(refusal.code);
         refusal
+    }
+
+    /// Counts a request that was refused as a whole, as one message.
+    pub fn refused(&self, problem: Problem) -> Problem {
+        self.count(problem.code());
+        problem
+    }
+
+    fn count(&self, code: ErrorCode) {
+        let code = metrics::ErrorCode::named(code.as_str());
+        self.state.broker.metrics().publish_failed(code);
     }
 }
 
