@@ -58,7 +58,7 @@ use crate::model::{Filter, Member, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use direct::Whom;
-pub use directory::TopicView;
+pub use directory::{TopicView, no_such_topic};
 pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
