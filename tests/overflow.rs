@@ -38,7 +38,7 @@ fn lenient(keeps: bool) -> Config {
 
 /// A session that subscribed to `a` with those options and reads no more.
 #[track_caller]
-fn deaf(server: &Server, opcode: u8, options: Value) -> Wire {
+fn deaf(server: &Server, opcode: u8, options: &Value) -> Wire {
     let more = match opcode {
         BINARY => "Sec-WebSocket-Protocol: fanfare.v1.msgpack\r\n",
         _ => "",
@@ -112,7 +112,7 @@ impl Account {
 fn who_drops_the_oldest_is_told_exactly_which_once_it_reads_again() {
     for (opcode, has_history) in [(TEXT, true), (TEXT, false), (BINARY, true), (BINARY, false)] {
         let server = Server::start(lenient(has_history));
-        let mut slow = deaf(&server, opcode, json!({"overflow": "drop_oldest"}));
+        let mut slow = deaf(&server, opcode, &json!({"overflow": "drop_oldest"}));
         let mut reader = server.connect();
         reader.subscribe("a").await_ok();
         let mut writer = server.connect();
@@ -151,7 +151,7 @@ fn who_drops_the_oldest_is_told_exactly_which_once_it_reads_again() {
 #[test]
 fn what_a_gap_names_is_recovered_from_the_history() {
     let server = Server::start(lenient(true));
-    let mut slow = deaf(&server, TEXT, json!({"overflow": "drop_oldest"}));
+    let mut slow = deaf(&server, TEXT, &json!({"overflow": "drop_oldest"}));
     let mut writer = server.connect();
     let published = publish_until(&mut writer, bulky(8000), || server.metric(SLOW) > 50);
     let mut account = Account::default();
@@ -188,7 +188,7 @@ fn who_conflates_gets_the_newest_of_each_key_and_how_many_it_stands_for() {
     const KEYS: u64 = 3;
     for (opcode, has_history) in [(TEXT, true), (TEXT, false), (BINARY, true), (BINARY, false)] {
         let server = Server::start(lenient(has_history));
-        let mut slow = deaf(&server, opcode, json!({"overflow": "conflate"}));
+        let mut slow = deaf(&server, opcode, &json!({"overflow": "conflate"}));
         let mut writer = server.connect();
         let published = publish_keyed(&mut writer, KEYS, |_| server.metric(CONFLATED) > 200);
         // One of each key waits, behind the one that is partly written.
@@ -284,7 +284,7 @@ fn of_each_key_at_most_one_message_comes_in_an_interval_and_the_last_is_the_newe
 #[test]
 fn what_may_be_dropped_makes_room_for_what_may_not() {
     let server = Server::start(lenient(false));
-    let mut slow = deaf(&server, TEXT, json!({"overflow": "drop_oldest"}));
+    let mut slow = deaf(&server, TEXT, &json!({"overflow": "drop_oldest"}));
     slow.send_json(&json!({"type": "subscribe", "topic": "b", "id": 2}));
     assert_eq!(slow.json()["type"], "ok");
     let mut writer = server.connect();
@@ -312,6 +312,28 @@ fn what_may_be_dropped_makes_room_for_what_may_not() {
         assert!(more < 20_000, "the session is still there");
         writer.publish("b", json!([more, text])).await_ok();
         more += 1;
+    }
+}
+
+#[test]
+fn who_is_behind_is_still_heard() {
+    for overflow in ["drop_oldest", "conflate"] {
+        let server = Server::start(lenient(true));
+        let mut other = server.connect();
+        other.subscribe("b").await_ok();
+        let mut slow = deaf(&server, TEXT, &json!({"overflow": overflow}));
+        let mut writer = server.connect();
+        let dropped = "fanfare_messages_dropped_total";
+        let text = "x".repeat(100);
+        let many: Vec<_> = (0..1000).map(|n| json!({"type": "publish", "topic": "a", "data": [n, text], "key": (n % 250).to_string()})).collect();
+        while server.metric(dropped) < 2000 {
+            for frame in &many {
+                writer.send(frame);
+            }
+            writer.ask(json!({"type": "ping"})).await_ok();
+        }
+        slow.send_json(&json!({"type": "publish", "topic": "b", "data": "heard"}));
+        assert_eq!(other.expect_message("b")["data"], "heard");
     }
 }
 

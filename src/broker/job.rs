@@ -204,6 +204,10 @@ impl Sealed {
         }
         let whole = from <= self.first_sequence && self.is_whole_for(subscriber.id(), wanted);
         let handling = subscriber.handling(&self.topic, self.overflows);
+        if subscriber.is_selective() && handling.min_interval.is_none() {
+            // Another rule may apply than when it was held back.
+            subscriber.release_of(|held| *held == self.topic, now);
+        }
         for chunk in self.chunks(subscriber.format()) {
             let put = |segment: Segment| {
                 subscriber.push(segment.handled(handling, || chunk.run(&self.topic)), now);

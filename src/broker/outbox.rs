@@ -113,9 +113,13 @@ impl Outbox {
     }
 
     /// Whether what waits, or what it takes to hold it, is more than the bound: tiny frames take
-    /// more than they have.
+    /// more than they have. Messages that make room for others do not count.
     pub fn is_congested(&self) -> bool {
-        self.bytes + self.segments.len() * size_of::<Segment>() > self.limit
+        let held = |segment: &Segment| segment.len() + size_of::<Segment>();
+        let is_over = |bytes: usize| bytes > self.limit;
+        let stays = |segment: &&Segment| segment.is_kept();
+        is_over(self.bytes + self.segments.len() * size_of::<Segment>())
+            && is_over(self.segments.iter().filter(stays).map(held).sum())
     }
 
     /// That part of the bound, in bytes.

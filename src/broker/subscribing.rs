@@ -195,7 +195,7 @@ impl Registry {
                 if is_due {
                     self.flush_all(now);
                 }
-                subscriber.release_of(filter, now);
+                subscriber.release_of(|topic| filter.matches(topic), now);
                 self.end_subscription(subscriber, filter, member);
                 reply.send(Ok(Reply::Unsubscribed(Some(filter.clone()))));
             }
@@ -274,7 +274,7 @@ impl Registry {
             // What a filter of the session's is still due would else be taken for this name's past.
             self.flush_all(Instant::now());
         }
-        subscriber.release_of(filter, Instant::now());
+        subscriber.release_of(|topic| filter.matches(topic), Instant::now());
         if let Some(recovered) = stand.recovered {
             self.turn.recovery(recovered);
         }

@@ -9,7 +9,7 @@ use super::json_out::Json;
 use super::msgpack_out::{Msgpack, open_for_more};
 use super::out::Out;
 use super::wire::WireFormat;
-use crate::websocket::{Opcode, put_header};
+use crate::websocket::{MAX_HEADER, Opcode, put_header};
 
 /// The field's name.
 const SKIPPED: &str = "skipped";
@@ -60,7 +60,7 @@ fn payload(frame: &[u8]) -> Option<&[u8]> {
 }
 
 fn framed(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + 10);
+    let mut out = Vec::with_capacity(MAX_HEADER + payload.len());
     put_header(&mut out, opcode, payload.len());
     out.extend_from_slice(payload);
     out

@@ -139,6 +139,12 @@ impl Segment {
         }
     }
 
+    /// Whether nothing that comes later can take its room.
+    pub(super) fn is_kept(&self) -> bool {
+        let is_newest = matches!(self.frames, Frames::Newest(_));
+        !is_newest && self.handling().overflow == Overflow::Disconnect
+    }
+
     /// How many bytes it has.
     pub fn len(&self) -> usize {
         self.bytes.len()

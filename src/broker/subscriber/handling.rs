@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Subscriber;
 use crate::broker::outbox::{Handling, Taken};
 use crate::metrics::DropReason;
-use crate::model::{Filter, Overflows, TopicName};
+use crate::model::{Overflows, TopicName};
 use crate::protocol::WireFormat;
 
 impl Subscriber {
@@ -36,14 +36,17 @@ impl Subscriber {
         self.outbox.borrow().next_release()
     }
 
-    /// Sends on what is held back of the topics that the filter matches, due or not: something else
-    /// follows.
-    pub(in crate::broker) fn release_of(self: &Rc<Self>, filter: &Filter, now: Instant) {
+    /// Sends on what is held back of those topics, due or not: something else follows.
+    pub(in crate::broker) fn release_of(
+        self: &Rc<Self>,
+        is_of: impl Fn(&TopicName) -> bool,
+        now: Instant,
+    ) {
         let mut outbox = self.outbox.borrow_mut();
         if outbox.next_release().is_none() {
             return;
         }
-        let conflated = outbox.release_of(|topic| filter.matches(topic), now);
+        let conflated = outbox.release_of(is_of, now);
         drop(outbox);
         self.count_conflated(conflated);
         self.mark();

@@ -158,7 +158,7 @@ fn what_is_held_back_comes_when_it_is_due() {
             queued as i64
         );
         assert_eq!(metric(broker.metrics(), "fanfare_sessions_slow"), 0);
-        client.subscriber.release(due - Duration::from_millis(100));
+        client.subscriber.release(before + minute / 2);
         settle().await;
         assert_eq!(told(&client, "d/a"), ["1 +0"]);
         let next = client.subscriber.release(due + minute / 2);
@@ -179,7 +179,7 @@ fn what_is_held_back_comes_before_what_follows_it() {
     on_worker(&broker, async |worker| {
         let client = Client::new(&worker, 1, WireFormat::Json);
         client.subscribe_with(paced("d/#", &client)).await;
-        publish_each(&worker, &["d/a", "d/b", "d/c"], 3).await;
+        publish_each(&worker, &["d/a", "d/b", "d/c", "d/d"], 3).await;
         // What the topic kept is removed.
         let (reply, answer) = caller();
         worker.clear(topic("d/a"), reply);
@@ -195,13 +195,19 @@ fn what_is_held_back_comes_before_what_follows_it() {
         settle().await;
         assert_eq!(told(&client, "d/b")[..2], ["1 +0", "3 +1"]);
         assert_eq!(told(&client, "d/b").len(), 5);
+        // The rule does not allow it any more.
+        allow(&broker, &[Overflow::Disconnect]);
+        publish_each(&worker, &["d/e"], 1).await;
+        publish(&worker, "d/c", "4", None);
+        settle().await;
+        assert_eq!(told(&client, "d/c"), ["1 +0", "3 +1", "4 +0"]);
         // The session ends.
         let close = Close::new(CloseCode::NORMAL, "");
         client
             .subscriber
             .close(&close, Ending::Orderly, Instant::now());
         settle().await;
-        assert_eq!(told(&client, "d/c"), ["1 +0", "3 +1"]);
+        assert_eq!(told(&client, "d/d"), ["1 +0", "3 +1"]);
         assert_eq!(client.subscriber.queued_bytes(), 0);
     });
 }

@@ -305,17 +305,14 @@ fn what_is_no_frame_is_a_bad_request_that_names_the_field() {
         {"type":"publish","topic":"a","data":1,"data":2} => 'data' stands twice
         {"type":"publish","topic":"a","data":1,"\u0064ata":2} => 'data' stands twice
         {"type":"publish","topic":"a","data":1,"key":1} => 'key' must be a string
-        {"type":"publish","topic":"a","data":1,"retain":1} => 'retain' must be true or false
         {"type":"publish","topic":"a","data":1,"retain":"true"} => 'retain' must be true or false
         {"type":"publish","topic":"a","data":1,"retain":null} => 'retain' must be true or false
         {"type":"publish","topic":"a","data":1,"encoding":"text"} => 'data' must be a string
         {"type":"publish","topic":"a","data":{},"encoding":"base64"} => 'data' must be a string
         {"type":"publish","topic":"a","data":"_-8","encoding":"base64"} => 'data' must be base64
-        {"type":"publish","topic":"a","data":"a","encoding":"base64"} => 'data' must be base64
         {"type":"publish","topic":"a","data":"\udc00","encoding":"text"} => 'data' must be a string of Unicode
         {"type":"publish","topic":"a","data":"a","encoding":"hex"} => 'encoding' must be
         {"type":"publish","topic":"a","data":"a","encoding":null} => 'encoding' must be
-        {"type":"subscribe","topic":"a","last":-1} => 'last' must be an integer
         {"type":"subscribe","topic":"a","last":1.5} => 'last' must be an integer
         {"type":"subscribe","topic":"a","last":"1"} => 'last' must be an integer
         {"type":"subscribe","topic":"a","echo":0} => 'echo' must be true or false

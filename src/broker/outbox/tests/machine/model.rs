@@ -1,6 +1,7 @@
 //! The naive queue: a list of frames, and what the protocol says of them.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 
 use super::{KEYS, LIMIT, TOPICS};
 use crate::model::Overflow;
@@ -60,13 +61,13 @@ impl Frame {
                     r#"{{"type":"message","topic":"{name}","data":"{offset}","encoding":"text","time":0"#
                 );
                 if has_history {
-                    text += &format!(r#","epoch":"e1","offset":{offset}"#);
+                    let _ = write!(text, r#","epoch":"e1","offset":{offset}"#);
                 }
                 if let Some(key) = key.and_then(|key| KEYS[key]) {
-                    text += &format!(r#","key":"{key}""#);
+                    let _ = write!(text, r#","key":"{key}""#);
                 }
                 if *skipped > 0 && self.told {
-                    text += &format!(r#","skipped":{skipped}"#);
+                    let _ = write!(text, r#","skipped":{skipped}"#);
                 }
                 text + "}"
             }
@@ -80,7 +81,7 @@ impl Frame {
                 let mut text =
                     format!(r#"{{"type":"gap","topic":"{name}","reason":"slow","count":{count}"#);
                 if has_history {
-                    text += &format!(r#","epoch":"e1","from":{from},"to":{to}"#);
+                    let _ = write!(text, r#","epoch":"e1","from":{from},"to":{to}"#);
                 }
                 text + "}"
             }
@@ -120,6 +121,12 @@ impl Model {
         self.frames.push_back(Frame { what, told: false });
     }
 
+    fn put_all(&mut self, frames: Vec<What>) {
+        for what in frames {
+            self.put(what);
+        }
+    }
+
     fn has_room(&self, bytes: usize) -> bool {
         self.frames.is_empty() || self.queued() + bytes <= LIMIT
     }
@@ -147,12 +154,12 @@ impl Model {
                     self.dropped += frames.len();
                     return true;
                 }
-                frames.into_iter().for_each(|what| self.put(what));
+                self.put_all(frames);
                 false
             }
             Overflow::DropOldest => {
                 let fits = self.has_room(len);
-                frames.into_iter().for_each(|what| self.put(what));
+                self.put_all(frames);
                 if !fits {
                     self.drop_until(LIMIT, Some(subscription));
                     self.drop_until(LIMIT, None);
@@ -169,7 +176,7 @@ impl Model {
                 if !is_loose {
                     self.conflate();
                 }
-                frames.into_iter().for_each(|what| self.put(what));
+                self.put_all(frames);
                 if is_loose {
                     self.has_loose = true;
                 } else {
