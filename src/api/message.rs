@@ -16,7 +16,7 @@ pub(super) async fn post(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = call.admit(Scope::Publish)?;
-    let publisher = Publisher::new(call, caller);
+    let publisher = Publisher::new(call, caller, Scope::Publish);
     let item = item(call, &publisher, topic, payload).await;
     let item = item.map_err(|problem| publisher.refused(problem))?;
     json(&publisher.publish(item).await?)

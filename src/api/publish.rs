@@ -32,7 +32,7 @@ const LONGEST_BATCH: usize = 32 * 1024 * 1024;
 
 pub(super) async fn post(call: &Call<'_>, payload: Payload) -> Result<HttpResponse, Problem> {
     let caller = call.admit(Scope::Publish)?;
-    let publisher = Publisher::new(call, caller);
+    let publisher = Publisher::new(call, caller, Scope::Publish);
     let limits = call.state.config.now().limits.clone();
     // One message always has room, whatever its base64 and its fields take.
     let one = limits.message_bytes.saturating_mul(2).saturating_add(4096);

@@ -27,17 +27,20 @@ const HOLD: Duration = Duration::from_secs(1);
 pub struct Publisher {
     state: Data<ApiState>,
     caller: RefCell<Caller>,
+    /// What it was let in for.
+    scope: Scope,
     /// The door by which the caller's rights were looked at last.
     door: RefCell<Option<Arc<Door>>>,
     client: Option<IpAddr>,
 }
 
 impl Publisher {
-    /// Publishes what that caller may.
-    pub fn new(call: &Call<'_>, caller: Caller) -> Self {
+    /// Publishes what that caller may, who was let in for that.
+    pub fn new(call: &Call<'_>, caller: Caller, scope: Scope) -> Self {
         Self {
             state: call.state.clone(),
             caller: RefCell::new(caller),
+            scope,
             door: RefCell::default(),
             client: call.client(),
         }
@@ -64,7 +67,7 @@ impl Publisher {
             return Ok(());
         }
         let mut caller = self.caller.borrow_mut();
-        let renewed = door.renewed_caller(&caller, Scope::Publish);
+        let renewed = door.renewed_caller(&caller, self.scope);
         *caller = renewed.map_err(|denied| denied.refusal())?;
         *seen = Some(door);
         Ok(())

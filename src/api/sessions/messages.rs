@@ -6,7 +6,7 @@ use actix_web::web::Payload;
 use super::super::publish::Publisher;
 use super::super::{body, message};
 use super::{Call, Problem, Reached, json};
-use crate::auth::Caller;
+use crate::auth::{Caller, Scope};
 use crate::broker::Whom;
 use crate::model::{self, Origin};
 use crate::protocol::ErrorCode;
@@ -21,9 +21,12 @@ pub(super) async fn post(
     to: Option<Whom>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let publisher = Publisher::new(call, caller);
+    let publisher = Publisher::new(call, caller, Scope::Admin);
     let read = read(call, payload).await;
     let payload = read.map_err(|problem| publisher.refused(problem))?;
+    publisher
+        .renew()
+        .map_err(|refusal| publisher.counted(refusal))?;
     let room = publisher.room().await;
     room.map_err(|refusal| publisher.counted(refusal))?;
     publisher.admitted()?;

@@ -250,11 +250,11 @@ fn a_key_that_is_gone_publishes_no_further_line_and_one_that_changed_what_it_sti
 
 #[test]
 fn a_message_that_came_slowly_is_not_published_by_a_key_that_is_gone() {
-    run(
-        with_keys(&[key("k", &[Scope::Publish], None)]),
-        async |api| {
+    let keys = [key("k", &[Scope::Publish, Scope::Admin], None)];
+    for path in ["/v1/topics/chat/a/messages", "/v1/broadcast"] {
+        run(with_keys(&keys), async |api| {
             let request = TestRequest::post()
-                .uri("/v1/topics/chat/a/messages")
+                .uri(path)
                 .insert_header(("Authorization", "Bearer k"));
             let (sender, mut receiver) = unbounded_channel::<Result<web::Bytes, PayloadError>>();
             let (door, gone) = (Arc::clone(&api.state.door), with_keys(&[]));
@@ -265,12 +265,11 @@ fn a_message_that_came_slowly_is_not_published_by_a_key_that_is_gone() {
             }));
             sender.send(Ok("1".into())).unwrap();
             drop(sender);
-            let (request, _) = request
-                .to_request()
-                .replace_payload(dev::Payload::from(body));
+            let request = request.to_request();
+            let (request, _) = request.replace_payload(dev::Payload::from(body));
             api.send_whole(request).await.problem(401, "unauthorized");
-        },
-    );
+        });
+    }
 }
 
 #[test]
