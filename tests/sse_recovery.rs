@@ -137,6 +137,11 @@ fn a_stream_of_several_topics_that_is_cut_while_it_catches_up_goes_on_from_where
         // Between topics no order is promised.
         while !has_own || !missing.is_empty() {
             let event = events.next().unwrap();
+            if event.name.as_deref() == Some("gap") {
+                // What is live may push out a repeat that has not been read yet.
+                assert_eq!(event.data["topic"], "kept/a");
+                continue;
+            }
             let id = event.id.unwrap();
             if event.name.is_none() {
                 assert!(!is_through && id > begins, "{id}");

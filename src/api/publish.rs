@@ -95,7 +95,7 @@ async fn read(
     match envelope::read(text, batch)? {
         Ask::One(asked) => Ok(Ask::One(asked.by_key(key.as_ref())?)),
         Ask::Array(_) if key.is_some() => Err(one_key_for_many()),
-        several => Ok(several),
+        several @ Ask::Array(_) => Ok(several),
     }
 }
 
