@@ -9,7 +9,7 @@ use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::{Refusal, SubscribeOk};
 
 use super::audience::Role;
-use super::book::Replay;
+use super::book::{Book, Replay};
 use super::message::{HomeAnswer, HomeOf, Span, ToHome, WildAsk, WildSince, WildStand};
 use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
@@ -113,7 +113,13 @@ impl Registry {
         if !self.fanout.is_idle() {
             self.flush_all(Instant::now());
         }
-        self.bound(&subscriber, &mut stand, opening.has_since);
+        let reading = self.reading(&subscriber);
+        let is_lent = (subscriber.book.borrow().find(&filter)).is_some_and(|entry| entry.is_lent);
+        // What it may read by this filter, and by no other that stands.
+        let brings = |book: &Book, topic: &TopicName| {
+            reading.may_read_by_filter(is_lent, topic) && !reading.is_brought(book, topic)
+        };
+        self.bound(&subscriber, &mut stand, opening.has_since, brings);
         let lost: HashSet<&TopicName> = stand.gaps.iter().collect();
         let recovered: Vec<TopicName> = if opening.has_since && stand.may_retain {
             let spans = stand.spans.iter().map(|(topic, _)| topic);
@@ -125,7 +131,7 @@ impl Registry {
         let book = subscriber.book.borrow();
         let spans = stand.spans.into_iter();
         let spans: HashMap<TopicName, Span> =
-            spans.filter(|(topic, _)| !book.stands_for(topic)).collect();
+            spans.filter(|(topic, _)| brings(&book, topic)).collect();
         drop(book);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
@@ -155,7 +161,7 @@ impl Registry {
         };
         let mut book = subscriber.book.borrow_mut();
         if opening.has_replay {
-            for (topic, epoch, offset) in book.take_caught(&filter) {
+            for (topic, epoch, offset) in book.take_caught(&filter, brings) {
                 let before = offset.saturating_sub(1);
                 // What the home said of it counts, where it knew of it: also of another life, since a
                 // replay finds out what has become of its own.
@@ -172,7 +178,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.may_retain {
-            book.owe_retained(&filter, &self.shards, recovered);
+            book.owe_retained(&filter, &self.shards, reading, recovered);
             self.replaying.push(Rc::clone(&subscriber));
             self.turn.wake();
         }
@@ -183,14 +189,19 @@ impl Registry {
     }
 
     /// Bounds what is replayed to the limit in all: each home knows of its own topics only. A topic that is
-    /// to recover does so whole or not at all.
-    fn bound(&self, subscriber: &Subscriber, stand: &mut WildStand, has_since: bool) {
+    /// to recover does so whole or not at all. What the filter does not bring counts for nothing.
+    fn bound(
+        &self,
+        subscriber: &Subscriber,
+        stand: &mut WildStand,
+        has_since: bool,
+        brings: impl Fn(&Book, &TopicName) -> bool,
+    ) {
         let book = subscriber.book.borrow();
         let lost: HashSet<TopicName> = stand.gaps.iter().cloned().collect();
         let mut left = self.common.max_replay();
-        // What another subscription delivers already is not replayed.
         for (topic, span) in &mut stand.spans {
-            if book.stands_for(topic) {
+            if !brings(&book, topic) {
                 continue;
             }
             if span.count() > left {

@@ -90,8 +90,8 @@ impl Gateway {
                 heartbeat: config.heartbeat.interval,
                 timeout: config.heartbeat.timeout,
                 write: config.session.write_timeout,
-                auth: entrance.door.now().auth_timeout(),
             },
+            door: Arc::clone(&entrance.door),
             worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };

@@ -74,8 +74,9 @@ impl Resume {
             offset: 0,
         };
         let since = Some(Since::Position(cursor.unwrap_or(nowhere)));
-        // Of several topics the event is of one, which its epoch tells; the others go by time.
-        (since, from.filter(|_| !self.alone || cursor.is_none()))
+        // The event is of one topic, which its epoch tells: of several that the stream names, or of one
+        // that was lent to it. All others go by time.
+        (since, from)
     }
 
     /// The moment from which a stream of several topics that comes again catches up.

@@ -91,7 +91,8 @@ fn one_name_goes_on_from_its_position_and_all_else_by_time() {
     for (last, of, since) in [
         ("", alone, (None, None)),
         ("rubbish", alone, (None, None)),
-        ("abc:7:900", alone, (position(cursor), None)),
+        ("abc:7:900", alone, (position(cursor), then)),
+        ("abc:7:1000001", alone, (position(cursor), None)),
         ("-:0:900", alone, (position(nowhere), then)),
         ("abc:7:900", several, (position(cursor), then)),
         ("-:0:900", several, (position(nowhere), then)),
