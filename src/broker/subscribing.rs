@@ -65,6 +65,11 @@ impl Subscription {
             member,
         }
     }
+
+    /// Whether it asks for the past of many topics.
+    pub fn is_long(&self) -> bool {
+        self.filter.has_wildcard() && (self.last.is_some() || self.since_filter.is_some())
+    }
 }
 
 impl Registry {

@@ -1,6 +1,6 @@
 //! How subscriptions by filter begin: they stand once they stand at every home.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -91,7 +91,7 @@ impl Registry {
             subscriber,
             filter,
             reply,
-            stand,
+            mut stand,
             ..
         } = opening;
         let member = Member {
@@ -110,15 +110,8 @@ impl Registry {
         if !self.fanout.is_idle() {
             self.flush_all(Instant::now());
         }
-        let lost: HashSet<&TopicName> = stand.gaps.iter().collect();
-        let recovered: Vec<TopicName> = if opening.has_since && stand.may_retain {
-            let spans = stand.spans.iter().map(|(topic, _)| topic);
-            let recovered = spans.filter(|topic| !lost.contains(topic));
-            recovered.cloned().collect()
-        } else {
-            Vec::new()
-        };
-        let spans = self.to_replay(&subscriber, stand.spans, opening.has_since);
+        let spans = std::mem::take(&mut stand.spans);
+        let spans = self.to_replay(&subscriber, spans, opening.has_since);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
         }
@@ -128,7 +121,7 @@ impl Registry {
             position: None,
             recovered: opening.has_since.then_some(stand.recovered),
             replayed: Some(spans.values().map(Span::count).sum()),
-            gaps: stand.gaps,
+            gaps: stand.named_gaps(),
         };
         self.count_subscription(&filter, 1);
         reply.send(Ok(Reply::Subscribed(ok)));
@@ -164,7 +157,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.may_retain {
-            book.owe_retained(&filter, &self.shards, recovered);
+            book.owe_retained(&filter, &self.shards, stand.has_retained);
             self.replaying.push(Rc::clone(&subscriber));
             self.turn.wake();
         }
@@ -210,7 +203,12 @@ impl Opening {
         match answer {
             Ok(HomeAnswer::SubscribedFilter(stand)) => {
                 self.stand.spans.extend(stand.spans.iter().cloned());
-                self.stand.gaps.extend(stand.gaps.iter().cloned());
+                for topic in &stand.gaps {
+                    self.stand.add_gap(topic);
+                }
+                self.stand
+                    .has_retained
+                    .extend(stand.has_retained.iter().cloned());
                 self.stand.recovered &= stand.recovered;
                 self.stand.may_retain |= stand.may_retain;
             }

@@ -38,13 +38,13 @@ impl Home {
                         .get(topic)
                         .is_none_or(|t| t.kept.history().is_none());
                 if lost {
-                    stand.gaps.push(topic.clone());
+                    stand.add_gap(topic);
                 }
             }
             // What was published to a topic that keeps none is lost, and nobody knows its name.
             let keeps_all = self.common.rules.now().keeps_all(&ask.access, &ask.filter);
             let remembers = |from| self.common.store.remembers(from);
-            stand.recovered = keeps_all && since.from.is_some_and(remembers);
+            stand.recovered &= keeps_all && since.from.is_some_and(remembers);
         }
         let since = ask.since.as_ref().map(Known::new);
         let mut left = self.common.max_replay();
@@ -64,9 +64,12 @@ impl Home {
                     .recover(topic, &**history, now)
                     .filter(|after| until - (*after).min(until) <= left);
                 if after.is_none() {
-                    stand.gaps.push(topic.clone());
+                    stand.add_gap(topic);
+                } else if entry.rule.retain {
+                    stand.has_retained.push(topic.clone());
                 }
             }
+            let is_recovered = after.is_some();
             let after = after
                 .or_else(|| {
                     ask.last
@@ -74,16 +77,16 @@ impl Home {
                 })
                 .unwrap_or(until);
             left = left.saturating_sub(until.saturating_sub(after));
-            stand.spans.push((
-                topic.clone(),
-                Span {
+            // What a client has already is said too: some of it may still be on its way to it.
+            if is_recovered || after < until {
+                let span = Span {
                     epoch,
                     after,
                     until,
-                },
-            ));
+                };
+                stand.spans.push((topic.clone(), span));
+            }
         }
-        stand.recovered &= stand.gaps.is_empty();
         stand
     }
 

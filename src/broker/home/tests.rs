@@ -12,6 +12,7 @@ use crate::history::Limit;
 use crate::model::{Epoch, Filter, SessionId};
 use crate::protocol::{Cursor, Event};
 
+mod recovering;
 mod retaining;
 
 const ALL: Limit = Limit {
@@ -227,6 +228,8 @@ fn a_filter_is_recovered_by_positions_and_else_by_time_and_says_what_it_cannot()
             .map(|(t, s)| (t.as_str(), s.after))
             .collect();
         let expected = ["few/a", "few/b", "few/long/c"].into_iter().zip(after);
+        // Of those that could not be recovered nothing is replayed.
+        let expected = expected.filter(|(_, after)| *after < 15);
         assert_eq!(spans, expected.collect(), "{case}");
     } // What was published to topics without history meanwhile is lost, and nobody knows their names.
     let since = ask(&home, Some(10), &[]);
