@@ -17,3 +17,4 @@ pub mod protocol;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;
+pub mod websocket;

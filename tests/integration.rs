@@ -26,6 +26,7 @@ mod events;
 mod exactness;
 mod faults;
 mod floods;
+mod frames;
 mod handshake;
 mod heartbeat;
 mod history;

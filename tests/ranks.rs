@@ -16,7 +16,17 @@ const RANKS: &[(usize, &[&str])] = &[
     (3, &["broker"]),
     (2, &["history", "cluster", "auth", "limits"]),
     (1, &["protocol"]),
-    (0, &["model", "config", "metrics", "shutdown", "telemetry"]),
+    (
+        0,
+        &[
+            "model",
+            "config",
+            "metrics",
+            "shutdown",
+            "telemetry",
+            "websocket",
+        ],
+    ),
 ];
 const HIGHEST: usize = 6;
 
@@ -27,7 +37,7 @@ const GROUND: &str = "model";
 const HTTP_FROM: usize = 5;
 
 /// Plain structs: time and input are passed in, effects come out.
-const PURE: &[&str] = &["protocol", "model"];
+const PURE: &[&str] = &["protocol", "model", "websocket"];
 
 /// A file is one idea.
 const LONGEST: usize = 400;

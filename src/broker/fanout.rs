@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use crate::model::{Filter, TopicName};
@@ -15,6 +16,7 @@ use crate::protocol::Published;
 use super::audience::{Audience, Role};
 use super::filters::FilterTrie;
 use super::job::Job;
+use super::pace::Pace;
 use super::rules::LiveRules;
 use super::subscriber::Subscriber;
 
@@ -28,6 +30,7 @@ pub struct Fanout {
     sequence: u64,
     last_job: u64,
     backlog: usize,
+    pace: Pace,
 }
 
 /// How a flush ended.
@@ -41,7 +44,7 @@ pub struct Progress {
 
 impl Fanout {
     /// No audiences.
-    pub fn new(hasher: RandomState, rules: Arc<LiveRules>) -> Self {
+    pub fn new(hasher: RandomState, rules: Arc<LiveRules>, flush_interval: Duration) -> Self {
         Self {
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
@@ -51,6 +54,7 @@ impl Fanout {
             sequence: 1,
             last_job: 0,
             backlog: 0,
+            pace: Pace::new(flush_interval),
         }
     }
 
@@ -159,6 +163,25 @@ impl Fanout {
             if let Some(audience) = job.audience() {
                 self.forget_if_empty(audience);
             }
+        }
+        progress
+    }
+
+    /// The same once it is time to write, or where more than `much` bytes are due. If it is not, the task
+    /// is woken when it is.
+    pub fn flush_in_time(
+        &mut self,
+        budget: usize,
+        much: usize,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Progress {
+        if self.is_idle() || (self.backlog <= much && !self.pace.is_time(cx)) {
+            return Progress::default();
+        }
+        let progress = self.flush(budget, now);
+        if !progress.unfinished {
+            self.pace.wrote();
         }
         progress
     }

@@ -43,7 +43,7 @@ mod wire;
 mod worker;
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -100,6 +100,8 @@ struct Node {
     sessions: SessionDirectory,
     /// Room for what is under way to sessions themselves, in bytes.
     direct: Arc<Semaphore>,
+    /// Whether outboxes hold a quarter of their bound.
+    squeezed: Arc<AtomicBool>,
     metrics: Metrics,
     settings: Settings,
 }
@@ -149,6 +151,7 @@ impl Broker {
                 shards,
                 sessions: SessionDirectory::default(),
                 direct: Arc::new(Semaphore::new(direct::UNDER_WAY)),
+                squeezed: Arc::default(),
                 metrics,
                 settings,
             }),
@@ -181,10 +184,10 @@ impl Broker {
 
     /// Lets sessions hold a quarter of their bound in their outboxes, or all of it again.
     pub fn squeeze(&self, on: bool) {
-        for shard in 0..self.node.shards.count() {
+        self.node.squeezed.store(on, Ordering::Relaxed);
+        for shard in (0..self.node.shards.count()).filter(|_| on) {
             if let Some(registry) = self.node.shards.address(shard) {
-                let squeeze = move |worker: &Worker| worker.squeeze(on);
-                registry.do_send(worker::Errand(Box::new(squeeze)));
+                registry.do_send(worker::Errand(Box::new(Worker::end_what_is_too_much)));
             }
         }
     }

@@ -52,7 +52,11 @@ impl Registry {
         Self {
             shard,
             home,
-            fanout: Fanout::new(shards.hasher(), Arc::clone(&common.rules)),
+            fanout: Fanout::new(
+                shards.hasher(),
+                Arc::clone(&common.rules),
+                settings.flush_interval,
+            ),
             peers: Peers::new(shard, Arc::clone(&shards)),
             shards,
             turn,

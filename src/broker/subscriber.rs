@@ -10,7 +10,8 @@ use crate::auth::Rights;
 use crate::config::Who;
 use crate::metrics::{DropReason, Held};
 use crate::model::{SessionId, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, close_bytes, control_bytes};
+use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, control_bytes};
+use crate::websocket::close_bytes;
 
 use super::batch::Wanted;
 use super::book::Book;
@@ -222,7 +223,7 @@ impl Subscriber {
             outbox.push(Segment::control(bytes));
         }
         if self.format != WireFormat::Sse {
-            let frame = close_bytes(close.code, &close.reason);
+            let frame = close_bytes(close.code.0, &close.reason);
             outbox.push(Segment::control(frame));
         }
         drop(outbox);
@@ -288,9 +289,10 @@ impl Subscriber {
     /// now: none while it is drained too little.
     pub(super) fn replay_room(&self) -> (usize, usize) {
         let outbox = self.outbox.borrow();
-        let share = outbox.share(4);
+        let fraction = 4 * self.turn.share();
+        let share = outbox.share(fraction);
         let piece = replay::PIECE.bytes.min(share).max(1);
-        if self.is_ending() || outbox.is_above(4) {
+        if self.is_ending() || outbox.is_above(fraction) {
             return (piece, 0);
         }
         let pieces = (share - outbox.queued()) / piece;

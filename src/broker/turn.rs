@@ -1,7 +1,9 @@
 //! One turn of a worker's event loop: whose outboxes have something to write at its end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use crate::metrics::{Metrics, Recovery, SubscriptionKind, WorkerMetrics};
@@ -16,8 +18,8 @@ use super::subscriber::Subscriber;
 pub struct Turn {
     dirty: RefCell<Vec<Rc<Subscriber>>>,
     waker: RefCell<Option<Waker>>,
-    /// Whether outboxes hold only a part of their bound, because memory is very short.
-    squeezed: Cell<bool>,
+    /// Whether outboxes hold only a part of their bound, because memory is very short; of all workers.
+    squeezed: Arc<AtomicBool>,
     /// The worker's counters.
     pub metrics: WorkerMetrics,
     all: Metrics,
@@ -25,11 +27,11 @@ pub struct Turn {
 
 impl Turn {
     /// A turn with nothing to do.
-    pub fn new(metrics: Metrics, shard: usize) -> Self {
+    pub fn new(metrics: Metrics, shard: usize, squeezed: Arc<AtomicBool>) -> Self {
         Self {
             dirty: RefCell::default(),
             waker: RefCell::default(),
-            squeezed: Cell::new(false),
+            squeezed,
             metrics: metrics.worker(shard),
             all: metrics,
         }
@@ -66,14 +68,13 @@ impl Turn {
         self.wake();
     }
 
-    /// Lets outboxes hold a part of their bound, or all of it again.
-    pub fn squeeze(&self, on: bool) {
-        self.squeezed.set(on);
-    }
-
     /// Which part of its bound an outbox may hold now.
     pub fn share(&self) -> usize {
-        if self.squeezed.get() { 4 } else { 1 }
+        if self.squeezed.load(Ordering::Relaxed) {
+            4
+        } else {
+            1
+        }
     }
 
     /// Asks for a flush at the end of this turn.

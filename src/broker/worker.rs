@@ -16,10 +16,8 @@ use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::Cursor;
 
 use super::direct_delivery::DirectQueue;
-use super::fanout::Progress;
 use super::home::Home;
 use super::message::Publication;
-use super::pace::Pace;
 use super::peers::PeerBatch;
 use super::registry::{Registry, TopicRegistry};
 use super::reply::ReplyTo;
@@ -65,7 +63,6 @@ pub struct Worker {
     flushing: RefCell<Vec<Rc<Subscriber>>>,
     /// Readers that wait until what was published has got on.
     held: RefCell<Vec<Waker>>,
-    pace: RefCell<Pace>,
 }
 
 /// Something to be done on a worker's thread.
@@ -94,7 +91,11 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
     let mut started = None;
     node.shards
         .claim(|shard, life| {
-            let turn = Rc::new(Turn::new(node.metrics.clone(), shard));
+            let turn = Rc::new(Turn::new(
+                node.metrics.clone(),
+                shard,
+                Arc::clone(&node.squeezed),
+            ));
             let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
             let registry = Registry::new(
                 shard,
@@ -115,7 +116,6 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 direct: DirectQueue::default(),
                 flushing: RefCell::default(),
                 held: RefCell::default(),
-                pace: RefCell::new(Pace::new(node.settings.flush_interval)),
             });
             let address = TopicRegistry {
                 worker: Rc::downgrade(&worker),
@@ -140,9 +140,8 @@ impl Worker {
         self.turn.wake();
     }
 
-    /// Lets outboxes hold a quarter of their bound, or all of it again.
-    pub(super) fn squeeze(&self, on: bool) {
-        self.turn.squeeze(on);
+    /// Ends the sessions that hold more than they may now.
+    pub(super) fn end_what_is_too_much(&self) {
         let now = Instant::now();
         for subscriber in self.sessions() {
             subscriber.end_if_beyond_bound(now);
@@ -259,16 +258,7 @@ impl Worker {
         self.turn.sleep(cx.waker());
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
-        let mut pace = self.pace.borrow_mut();
-        let is_much = registry.fanout.backlog() > BACKLOG / 2;
-        let mut progress = Progress::default();
-        if !registry.fanout.is_idle() && (is_much || pace.is_time(cx)) {
-            progress = registry.fanout.flush(SLICE, now);
-            if !progress.unfinished {
-                pace.wrote();
-            }
-        }
-        drop(pace);
+        let progress = registry.fanout.flush_in_time(SLICE, BACKLOG / 2, now, cx);
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);
         }

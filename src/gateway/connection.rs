@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, ActorContext, Context, StreamHandler};
-use actix_http::ws::{CloseCode as WsCloseCode, CloseReason, Frame, Item};
-use bytes::Bytes;
 
 use crate::auth::Secret;
 use crate::broker::{Ending, Publication, ReplyTo, Subscriber, Worker, refuse};
@@ -16,11 +14,9 @@ use crate::history::Limit;
 use crate::limits::{Entry, Meter};
 use crate::metrics::{self, Held, Place};
 use crate::model::{Member, Payload, TopicName};
-use crate::protocol::{
-    Answer, Close, CloseCode, ErrorCode, HistoryQuery, MessageReader, Piece, Refusal, ServerFrame,
-    close_bytes, pong_bytes,
-};
+use crate::protocol::{Answer, Close, CloseCode, ErrorCode, HistoryQuery, Refusal, ServerFrame};
 use crate::session::{Session, Step};
+use crate::websocket::{Event, close_bytes, pong_bytes};
 
 use super::Gateway;
 use super::inbound::Arrivals;
@@ -40,7 +36,6 @@ pub struct Connection {
     pub(super) subscriber: Rc<Subscriber>,
     pub(super) worker: Rc<Worker>,
     pub(super) gateway: Rc<Gateway>,
-    pub(super) reader: MessageReader,
     /// What an endpoint publishes when the session ends.
     pub(super) on_leave: Option<(TopicName, String)>,
     /// The code of the peer's close frame.
@@ -61,23 +56,23 @@ impl Actor for Connection {
 
 impl StreamHandler<Arrivals> for Connection {
     fn handle(&mut self, arrivals: Arrivals, _: &mut Context<Self>) {
-        let Arrivals { frames, fault } = arrivals;
-        let mut frames = frames.into_iter();
+        let Arrivals { events, fault } = arrivals;
+        let mut events = events.into_iter();
         let measured = self.is_measured();
-        while let Some(frame) = frames.next() {
+        while let Some(event) = events.next() {
             match measured {
-                None => self.on_frame(frame),
-                Some(now) => self.on_measured_frame(frame, now),
+                None => self.on_event(event),
+                Some(now) => self.on_measured_event(event, now),
             }
             let is_held = !self.subscriber.is_ending() && self.subscriber.is_congested();
-            if is_held && frames.len() > 0 {
+            if is_held && events.len() > 0 {
                 // One read may ask for far more than the outbox is to hold.
-                let frames = frames.collect();
-                return self.socket.put_back(Arrivals { frames, fault });
+                let events = events.collect();
+                return self.socket.put_back(Arrivals { events, fault });
             }
         }
         if let Some(fault) = fault {
-            self.close(&fault);
+            self.close(&fault.into());
         }
         if self.subscriber.closed_with().is_some() {
             self.settle();
@@ -92,52 +87,32 @@ impl StreamHandler<Arrivals> for Connection {
 }
 
 impl Connection {
-    pub(super) fn on_frame(&mut self, frame: Frame) {
+    pub(super) fn on_event(&mut self, event: Event) {
         if self.subscriber.is_ending() {
             // Data after a close is ignored; the answer to ours ends it.
-            if let Frame::Close(reason) = frame {
-                self.peer_code.get_or_insert(code_of(reason.as_ref()));
+            if let Event::Close(code) = event {
+                self.peer_code.get_or_insert(told(code));
                 self.socket.peer_closed();
             }
             return;
         }
-        let piece = match frame {
-            Frame::Text(bytes) => Piece::Text(bytes),
-            Frame::Binary(bytes) => Piece::Binary(bytes),
-            Frame::Continuation(Item::FirstText(bytes)) => Piece::FirstText(bytes),
-            Frame::Continuation(Item::FirstBinary(bytes)) => Piece::FirstBinary(bytes),
-            Frame::Continuation(Item::Continue(bytes)) => Piece::Continue(bytes),
-            Frame::Continuation(Item::Last(bytes)) => Piece::Last(bytes),
-            Frame::Ping(payload) => return self.subscriber.send_urgent(pong_bytes(&payload)),
-            Frame::Pong(_) => return self.socket.pong(),
-            Frame::Close(reason) => return self.on_close(reason.as_ref()),
-        };
-        match self.reader.feed(piece) {
-            Ok(Some(message)) => {
+        match event {
+            Event::Message(message, _) => {
                 let step = self.session.on_message(message);
                 self.carry_out_if_admitted(step);
             }
-            Ok(None) => {}
-            Err(fault) => self.close(&fault),
+            Event::Fragment(_) => {}
+            Event::Ping(payload) => self.subscriber.send_urgent(pong_bytes(&payload)),
+            Event::Pong(_) => self.socket.pong(),
+            Event::Close(code) => self.on_close(code),
         }
     }
 
     /// The peer closes: its code is sent back and the connection ends (RFC 6455 §5.5.1).
-    fn on_close(&mut self, reason: Option<&CloseReason>) {
-        let code = code_of(reason);
-        if reason.is_some() && !CloseCode::is_valid_from_peer(code) {
-            return self.close(&Close::new(
-                CloseCode::PROTOCOL_ERROR,
-                "the close code is none that may be sent",
-            ));
-        }
-        self.peer_code = Some(code);
+    fn on_close(&mut self, code: Option<u16>) {
+        self.peer_code = Some(told(code));
         self.socket.peer_closed();
-        let frame = match reason {
-            Some(_) => close_bytes(CloseCode(code), ""),
-            None => Bytes::from_static(&[0x88, 0]),
-        };
-        self.subscriber.answer_close(frame);
+        self.subscriber.answer_close(close_bytes(told(code), ""));
         self.settle();
     }
 
@@ -310,9 +285,7 @@ impl Drop for Connection {
     }
 }
 
-fn code_of(reason: Option<&CloseReason>) -> u16 {
-    reason.map_or(CloseCode::NO_STATUS.0, |reason| match reason.code {
-        WsCloseCode::Other(code) => code,
-        known => known.into(),
-    })
+/// The code of a close frame; that for none, where it has none.
+fn told(code: Option<u16>) -> u16 {
+    code.unwrap_or(CloseCode::NO_STATUS.0)
 }

@@ -5,12 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use actix_http::ws::{Frame, Item};
-
 use crate::broker::refuse;
 use crate::limits::{Excess, Verdict};
 use crate::protocol::{Close, CloseCode};
 use crate::session::Step;
+use crate::websocket::Event;
 
 use super::connection::Connection;
 
@@ -26,26 +25,26 @@ impl Connection {
     }
 
     /// Measures a frame, then handles it.
-    pub(super) fn on_measured_frame(&mut self, frame: Frame, now: Instant) {
+    pub(super) fn on_measured_event(&mut self, event: Event, now: Instant) {
         // A close ends all this, and what follows one is not minded.
-        let Some(bytes) = length(&frame).filter(|_| !self.subscriber.is_ending()) else {
-            return self.on_frame(frame);
+        let Some(bytes) = length(&event).filter(|_| !self.subscriber.is_ending()) else {
+            return self.on_event(event);
         };
         let verdict = self.meter.frame(bytes, now);
         let (Verdict::Refused(excess) | Verdict::TooLong(excess)) = verdict else {
-            return self.on_frame(frame);
+            return self.on_event(event);
         };
         self.gateway.entrance.throttle.count(&excess);
-        if let Frame::Ping(_) | Frame::Pong(_) = frame {
+        if let Event::Ping(_) | Event::Pong(_) = event {
             refuse(&self.subscriber, None, &excess.refusal());
-            if let Frame::Pong(_) = frame {
+            if let Event::Pong(_) = event {
                 // An answer to a ping of ours is a sign of life at any rate.
-                self.on_frame(frame);
+                self.on_event(event);
             }
         } else {
             // The message is read to its end: its `id` may ask for an answer.
             self.meter.hold(excess);
-            self.on_frame(frame);
+            self.on_event(event);
         }
         if let Verdict::TooLong(excess) = verdict {
             self.close(&too_much(&excess));
@@ -78,19 +77,11 @@ pub(super) fn too_much(excess: &Excess) -> Close {
     Close::new(CloseCode::RATE, reason).after(excess.wait.max(AWAY))
 }
 
-/// The bytes that a frame carries; `None` for a close.
-fn length(frame: &Frame) -> Option<usize> {
-    match frame {
-        Frame::Text(bytes)
-        | Frame::Binary(bytes)
-        | Frame::Ping(bytes)
-        | Frame::Pong(bytes)
-        | Frame::Continuation(
-            Item::FirstText(bytes)
-            | Item::FirstBinary(bytes)
-            | Item::Continue(bytes)
-            | Item::Last(bytes),
-        ) => Some(bytes.len()),
-        Frame::Close(_) => None,
+/// The bytes that a frame carried; `None` for a close.
+fn length(event: &Event) -> Option<usize> {
+    match event {
+        Event::Message(_, carried) | Event::Fragment(carried) => Some(*carried),
+        Event::Ping(payload) | Event::Pong(payload) => Some(payload.len()),
+        Event::Close(_) => None,
     }
 }

@@ -42,14 +42,6 @@ pub struct Socket {
     watch: Rc<Watch>,
 }
 
-/// What a look at the socket's reading side found.
-pub enum Inbound {
-    /// Bytes, now in the buffer.
-    Some,
-    /// The peer has ended its side, or the connection is gone.
-    End,
-}
-
 impl Socket {
     /// A socket whose deadlines run from now on and whose connection is still to come; `random`
     /// spreads its heartbeat.
@@ -176,27 +168,11 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::poll_scratch`], into `buf`.
-    pub fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        scratch: &mut [u8],
-        buf: &mut bytes::BytesMut,
-    ) -> Poll<Inbound> {
-        self.poll_scratch(cx, scratch).map(|read| match read {
-            Some(n) => {
-                buf.extend_from_slice(scratch.get(..n).unwrap_or_default());
-                Inbound::Some
-            }
-            None => Inbound::End,
-        })
-    }
-
-    /// Waits without reading: for room to write, for the end, or for being woken.
-    pub fn poll_hold(&self, cx: &mut Context<'_>) -> Poll<Inbound> {
+    /// Waits without reading: for room to write, for being woken, or for the end, which it gives.
+    pub fn poll_hold(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.remember(cx);
         if self.dead.get() {
-            return Poll::Ready(Inbound::End);
+            return Poll::Ready(());
         }
         // Who takes nothing is held back by its own fault: where no write timeout ends it, the
         // heartbeat does.

@@ -14,13 +14,13 @@ use tokio::sync::oneshot::error::RecvError;
 
 use crate::auth::Rights;
 use crate::broker::{Opening, Publication, Reply, ReplyTo, Subscriber};
+use crate::config::WebSocket;
 use crate::limits::{Entry, Meter};
 use crate::metrics::Refusal as Reason;
 use crate::model::{Payload, SessionId};
-use crate::protocol::{
-    ErrorCode, MessageReader, Refusal, ServerFrame, Subscribe, SubscribeOk, control_bytes,
-};
+use crate::protocol::{ErrorCode, Refusal, ServerFrame, Subscribe, SubscribeOk, control_bytes};
 use crate::session::{Profile, Session};
+use crate::websocket::{Decoder, Limits};
 
 use super::connection::Connection;
 use super::handshake::{Ask, Plan, Refused, check_rights};
@@ -29,6 +29,12 @@ use super::inbound::Frames;
 use super::io::Io;
 use super::socket::Socket;
 use super::{Gateway, random, refusal};
+
+/// The most fragments that one message may come in.
+const MAX_FRAGMENTS: u32 = 1024;
+
+/// The headers of so many fragments have room in this, in bytes.
+const MAX_OVERHEAD: u32 = 16 * MAX_FRAGMENTS;
 
 /// What the server calls itself.
 const SERVER: &str = concat!("fanfare/", env!("CARGO_PKG_VERSION"));
@@ -84,7 +90,6 @@ pub async fn upgrade(
         subscriber: Rc::clone(&subscriber),
         worker: Rc::clone(&gateway.worker),
         gateway: Rc::clone(&gateway),
-        reader: MessageReader::new(gateway.entrance.config.now().websocket.max_message),
         on_leave: None,
         peer_code: None,
         counted: None,
@@ -125,20 +130,24 @@ pub async fn upgrade(
             socket.serve(&subscriber, false);
         }
     }
-    let websocket = &gateway.entrance.config.now().websocket;
-    let max_frame = websocket.max_frame.min(websocket.max_message);
-    let frames = Frames::new(
-        socket,
-        subscriber,
-        Rc::clone(&gateway.worker),
-        max_frame,
-        &parts.read_buf,
-    );
+    let decoder = Decoder::new(limits(&gateway.entrance.config.now().websocket), None);
+    let worker = Rc::clone(&gateway.worker);
+    let frames = Frames::new(socket, subscriber, worker, decoder, &parts.read_buf);
     Connection::create(|ctx| {
         ctx.add_stream(frames);
         connection
     });
     Ok(())
+}
+
+/// What a client may send.
+fn limits(config: &WebSocket) -> Limits {
+    Limits {
+        frame: config.max_frame.min(config.max_message),
+        message: config.max_message,
+        fragments: MAX_FRAGMENTS,
+        overhead: MAX_OVERHEAD,
+    }
 }
 
 fn opening(id: SessionId, plan: &Plan, rights: &Rc<Rights>) -> Opening {

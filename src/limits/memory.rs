@@ -81,8 +81,9 @@ impl Memory {
 
     /// Looks how much the process takes. To be called several times a second.
     pub fn probe(&self) {
-        if let Some(resident) = resident() {
-            self.judge(resident);
+        let is_bounded = self.limit.load(Ordering::Relaxed) > 0;
+        if let Some(taken) = is_bounded.then(resident).unwrap_or(Some(0)) {
+            self.judge(taken);
         }
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::codes::whole_ms;
+use crate::websocket::Fault;
 
 /// A WebSocket close code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,12 +60,6 @@ impl CloseCode {
     pub const fn is_for_applications(self) -> bool {
         matches!(self.0, 4100 | 4500 | 4200..=4399 | 4700..=4899)
     }
-
-    /// Whether a close frame from the peer may carry this code: RFC 6455 §7.4, with the codes that
-    /// IANA registered since (1012 to 1014). 1004, 1005, 1006 and 1015 never stand in a frame.
-    pub const fn is_valid_from_peer(code: u16) -> bool {
-        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-    }
 }
 
 /// The end of a session: what its close frame says and what a `closing` frame adds.
@@ -98,6 +93,13 @@ impl Close {
     /// The waiting time in whole milliseconds, rounded up; 0 where none is asked for.
     pub fn after_ms(&self) -> u64 {
         self.after.map_or(0, whole_ms)
+    }
+}
+
+impl From<Fault> for Close {
+    /// The end of a session whose client broke the WebSocket protocol.
+    fn from(fault: Fault) -> Self {
+        Self::new(CloseCode(fault.code), fault.reason)
     }
 }
 
@@ -143,21 +145,6 @@ mod tests {
             4999, 5000,
         ] {
             assert!(!CloseCode(code).is_for_applications(), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_peer_may_send_only_the_codes_of_the_rfc() {
-        for code in [
-            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999,
-            4000, 4999,
-        ] {
-            assert!(CloseCode::is_valid_from_peer(code), "{code}");
-        }
-        for code in [
-            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
-        ] {
-            assert!(!CloseCode::is_valid_from_peer(code), "{code}");
         }
     }
 }

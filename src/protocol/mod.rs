@@ -7,10 +7,8 @@ mod codes;
 mod event;
 mod event_id;
 mod fields;
-mod frame;
 mod json_out;
 mod json_value;
-mod message_reader;
 mod msgpack_from_json;
 mod msgpack_out;
 mod msgpack_reader;
@@ -26,8 +24,6 @@ pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
 pub use event::{Event, Published, Removed};
 pub use event_id::EventId;
-pub use frame::{Opcode, close_bytes, ping_bytes, pong_bytes, put_frame};
-pub use message_reader::{Incoming, MAX_FRAGMENTS, MessageReader, Piece};
 pub use problem::{PROBLEM_TYPE, Problem, title};
 pub use request::{
     Action, BadFrame, Cursor, HistoryQuery, MAX_ID, Publish, Request, Since, Subscribe,

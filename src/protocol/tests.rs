@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::frame::walk;
 use super::*;
 use crate::model::Payload;
+use crate::websocket::{Opcode, walk};
 
 #[derive(Deserialize)]
 struct Vector<'a> {

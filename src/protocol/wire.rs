@@ -3,12 +3,12 @@
 use bytes::{Bytes, BytesMut};
 
 use super::event_id::EventId;
-use super::frame::{MAX_HEADER, Opcode, header_len, put_frame, put_header};
 use super::json_out::{Json, Text, measure};
 use super::msgpack_out::Msgpack;
 use super::out::{Object, Out, put_payload};
 use super::server_frame::{ServerFrame, put_position};
 use crate::model::{Kind, Message};
+use crate::websocket::{MAX_HEADER, Opcode, header_len, put_frame, put_header};
 
 /// How a session is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,9 +15,10 @@ use crate::auth::{Caller, Rights, Secret};
 use crate::broker::{LiveRules, Publication, Subscription};
 use crate::model::{Filter, Member, Origin, Payload, SessionId, Timestamp, TopicName};
 use crate::protocol::{
-    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Incoming, Publish, Refusal,
-    Request, Subscribe, WireFormat, parse_json, parse_msgpack,
+    Action, BadFrame, Close, CloseCode, ErrorCode, HistoryQuery, Publish, Refusal, Request,
+    Subscribe, WireFormat, parse_json, parse_msgpack,
 };
+use crate::websocket::Incoming;
 
 /// One client's protocol state.
 pub struct Session {

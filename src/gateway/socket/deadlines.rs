@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::broker::{Ending, Subscriber, Wire};
-use crate::protocol::{Close, CloseCode, ping_bytes};
+use crate::protocol::{Close, CloseCode};
+use crate::websocket::ping_bytes;
 
 use super::Socket;
 use crate::gateway::heartbeat::Beat;

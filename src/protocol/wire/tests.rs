@@ -5,10 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::frame::walk;
 use super::*;
 use crate::model::{Epoch, Member, Payload, Position, SessionId, Timestamp, TopicName};
 use crate::protocol::{Close, CloseCode, ErrorCode, Event, GapReason, Published, Refusal};
+use crate::websocket::walk;
 
 fn message(payload: Payload) -> Message {
     Message {

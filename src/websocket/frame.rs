@@ -2,8 +2,6 @@
 
 use bytes::Bytes;
 
-use super::CloseCode;
-
 /// The opcodes of RFC 6455 §5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
@@ -33,15 +31,44 @@ impl Opcode {
             Self::Pong => 10,
         }
     }
+
+    /// The opcode of four bits, unless they are reserved.
+    pub(super) const fn of_bits(bits: u8) -> Option<Self> {
+        Some(match bits {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    /// Whether it may stand between the fragments of a message (RFC 6455 §5.5).
+    pub(super) const fn is_control(self) -> bool {
+        self.bits() & 8 != 0
+    }
 }
 
 /// The longest payload of a control frame, in bytes (RFC 6455 §5.5).
 const MAX_CONTROL: usize = 125;
 
+/// FIN.
+const FINAL: u8 = 0x80;
+const RSV1: u8 = 0x40;
+
 /// Appends one final frame: header and payload.
 pub fn put_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.reserve(header_len(payload.len()) + payload.len());
     put_header(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Appends one final frame that says that its payload, a whole message, is compressed (RFC 7692 §6).
+pub fn put_deflated(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    out.reserve(header_len(payload.len()) + payload.len());
+    put_head(out, FINAL | RSV1 | opcode.bits(), payload.len());
     out.extend_from_slice(payload);
 }
 
@@ -57,24 +84,24 @@ pub fn pong_bytes(payload: &[u8]) -> Bytes {
 
 /// A close frame. The reason is cut to 123 bytes, at the end of a character. The codes 1005 and 1006
 /// never stand in a frame (RFC 6455 §7.4.1): for them the frame is empty.
-pub fn close_bytes(code: CloseCode, reason: &str) -> Bytes {
-    if matches!(code, CloseCode::NO_STATUS | CloseCode::ABNORMAL) {
+pub fn close_bytes(code: u16, reason: &str) -> Bytes {
+    if matches!(code, 1005 | 1006) {
         return control_frame(Opcode::Close, &[]);
     }
     let reason = reason
         .get(..reason.floor_char_boundary(MAX_CONTROL - 2))
         .unwrap_or_default();
     let mut payload = Vec::with_capacity(2 + reason.len());
-    payload.extend_from_slice(&code.0.to_be_bytes());
+    payload.extend_from_slice(&code.to_be_bytes());
     payload.extend_from_slice(reason.as_bytes());
     control_frame(Opcode::Close, &payload)
 }
 
 /// The most bytes that a header has.
-pub(super) const MAX_HEADER: usize = 10;
+pub const MAX_HEADER: usize = 10;
 
 /// How many bytes the header before a payload of that length has.
-pub(super) const fn header_len(payload: usize) -> usize {
+pub const fn header_len(payload: usize) -> usize {
     match payload {
         0..=125 => 2,
         126..=0xffff => 4,
@@ -83,9 +110,12 @@ pub(super) const fn header_len(payload: usize) -> usize {
 }
 
 /// Appends the header of a final frame.
-pub(super) fn put_header(out: &mut Vec<u8>, opcode: Opcode, payload: usize) {
-    const FINAL: u8 = 0x80;
-    out.push(FINAL | opcode.bits());
+pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, payload: usize) {
+    put_head(out, FINAL | opcode.bits(), payload);
+}
+
+fn put_head(out: &mut Vec<u8>, first: u8, payload: usize) {
+    out.push(first);
     match payload {
         0..=125 => out.push(payload as u8),
         126..=0xffff => {
@@ -108,7 +138,7 @@ fn control_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 
 /// Reads the frames that a server wrote, for tests.
 #[cfg(test)]
-pub(super) mod walk {
+pub(crate) mod walk {
     /// The first frame's opcode bits and payload, and what stands behind it.
     pub fn frame(bytes: &[u8]) -> (u8, &[u8], &[u8]) {
         assert_eq!(bytes[0] & 0xf0, 0x80, "final, no extension bits");
@@ -158,11 +188,22 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_message_says_so_by_its_first_bit() {
+        let mut out = Vec::new();
+        put_deflated(&mut out, Opcode::Text, b"xyz");
+        assert_eq!(out, *b"\xc1\x03xyz");
+        out.clear();
+        put_deflated(&mut out, Opcode::Binary, &[7; 300]);
+        assert_eq!(out[..4], [0xc2, 126, 1, 44]);
+        assert_eq!(out.len(), 304);
+    }
+
+    #[test]
     fn control_frames_have_at_most_125_bytes() {
         for (bytes, opcode) in [
             (ping_bytes(&[1; 200]), 9),
             (pong_bytes(&[1; 200]), 10),
-            (close_bytes(CloseCode::NORMAL, &"x".repeat(200)), 8),
+            (close_bytes(1000, &"x".repeat(200)), 8),
         ] {
             let (found, payload) = walk::only(&bytes);
             assert_eq!((found, payload.len()), (opcode, 125));
@@ -173,17 +214,17 @@ mod tests {
     #[test]
     fn a_close_reason_is_cut_at_the_end_of_a_character() {
         let reason = "é".repeat(62);
-        let bytes = close_bytes(CloseCode::SLOW, &reason);
+        let bytes = close_bytes(4008, &reason);
         let (_, payload) = walk::only(&bytes);
         assert_eq!(payload[..2], 4008_u16.to_be_bytes());
         assert_eq!(std::str::from_utf8(&payload[2..]).unwrap(), "é".repeat(61));
-        let bytes = close_bytes(CloseCode::NORMAL, "");
+        let bytes = close_bytes(1000, "");
         assert_eq!(walk::only(&bytes).1, 1000_u16.to_be_bytes());
     }
 
     #[test]
     fn codes_that_never_stand_in_a_frame_are_not_written() {
-        for code in [CloseCode::NO_STATUS, CloseCode::ABNORMAL] {
+        for code in [1005, 1006] {
             assert_eq!(walk::only(&close_bytes(code, "x")), (8, b"".as_slice()));
         }
     }
