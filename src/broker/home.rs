@@ -25,6 +25,7 @@ mod kept;
 mod publish;
 mod recover;
 mod retained;
+mod scan;
 mod subscribe;
 mod topic;
 
@@ -33,6 +34,7 @@ use idempotency::Answers;
 pub use idempotency::AnswerBound;
 pub use interest::Interest;
 use kept::Kept;
+pub use scan::Scan;
 use topic::Topic;
 
 /// What all homes of a node share.
@@ -62,6 +64,8 @@ pub struct Home {
     filters: FilterTrie<Interest>,
     /// The topics that have a retained message, in the order in which a filter's are read.
     retained: BTreeSet<TopicName>,
+    /// The topics that have a history, in that order.
+    histories: BTreeSet<TopicName>,
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
     answers: Answers,
@@ -94,6 +98,7 @@ impl Home {
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
             retained: BTreeSet::new(),
+            histories: BTreeSet::new(),
             expiries: BinaryHeap::new(),
         }
     }
@@ -152,6 +157,7 @@ impl Home {
                 expiry: None,
             },
         );
+        self.note_history(topic);
         Ok(())
     }
 
@@ -165,6 +171,7 @@ impl Home {
         let is_held = !entry.kept.is_empty() || self.answers.has(topic);
         if entry.interest.is_empty() && !is_held {
             self.topics.remove(topic);
+            self.histories.remove(topic);
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);
         }

@@ -24,6 +24,7 @@ mod reply;
 mod retained;
 mod roster;
 mod rules;
+mod scans;
 mod serving;
 mod session_directory;
 mod session_query;

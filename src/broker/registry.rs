@@ -4,6 +4,7 @@
 //! [`Registry`] is the state and its rules; [`TopicRegistry`] is the actor by which the registries
 //! of other workers reach it.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use super::home::{Common, Delivery, Home};
 use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
 use super::reply::{Reply, ReplyTo, close_for};
+use super::scans;
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
@@ -35,6 +37,10 @@ pub struct Registry {
     /// Subscribers whose replay can go on.
     pub(super) replaying: Vec<Rc<Subscriber>>,
     pub(super) waiting: WaitingList,
+    /// Filters that this home looks through its topics for.
+    pub(super) scans: VecDeque<scans::Waiting>,
+    /// Who waits for what is looked through now.
+    pub(super) scanning: Option<(usize, Token)>,
     pub(super) max_subscriptions: usize,
     pub(super) common: Arc<Common>,
 }
@@ -62,6 +68,8 @@ impl Registry {
             turn,
             replaying: Vec::new(),
             waiting: WaitingList::default(),
+            scans: VecDeque::new(),
+            scanning: None,
             max_subscriptions: settings.max_subscriptions,
             common,
         }
@@ -228,10 +236,7 @@ impl Registry {
                 let told = self.home.unsubscribe(from, &topic, &member, now);
                 self.tell(told);
             }
-            ToHome::SubscribeFilter(ask, token) => {
-                let stand = self.home.subscribe_filter(from, &ask, now);
-                self.answer(from, token, Ok(HomeAnswer::SubscribedFilter(stand)));
-            }
+            ToHome::SubscribeFilter(ask, token) => self.scan_for(from, ask, token, now),
             ToHome::UnsubscribeFilter(filter) => self.home.unsubscribe_filter(from, &filter),
             ToHome::Read(ask, token) => {
                 let piece = self.home.read(&ask, now);
@@ -278,7 +283,7 @@ impl Registry {
         self.turn.wake();
     }
 
-    fn answer(&mut self, to: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
+    pub(super) fn answer(&mut self, to: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
         if to == self.shard {
             self.answered(to, token, answer);
         } else {

@@ -21,6 +21,7 @@ mod machine;
 mod removal;
 mod retained;
 mod retained_churn;
+mod scans;
 mod sessions;
 mod withheld;
 

@@ -1,7 +1,7 @@
 //! One worker thread's part of the broker: its registry, its turn, and the task that ends a turn.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -274,6 +274,7 @@ impl Worker {
         for subscriber in std::mem::take(&mut registry.replaying) {
             registry.go_on_replaying(&subscriber);
         }
+        let unscanned = registry.go_on_scanning();
         let gone = registry.peers.pump(cx);
         let is_free = !registry.peers.is_congested() && registry.fanout.backlog() <= BACKLOG;
         for shard in gone {
@@ -286,6 +287,10 @@ impl Worker {
             }
         }
         self.turn.metrics.flush();
+        if unscanned {
+            // Once sockets have been looked at: woken at once, this task would go on many times before.
+            let _pending = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+        }
         if progress.unfinished || undelivered || self.turn.is_dirty() {
             cx.waker().wake_by_ref();
         }
@@ -326,7 +331,10 @@ async fn turns(worker: Weak<Worker>) {
         if ended.is_err() {
             worker.broker.node.metrics.panicked(Place::Flush);
             // What was being written may be lost to some: they reconnect and recover.
-            worker.registry.borrow_mut().end_all_sessions();
+            let mut registry = worker.registry.borrow_mut();
+            registry.end_all_sessions();
+            registry.end_broken_scan();
+            drop(registry);
             for subscriber in worker.flushing.take() {
                 subscriber.kill();
             }

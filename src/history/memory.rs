@@ -4,15 +4,17 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+mod forgotten;
 mod retained;
 
 use super::{
     Appended, Bounds, Completion, History, HistoryError, HistoryStore, Limit, Retain, Retained,
 };
-use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+use crate::model::{Epoch, Filter, Message, Position, Timestamp, TopicName};
+use forgotten::Forgotten;
 use retained::Slot;
 
 /// Keeps histories and retained messages in memory, under one ceiling for all topics.
@@ -60,7 +62,7 @@ impl MemoryStore {
                 bytes: AtomicUsize::new(0),
                 retained: AtomicUsize::new(0),
                 retained_bytes: AtomicUsize::new(0),
-                known_from: AtomicU64::new(now.0),
+                forgotten: Forgotten::new(now),
             }),
         }
     }
@@ -77,19 +79,20 @@ impl MemoryStore {
 }
 
 impl HistoryStore for MemoryStore {
-    fn open(&self, _topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
+    fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
         if bounds.messages == 0 {
             return Err(HistoryError::NoMessages);
         }
         Ok(Box::new(MemoryHistory {
             shared: Arc::clone(&self.shared),
+            topic: topic.clone(),
             bounds,
             epoch: self.shared.new_epoch(),
             ring: VecDeque::new(),
             bytes: 0,
             newest: 0,
             last_time: Timestamp(0),
-            lost_before: Timestamp(0),
+            lost_before: self.shared.forgotten.whole_from(topic),
             retained: Slot::new(&self.shared),
         }))
     }
@@ -98,8 +101,8 @@ impl HistoryStore for MemoryStore {
         Ok(Box::new(Slot::new(&self.shared)))
     }
 
-    fn remembers(&self, from: Timestamp) -> bool {
-        from.0 >= self.shared.known_from.load(Ordering::Relaxed)
+    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+        self.shared.forgotten.remembers(filter, from)
     }
 }
 
@@ -117,8 +120,7 @@ struct Shared {
     bytes: AtomicUsize,
     retained: AtomicUsize,
     retained_bytes: AtomicUsize,
-    /// No history that is gone had a message at or after this time.
-    known_from: AtomicU64,
+    forgotten: Forgotten,
 }
 
 impl Shared {
@@ -149,6 +151,7 @@ impl fmt::Debug for Shared {
 #[derive(Debug)]
 struct MemoryHistory {
     shared: Arc<Shared>,
+    topic: TopicName,
     bounds: Bounds,
     epoch: Epoch,
     ring: VecDeque<Arc<Message>>,
@@ -156,7 +159,7 @@ struct MemoryHistory {
     newest: u64,
     /// The newest message's time, of any epoch.
     last_time: Timestamp,
-    /// Every message that was dropped is older than this.
+    /// Every message that was dropped, or that went with a life of the topic before this, is older.
     lost_before: Timestamp,
     retained: Slot,
 }
@@ -189,7 +192,8 @@ impl MemoryHistory {
     fn drop_oldest(&mut self) {
         if let Some(gone) = self.ring.pop_front() {
             let weight = gone.weight();
-            self.lost_before = Timestamp(gone.time.0.saturating_add(1));
+            let after = Timestamp(gone.time.0.saturating_add(1));
+            self.lost_before = self.lost_before.max(after);
             self.bytes = self.bytes.saturating_sub(weight);
             self.release(1, weight);
         }
@@ -350,10 +354,7 @@ impl Drop for MemoryHistory {
     fn drop(&mut self) {
         self.release(self.ring.len(), self.bytes);
         if self.last_time > Timestamp(0) {
-            let after_last = self.last_time.0.saturating_add(1);
-            self.shared
-                .known_from
-                .fetch_max(after_last, Ordering::Relaxed);
+            self.shared.forgotten.note(&self.topic, self.last_time);
         }
     }
 }

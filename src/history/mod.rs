@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+use crate::model::{Epoch, Filter, Message, Position, Timestamp, TopicName};
 
 pub use memory::{MemoryStore, Usage};
 
@@ -89,9 +89,8 @@ pub trait History: Send + fmt::Debug {
     /// `from`, or the one before the oldest held. At most [`newest`](History::newest).
     fn first_since(&self, from: Timestamp) -> u64;
 
-    /// Whether every message since `from` is still held at `now`: whether a recovery by time is
-    /// whole as far as this history knows. Ask [`HistoryStore::remembers`] as well. A grace that
-    /// is taken off for reading ([`first_since`](History::first_since)) must not be taken off here,
+    /// Whether every message of the topic since `from` is still held at `now`, and none went with a
+    /// life of the topic before this: whether a recovery by time is whole. A grace that is taken off for reading ([`first_since`](History::first_since)) must not be taken off here,
     /// or what went before the client came would fail its recovery.
     fn holds_since(&self, from: Timestamp, now: Timestamp) -> bool;
 
@@ -144,10 +143,11 @@ pub trait HistoryStore: Send + Sync {
     /// [`HistoryError::Unavailable`] where the store cannot be reached.
     fn open_retained(&self, topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError>;
 
-    /// Whether no message since `from` went with a whole history: with the process before this one,
-    /// or with a topic that was closed. Where it is false, a recovery by time (of topics the client
-    /// may not even know of) is not whole, though every open history may say so.
-    fn remembers(&self, from: Timestamp) -> bool;
+    /// Whether no message since `from` went with a whole history of a topic that the filter matches:
+    /// with the process before this one, or with a topic that was closed. Where it is false, a
+    /// recovery by time (of topics the client may not even know of) is not whole, though every open
+    /// history may say so. Whoever has forgotten too much to tell says that it is not.
+    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool;
 }
 
 /// How much of a topic is kept: whichever bound is reached first.

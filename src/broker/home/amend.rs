@@ -52,7 +52,9 @@ impl Home {
             self.clear(topic, now).ok().and_then(|(_, told)| told)
         };
         // It may have been there only for what it kept.
-        let entry = self.topics.get_mut(topic)?;
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return told;
+        };
         entry.rule = rule;
         if !rule.presence {
             entry.members.clear();
@@ -82,6 +84,7 @@ impl Home {
             entry.expiry = Some(now);
             self.expiries.push(Reverse((now, topic.clone())));
         }
+        self.note_history(topic);
         self.note_retained(topic);
         self.forget_if_idle(topic, now);
         told

@@ -60,9 +60,7 @@ impl Home {
                     span = Some(offset);
                 }
             }
-            if let (Some(_), None, Some(from)) = (ask.since, span, ask.from)
-                && self.common.store.remembers(from)
-            {
+            if let (Some(_), None, Some(from)) = (ask.since, span, ask.from) {
                 span = recover::by_time(&**history, from, now)
                     .filter(|after| until.saturating_sub(*after) <= max_replay);
                 stand.recovered = Some(span.is_some());
