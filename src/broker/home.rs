@@ -19,6 +19,7 @@ use super::rules::LiveRules;
 mod amend;
 mod clear;
 mod expiry;
+mod give_way;
 mod idempotency;
 mod interest;
 mod kept;
@@ -66,6 +67,8 @@ pub struct Home {
     retained: BTreeSet<TopicName>,
     /// The topics that have a history, in that order.
     histories: BTreeSet<TopicName>,
+    /// The topic that last made room for others.
+    gave_way: Option<TopicName>,
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
     answers: Answers,
@@ -99,6 +102,7 @@ impl Home {
             filters: FilterTrie::new(),
             retained: BTreeSet::new(),
             histories: BTreeSet::new(),
+            gave_way: None,
             expiries: BinaryHeap::new(),
         }
     }

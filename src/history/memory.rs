@@ -20,13 +20,14 @@ use retained::Slot;
 /// Keeps histories and retained messages in memory, under one ceiling for all topics.
 ///
 /// Cloning is cheap; clones are the same store. An append that takes the sum of all that is kept over
-/// the ceiling drops the oldest messages of its own topic until the sum fits or only the message
-/// just appended is left of the topic. So a busy topic pays for itself and cannot push out a quiet
-/// one, and the sum goes over the ceiling by at most one message per topic.
+/// fifteen sixteenths of the ceiling drops the oldest messages of its own topic until the sum fits or
+/// only the message just appended is left of the topic. So a busy topic pays for itself and cannot
+/// push out a quiet one. What is left is for topics that have one message, and for retained ones: a
+/// message that does not fit below the ceiling itself is not kept, as though it had grown too old at
+/// once, and one that is to be retained is refused. While it is [short](HistoryStore::is_short) of
+/// room, histories are asked to give way, so that there is some again.
 ///
-/// Retained messages are not dropped, so one that does not fit is refused. Up to half of the ceiling
-/// is theirs whatever the histories hold, or full histories would keep any from being retained:
-/// these give way as they go on.
+/// The sum never stays above the ceiling; while a message is appended it may be, by that message.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -101,6 +102,10 @@ impl HistoryStore for MemoryStore {
         Ok(Box::new(Slot::new(&self.shared)))
     }
 
+    fn is_short(&self) -> bool {
+        self.shared.is_short()
+    }
+
     fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
         self.shared.forgotten.remembers(filter, from)
     }
@@ -128,9 +133,14 @@ impl Shared {
         Epoch::from_random((self.random)())
     }
 
-    fn is_over_ceiling(&self) -> bool {
+    fn held(&self) -> usize {
         let retained = self.retained_bytes.load(Ordering::Relaxed);
-        self.bytes.load(Ordering::Relaxed).saturating_add(retained) > self.ceiling
+        self.bytes.load(Ordering::Relaxed).saturating_add(retained)
+    }
+
+    /// Whether what is left is for those that have next to nothing.
+    fn is_short(&self) -> bool {
+        self.held() > self.ceiling - self.ceiling / 16
     }
 }
 
@@ -210,13 +220,17 @@ impl MemoryHistory {
         }
     }
 
-    /// Drops from the old end until the bounds hold, but never the newest message.
+    /// Drops from the old end until the bounds hold; the newest message only where there is no room
+    /// for it in the store.
     fn drop_excess(&mut self) {
         while self.ring.len() > 1
             && (self.ring.len() > self.bounds.messages
                 || self.bytes > self.bounds.bytes
-                || self.shared.is_over_ceiling())
+                || self.shared.is_short())
         {
+            self.drop_oldest();
+        }
+        if self.shared.held() > self.shared.ceiling {
             self.drop_oldest();
         }
     }
@@ -313,6 +327,14 @@ impl History for MemoryHistory {
 
     fn trim(&mut self, now: Timestamp) {
         self.drop_expired(now);
+        self.shrink();
+    }
+
+    fn give_way(&mut self) {
+        let keep = self.ring.len().div_ceil(2);
+        while self.ring.len() > keep && self.shared.is_short() {
+            self.drop_oldest();
+        }
         self.shrink();
     }
 

@@ -24,7 +24,7 @@ pub use memory::{MemoryStore, Usage};
 /// Offsets rise by one from 1 and are never given twice within an epoch. Message times never go
 /// back. What is dropped is always the oldest, so what is held is one unbroken run of offsets.
 /// The newest message is held whatever it weighs, until it is too old: a bound in bytes never makes
-/// a topic forget what it has just been given. The retained message stands beside these bounds: it
+/// a topic forget what it has just been given, unless the store has no room for even that. The retained message stands beside these bounds: it
 /// stays until another takes its place or it is cleared, held by the run of offsets or not.
 pub trait History: Send + fmt::Debug {
     /// Takes a message: sets its position and its time (`now`, or the time of the message before
@@ -77,6 +77,10 @@ pub trait History: Send + fmt::Debug {
     /// Drops what is too old at `now`. Appending and reading see to age by themselves; this is for
     /// topics that nobody publishes to, whose memory would otherwise stay taken.
     fn trim(&mut self, now: Timestamp);
+
+    /// Drops up to half of the messages, the oldest, while the store is
+    /// [short](HistoryStore::is_short) of room; never the newest.
+    fn give_way(&mut self);
 
     /// Forgets every message, the retained one too, and starts another epoch at offset 0, so that no
     /// cursor from before recovers. Times still do not go back.
@@ -148,6 +152,11 @@ pub trait HistoryStore: Send + Sync {
     /// recovery by time (of topics the client may not even know of) is not whole, though every open
     /// history may say so. Whoever has forgotten too much to tell says that it is not.
     fn remembers(&self, filter: &Filter, from: Timestamp) -> bool;
+
+    /// Whether hardly any room is left, so that histories should [give way](History::give_way).
+    fn is_short(&self) -> bool {
+        false
+    }
 }
 
 /// How much of a topic is kept: whichever bound is reached first.

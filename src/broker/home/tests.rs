@@ -15,6 +15,7 @@ use crate::protocol::{Cursor, Event};
 mod amending;
 mod recovering;
 mod retaining;
+mod scarce;
 
 const ALL: Limit = Limit {
     messages: usize::MAX,
@@ -26,9 +27,13 @@ fn home() -> Home {
 }
 
 pub fn home_with(answers: AnswerBound) -> Home {
+    home_in(store(), answers)
+}
+
+fn home_in(store: Arc<dyn HistoryStore>, answers: AnswerBound) -> Home {
     let common = Common {
         rules: Arc::new(LiveRules::new(rules())),
-        store: store(),
+        store,
         directory: TopicDirectory::default(),
         topics: AtomicUsize::new(0),
         sys_listeners: AtomicUsize::new(0),
