@@ -19,6 +19,7 @@ use super::rules::LiveRules;
 mod amend;
 mod clear;
 mod expiry;
+mod forget;
 mod give_way;
 mod idempotency;
 mod interest;
@@ -123,7 +124,7 @@ impl Home {
         let mut members: Vec<Member> = self
             .topics
             .get(topic)
-            .map(|entry| entry.members.values().cloned().collect())
+            .map(|entry| entry.members.values().map(|(_, m)| m.clone()).collect())
             .unwrap_or_default();
         members.sort_by_key(|member| (member.since, member.session));
         Ok(members)
@@ -179,6 +180,17 @@ impl Home {
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Home {
+    /// Its topics go with it; another home may have some of that name already.
+    fn drop(&mut self) {
+        for (topic, entry) in &self.topics {
+            self.common.directory.remove_card(topic, &entry.card);
+        }
+        let topics = &self.common.topics;
+        topics.fetch_sub(self.topics.len(), Ordering::Relaxed);
     }
 }
 

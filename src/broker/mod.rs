@@ -12,6 +12,7 @@ mod fanout;
 pub mod filters;
 mod home;
 mod job;
+mod lost;
 mod message;
 mod outbox;
 mod pace;

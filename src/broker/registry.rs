@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::history::Limit;
 use crate::metrics::{Durability, Source};
-use crate::model::{Filter, Origin, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal};
+use crate::model::{Origin, Timestamp, TopicName};
+use crate::protocol::{Cursor, ErrorCode, Refusal};
 
 use super::Settings;
 use super::fanout::Fanout;
 use super::home::{Common, Delivery, Home};
+use super::lost::Lives;
 use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
 use super::reply::{Reply, ReplyTo, close_for};
@@ -36,6 +37,7 @@ pub struct Registry {
     pub(super) turn: Rc<Turn>,
     /// Subscribers whose replay can go on.
     pub(super) replaying: Vec<Rc<Subscriber>>,
+    pub(super) lives: Vec<Lives>,
     pub(super) waiting: WaitingList,
     /// Filters that this home looks through its topics for.
     pub(super) scans: VecDeque<scans::Waiting>,
@@ -48,7 +50,7 @@ pub struct Registry {
 impl Registry {
     /// A registry without topics or sessions.
     pub(super) fn new(
-        shard: usize,
+        (shard, life): (usize, u64),
         shards: Arc<Shards>,
         home: Home,
         turn: Rc<Turn>,
@@ -63,7 +65,8 @@ impl Registry {
                 Arc::clone(&common.rules),
                 settings.flush_interval,
             ),
-            peers: Peers::new(shard, Arc::clone(&shards)),
+            peers: Peers::new(shard, life, Arc::clone(&shards)),
+            lives: vec![Lives::default(); shards.count()],
             shards,
             turn,
             replaying: Vec::new(),
@@ -119,7 +122,10 @@ impl Registry {
     }
 
     /// Takes a message of another worker's registry.
-    pub(super) fn receive(&mut self, from: usize, message: PeerMessage) {
+    pub(super) fn receive(&mut self, (from, life): (usize, u64), message: PeerMessage) {
+        if !self.meet(from, life) {
+            return;
+        }
         match message {
             PeerMessage::ToHome(ask) => self.at_home(from, ask),
             PeerMessage::Deliver(published, accepted) => {
@@ -138,37 +144,6 @@ impl Registry {
     /// Ends every session of this worker at once: what was written to them is not known any more.
     pub(super) fn end_all_sessions(&mut self) {
         self.fanout.kill_members();
-    }
-
-    /// Another worker is gone, and the topics that were at home there with it: who waits for it is
-    /// refused, and sessions that it would have told of messages start over.
-    pub(super) fn lost(&mut self, shard: usize) {
-        tracing::error!(shard, "a worker is gone, and what was on its way to it");
-        for token in self.waiting.of_home(shard) {
-            let refusal = Refusal::new(
-                ErrorCode::Unavailable,
-                "a part of the broker is starting or stopping; try again",
-            );
-            self.answered(
-                shard,
-                token,
-                Err(refusal.retry_after(Duration::from_secs(1))),
-            );
-        }
-        let shards = Arc::clone(&self.shards);
-        let is_deaf = |filter: &Filter| match filter.as_name() {
-            Some(topic) => shards.home(&topic) == shard,
-            None => true,
-        };
-        let close = Close {
-            code: CloseCode::OVERLOADED,
-            reason: "a part of the broker went away; connect again".into(),
-            after: None,
-        };
-        let now = Instant::now();
-        for subscriber in self.fanout.members_of(is_deaf) {
-            subscriber.close(&close, Ending::Orderly, now);
-        }
     }
 
     /// What another worker asked of this home ended in a panic.
@@ -231,7 +206,7 @@ impl Registry {
                 }
                 Err(refusal) => self.answer(from, token, Err(refusal)),
             },
-            ToHome::Present(topic, member) => self.home.present(&topic, member),
+            ToHome::Present(topic, member) => self.home.present(from, &topic, member),
             ToHome::Unsubscribe(topic, member) => {
                 let told = self.home.unsubscribe(from, &topic, &member, now);
                 self.tell(told);
@@ -292,7 +267,12 @@ impl Registry {
         }
     }
 
-    fn answered(&mut self, from: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
+    pub(super) fn answered(
+        &mut self,
+        from: usize,
+        token: Token,
+        answer: Result<HomeAnswer, Refusal>,
+    ) {
         if let Some(opening) = self.waiting.opening(token)
             && !opening.note(from, &answer)
         {

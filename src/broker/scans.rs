@@ -34,12 +34,15 @@ impl Registry {
         token: Token,
         now: Timestamp,
     ) {
+        let filter = ask.filter.clone();
         let mut scan = self.home.subscribe_filter(from, ask);
         if self.home.scan(&mut scan, &mut NAMES.clone(), now) {
             let stand = scan.into_stand();
             return self.answer(from, token, Ok(HomeAnswer::SubscribedFilter(stand)));
         }
         if self.scans.len() >= MOST {
+            // Who is refused has nothing here.
+            self.home.unsubscribe_filter(from, &filter);
             let refusal = Refusal::new(
                 ErrorCode::Unavailable,
                 "too many filters wait for their topics to be looked through; try again",

@@ -28,6 +28,8 @@ pub struct Opening {
     has_since: bool,
     has_replay: bool,
     failed: Option<Refusal>,
+    /// Homes that have nothing of it.
+    refused: Vec<usize>,
 }
 
 impl Registry {
@@ -57,6 +59,7 @@ impl Registry {
             has_since: ask.since_filter.is_some(),
             has_replay,
             failed: None,
+            refused: Vec::new(),
         });
         let token = self.waiting.add(self.shard, Waiting::Wild(opening));
         let mut access = subscriber.rights().access();
@@ -101,10 +104,10 @@ impl Registry {
             since: Timestamp::default(),
         };
         if subscriber.book.borrow().find(&filter).is_none() {
-            return self.release_at_homes(&filter, &member);
+            return self.release_at_homes(&filter, &member, &opening.refused);
         }
         if let Some(refusal) = opening.failed {
-            self.release_at_homes(&filter, &member);
+            self.release_at_homes(&filter, &member, &opening.refused);
             return self.not_opened(&subscriber, &filter, refusal, reply);
         }
         if !self.fanout.is_idle() {
@@ -213,7 +216,10 @@ impl Opening {
                 self.stand.may_retain |= stand.may_retain;
             }
             Ok(_) => {}
-            Err(refusal) => self.failed = Some(refusal.clone()),
+            Err(refusal) => {
+                self.failed = Some(refusal.clone());
+                self.refused.push(from);
+            }
         }
         self.homes_left.is_empty()
     }

@@ -17,6 +17,7 @@ mod churn;
 mod delivery;
 mod direct;
 mod faults;
+mod lost;
 mod machine;
 mod removal;
 mod retained;

@@ -98,7 +98,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
             ));
             let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
             let registry = Registry::new(
-                shard,
+                (shard, life),
                 Arc::clone(&node.shards),
                 home,
                 Rc::clone(&turn),
@@ -288,7 +288,7 @@ impl Worker {
         }
         self.turn.metrics.flush();
         if unscanned {
-            // Once sockets have been looked at: woken at once, this task would go on many times before.
+            // Woken once sockets have been looked at.
             let _pending = std::pin::pin!(tokio::task::yield_now()).poll(cx);
         }
         if progress.unfinished || undelivered || self.turn.is_dirty() {
@@ -331,10 +331,8 @@ async fn turns(worker: Weak<Worker>) {
         if ended.is_err() {
             worker.broker.node.metrics.panicked(Place::Flush);
             // What was being written may be lost to some: they reconnect and recover.
-            let mut registry = worker.registry.borrow_mut();
-            registry.end_all_sessions();
-            registry.end_broken_scan();
-            drop(registry);
+            worker.registry.borrow_mut().end_all_sessions();
+            worker.registry.borrow_mut().end_broken_scan();
             for subscriber in worker.flushing.take() {
                 subscriber.kill();
             }
@@ -365,7 +363,8 @@ impl Handler<PeerBatch> for TopicRegistry {
         for message in batch.messages {
             let asked = message.token();
             let is_done = self.with(|worker| {
-                worker.registry.borrow_mut().receive(batch.from, message);
+                let from = (batch.from, batch.life);
+                worker.registry.borrow_mut().receive(from, message);
             });
             if let (false, Some(token)) = (is_done, asked) {
                 self.with(|worker| worker.registry.borrow_mut().failed(batch.from, token));

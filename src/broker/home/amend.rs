@@ -30,11 +30,13 @@ impl Home {
     }
 
     /// Takes note of someone who was there before the topic told who is.
-    pub fn present(&mut self, topic: &TopicName, member: Member) {
-        if let Some(entry) = self.topics.get_mut(topic)
-            && entry.rule.presence
+    pub fn present(&mut self, shard: usize, topic: &TopicName, member: Member) {
+        // Another worker may hold its sessions to new rules before this one does so with its topics.
+        if self.common.rules.now().of(topic).presence
+            && let Some(entry) = self.topics.get_mut(topic)
         {
-            entry.members.entry(member.session).or_insert(member);
+            let session = member.session;
+            entry.members.entry(session).or_insert((shard, member));
         }
     }
 

@@ -89,8 +89,10 @@ impl Home {
             since: now,
             ..ask.member.clone()
         };
-        if entry.rule.presence {
-            entry.members.insert(newcomer.session, newcomer.clone());
+        // The rules may have changed and this topic not been held to them yet.
+        if self.common.rules.now().of(&ask.topic).presence {
+            let member = (shard, newcomer.clone());
+            entry.members.insert(newcomer.session, member);
         }
         let told = entry.rule.join_leave.then(|| Delivery {
             published: Arc::new(Published::new(Event::Join {
@@ -117,7 +119,7 @@ impl Home {
         let member = entry
             .members
             .remove(&gone.session)
-            .unwrap_or_else(|| gone.clone());
+            .map_or_else(|| gone.clone(), |(_, member)| member);
         let told = entry.rule.join_leave.then(|| Delivery {
             published: Arc::new(Published::new(Event::Leave {
                 topic: topic.clone(),
