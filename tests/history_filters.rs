@@ -1,9 +1,11 @@
 //! Replays and recoveries of filters.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use crate::history::{expect_replay, publish};
-use crate::support::{Edit, Server, config, kept};
+use crate::support::{Edit, Server, TEXT, Wire, config, frame, kept};
 
 #[test]
 fn a_filter_recovers_each_topic_from_its_position_and_the_rest_by_time() {
@@ -64,6 +66,44 @@ fn a_filter_names_the_topics_that_did_not_recover() {
     let message = reader.expect_message("kept/b");
     assert_eq!(message["offset"], 2);
     reader.expect_nothing();
+}
+
+/// Else one read could ask for the past of more filters than the homes and the queue are to bear. Of
+/// two workers, so that no answer is there when the next frame of the read is looked at.
+#[test]
+fn nothing_more_is_read_of_a_session_until_it_was_answered_about_the_past_of_a_filter() {
+    let server = Server::start(config().workers(2));
+    let mut wire = Wire::open(server.address, "/ws", "").welcomed();
+    let asks = [
+        json!({"type": "subscribe", "id": 1, "topic": "kept/#", "since": {"positions": {}}}),
+        json!({"type": "ping", "id": 2}),
+        json!({"type": "subscribe", "id": 3, "topic": "kept/+", "last": 1}),
+        json!({"type": "ping", "id": 4}),
+    ];
+    let frames: Vec<u8> = asks
+        .iter()
+        .flat_map(|ask| frame(TEXT, ask.to_string()))
+        .collect();
+    wire.stream.write_all(&frames).unwrap();
+    let answered = [1, 2, 3, 4].map(|_| wire.json()["id"].clone());
+    assert_eq!(answered, [1, 2, 3, 4].map(|id| json!(id)));
+}
+
+#[test]
+fn of_more_than_100_topics_that_did_not_recover_none_is_named() {
+    let server = Server::start(config().workers(2));
+    let mut writer = server.connect();
+    let mut reader = server.connect();
+    let since = json!({"since": {"positions": {}}});
+    for (topics, named) in [(100, 100), (101, 0)] {
+        for n in 0..topics {
+            writer.publish(&format!("kept/{n}"), n).await_ok();
+        }
+        let ok = reader.subscribe_with("kept/#", since.clone()).await_ok();
+        assert_eq!(ok["recovered"], false, "{ok}");
+        assert_eq!(ok["gaps"].as_array().map_or(0, Vec::len), named, "{ok}");
+        reader.unsubscribe("kept/#").await_ok();
+    }
 }
 
 #[test]

@@ -125,6 +125,12 @@ impl TopicDirectory {
         self.cards.remove(topic);
     }
 
+    /// Strikes a topic out, unless another card is in the place of this one.
+    pub fn remove_card(&self, topic: &TopicName, card: &Arc<TopicCard>) {
+        self.cards
+            .remove_if(topic, |_, held| Arc::ptr_eq(held, card));
+    }
+
     /// One topic.
     pub fn get(&self, topic: &TopicName) -> Option<TopicView> {
         self.cards.get(topic).map(|card| card.view())

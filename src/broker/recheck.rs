@@ -24,7 +24,11 @@ impl Registry {
         let common = Arc::clone(&self.common);
         let rules = common.rules.now();
         let is_new = |topic: &TopicName| rules.of(topic).presence && !before.of(topic).presence;
-        for (topic, session) in self.fanout.present(is_new) {
+        let mut present = self.fanout.present(is_new);
+        // Their homes may have let them in before they were held to these rules.
+        let opening = self.waiting.names();
+        present.extend(opening.filter(|(topic, _)| is_new(topic)));
+        for (topic, session) in present {
             let member = Member {
                 since: now,
                 ..session.member()

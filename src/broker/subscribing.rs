@@ -72,6 +72,11 @@ impl Subscription {
             member,
         }
     }
+
+    /// Whether it asks for the past of many topics.
+    pub fn is_long(&self) -> bool {
+        self.filter.has_wildcard() && (self.last.is_some() || self.since_filter.is_some())
+    }
 }
 
 impl Registry {
@@ -215,11 +220,22 @@ impl Registry {
 
     /// Takes a subscription out of the audience and away from its homes.
     pub(super) fn release(&mut self, place: Place, filter: &Filter, member: &Member) {
+        self.release_but_at(place, filter, member, &[]);
+    }
+
+    /// As [`Registry::release`], but for those homes, which have nothing of it.
+    pub(super) fn release_but_at(
+        &mut self,
+        place: Place,
+        filter: &Filter,
+        member: &Member,
+        without: &[usize],
+    ) {
         match place {
             Place::Standing(audience, key) => {
                 self.fanout.leave(&audience, key);
                 self.count_subscription(filter, -1);
-                self.release_at_homes(filter, member);
+                self.release_at_homes(filter, member, without);
             }
             // The homes' answers find it gone and take it back.
             Place::Opening {
@@ -230,14 +246,16 @@ impl Registry {
         }
     }
 
-    pub(super) fn release_at_homes(&mut self, filter: &Filter, member: &Member) {
+    pub(super) fn release_at_homes(&mut self, filter: &Filter, member: &Member, without: &[usize]) {
         match filter.as_name() {
             Some(topic) => {
                 let home = self.shards.home(&topic);
-                self.ask_home(home, ToHome::Unsubscribe(topic, member.clone()));
+                if !without.contains(&home) {
+                    self.ask_home(home, ToHome::Unsubscribe(topic, member.clone()));
+                }
             }
             None => {
-                for shard in 0..self.shards.count() {
+                for shard in (0..self.shards.count()).filter(|shard| !without.contains(shard)) {
                     self.ask_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
                 }
             }
@@ -266,7 +284,7 @@ impl Registry {
             let book = subscriber.book.borrow();
             if book.find(filter).is_none() {
                 drop(book);
-                return self.release_at_homes(filter, member);
+                return self.release_at_homes(filter, member, &[]);
             }
             book.has_filters()
         };

@@ -28,6 +28,8 @@ pub struct Opening {
     has_since: bool,
     has_replay: bool,
     failed: Option<Refusal>,
+    /// Homes that have nothing of it.
+    refused: Vec<usize>,
 }
 
 impl Registry {
@@ -57,6 +59,7 @@ impl Registry {
             has_since: ask.since_filter.is_some(),
             has_replay,
             failed: None,
+            refused: Vec::new(),
         });
         let token = self.waiting.add(self.shard, Waiting::Wild(opening));
         let mut access = subscriber.rights().access();
@@ -104,10 +107,10 @@ impl Registry {
             since: Timestamp::default(),
         };
         if subscriber.book.borrow().find(&filter).is_none() {
-            return self.release_at_homes(&filter, &member);
+            return self.release_at_homes(&filter, &member, &opening.refused);
         }
         if let Some(refusal) = opening.failed {
-            self.release_at_homes(&filter, &member);
+            self.release_at_homes(&filter, &member, &opening.refused);
             return self.not_opened(&subscriber, &filter, refusal, reply);
         }
         if !self.fanout.is_idle() {
@@ -119,20 +122,7 @@ impl Registry {
         let brings = |book: &Book, topic: &TopicName| {
             reading.may_read_by_filter(is_lent, topic) && !reading.is_brought(book, topic)
         };
-        self.bound(&subscriber, &mut stand, opening.has_since, brings);
-        let lost: HashSet<&TopicName> = stand.gaps.iter().collect();
-        let recovered: Vec<TopicName> = if opening.has_since && stand.may_retain {
-            let spans = stand.spans.iter().map(|(topic, _)| topic);
-            let recovered = spans.filter(|topic| !lost.contains(topic));
-            recovered.cloned().collect()
-        } else {
-            Vec::new()
-        };
-        let book = subscriber.book.borrow();
-        let spans = stand.spans.into_iter();
-        let spans: HashMap<TopicName, Span> =
-            spans.filter(|(topic, _)| brings(&book, topic)).collect();
-        drop(book);
+        let spans = self.to_replay(&subscriber, &mut stand, opening.has_since, brings);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
         }
@@ -142,7 +132,7 @@ impl Registry {
             position: None,
             recovered: opening.has_since.then_some(stand.recovered),
             replayed: Some(spans.values().map(Span::count).sum()),
-            gaps: stand.gaps,
+            gaps: stand.named_gaps(),
         };
         self.count_subscription(&filter, 1);
         reply.send(Ok(Reply::Subscribed(ok)));
@@ -178,7 +168,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.may_retain {
-            book.owe_retained(&filter, &self.shards, reading, recovered);
+            book.owe_retained(&filter, &self.shards, reading, stand.has_retained);
             self.replaying.push(Rc::clone(&subscriber));
             self.turn.wake();
         }
@@ -188,33 +178,38 @@ impl Registry {
         self.go_on_with(&subscriber, &filter, then);
     }
 
-    /// Bounds what is replayed to the limit in all: each home knows of its own topics only. A topic that is
-    /// to recover does so whole or not at all. What the filter does not bring counts for nothing.
-    fn bound(
+    /// What of the homes' spans is replayed: no more than the limit in all, since each home knows of its own
+    /// topics only, and nothing of topics that the filter does not bring. A topic that is to recover does so
+    /// whole or not at all.
+    fn to_replay(
         &self,
         subscriber: &Subscriber,
         stand: &mut WildStand,
         has_since: bool,
         brings: impl Fn(&Book, &TopicName) -> bool,
-    ) {
+    ) -> HashMap<TopicName, Span> {
         let book = subscriber.book.borrow();
-        let lost: HashSet<TopicName> = stand.gaps.iter().cloned().collect();
+        let gaps: HashSet<TopicName> = stand.gaps.iter().cloned().collect();
+        let mut lost = HashSet::new();
         let mut left = self.common.max_replay();
-        for (topic, span) in &mut stand.spans {
-            if !brings(&book, topic) {
+        let mut spans = HashMap::new();
+        for (topic, mut span) in std::mem::take(&mut stand.spans) {
+            if !brings(&book, &topic) {
                 continue;
             }
             if span.count() > left {
-                if has_since && !lost.contains(topic) {
+                if has_since && !gaps.contains(&topic) {
                     span.after = span.until;
-                    stand.gaps.push(topic.clone());
+                    lost.insert(topic.clone());
                 } else {
                     span.after = span.until - left;
                 }
             }
             left -= span.count();
+            spans.insert(topic, span);
         }
-        stand.recovered &= stand.gaps.is_empty();
+        stand.lose(&lost);
+        spans
     }
 }
 
@@ -230,12 +225,20 @@ impl Opening {
         match answer {
             Ok(HomeAnswer::SubscribedFilter(stand)) => {
                 self.stand.spans.extend(stand.spans.iter().cloned());
-                self.stand.gaps.extend(stand.gaps.iter().cloned());
+                for topic in &stand.gaps {
+                    self.stand.add_gap(topic);
+                }
+                self.stand
+                    .has_retained
+                    .extend(stand.has_retained.iter().cloned());
                 self.stand.recovered &= stand.recovered;
                 self.stand.may_retain |= stand.may_retain;
             }
             Ok(_) => {}
-            Err(refusal) => self.failed = Some(refusal.clone()),
+            Err(refusal) => {
+                self.failed = Some(refusal.clone());
+                self.refused.push(from);
+            }
         }
         self.homes_left.is_empty()
     }

@@ -11,7 +11,7 @@ use crate::broker::testing::{everything, rules, store};
 use crate::broker::{Settings, Wire};
 use crate::history::{Bounds, History, HistoryError, HistoryStore, MemoryStore, Retained};
 use crate::metrics::Metrics;
-use crate::model::{Timestamp, TopicName};
+use crate::model::{Filter, Timestamp, TopicName};
 use crate::protocol::ErrorCode;
 
 /// A wire whose writes panic once it is told to.
@@ -53,8 +53,8 @@ impl HistoryStore for Trapped {
         self.0.open_retained(topic)
     }
 
-    fn remembers(&self, from: Timestamp) -> bool {
-        self.0.remembers(from)
+    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+        self.0.remembers(filter, from)
     }
 }
 
