@@ -1,9 +1,11 @@
 //! Replays and recoveries of filters.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use crate::history::{expect_replay, publish};
-use crate::support::{Edit, Server, config, kept};
+use crate::support::{Edit, Server, TEXT, Wire, config, frame, kept};
 
 #[test]
 fn a_filter_recovers_each_topic_from_its_position_and_the_rest_by_time() {
@@ -66,6 +68,44 @@ fn a_filter_names_the_topics_that_did_not_recover() {
     reader.expect_nothing();
 }
 
+/// Else one read could ask for the past of more filters than the homes and the queue are to bear. Of
+/// two workers, so that no answer is there when the next frame of the read is looked at.
+#[test]
+fn nothing_more_is_read_of_a_session_until_it_was_answered_about_the_past_of_a_filter() {
+    let server = Server::start(config().workers(2));
+    let mut wire = Wire::open(server.address, "/ws", "").welcomed();
+    let asks = [
+        json!({"type": "subscribe", "id": 1, "topic": "kept/#", "since": {"positions": {}}}),
+        json!({"type": "ping", "id": 2}),
+        json!({"type": "subscribe", "id": 3, "topic": "kept/+", "last": 1}),
+        json!({"type": "ping", "id": 4}),
+    ];
+    let frames: Vec<u8> = asks
+        .iter()
+        .flat_map(|ask| frame(TEXT, ask.to_string()))
+        .collect();
+    wire.stream.write_all(&frames).unwrap();
+    let answered = [1, 2, 3, 4].map(|_| wire.json()["id"].clone());
+    assert_eq!(answered, [1, 2, 3, 4].map(|id| json!(id)));
+}
+
+#[test]
+fn of_more_than_100_topics_that_did_not_recover_none_is_named() {
+    let server = Server::start(config().workers(2));
+    let mut writer = server.connect();
+    let mut reader = server.connect();
+    let since = json!({"since": {"positions": {}}});
+    for (topics, named) in [(100, 100), (101, 0)] {
+        for n in 0..topics {
+            writer.publish(&format!("kept/{n}"), n).await_ok();
+        }
+        let ok = reader.subscribe_with("kept/#", since.clone()).await_ok();
+        assert_eq!(ok["recovered"], false, "{ok}");
+        assert_eq!(ok["gaps"].as_array().map_or(0, Vec::len), named, "{ok}");
+        reader.unsubscribe("kept/#").await_ok();
+    }
+}
+
 #[test]
 fn a_filter_that_matches_topics_without_history_recovers_the_others_and_says_that_more_may_be_missing()
  {
@@ -95,6 +135,55 @@ fn a_filter_that_matches_topics_without_history_recovers_the_others_and_says_tha
     );
     expect_replay(&mut client, 1..=2);
     client.expect_nothing();
+}
+
+#[test]
+fn what_a_filter_recovers_is_bounded_in_all_whatever_the_number_of_workers() {
+    for workers in [1, 2, 4] {
+        let server = Server::start(
+            config()
+                .workers(workers)
+                .with(|c| c.limits.replay_messages = 20),
+        );
+        let mut writer = server.connect();
+        let mut reader = server.connect();
+        let from = reader.subscribe("kept/#").await_ok()["time"].clone();
+        reader.unsubscribe("kept/#").await_ok();
+        for topic in 0..12 {
+            publish(&mut writer, &format!("kept/{topic}"), 5);
+        }
+        let since = json!({"since": {"positions": {}, "from": from}});
+        let ok = reader.subscribe_with("kept/#", since).await_ok();
+        assert_eq!(ok["recovered"], false, "{workers}: {ok}");
+        assert_eq!(ok["replayed"], 20, "{workers}: {ok}");
+        // Each topic is brought whole or named.
+        let mut topics: Vec<_> = ok["gaps"].as_array().unwrap().clone();
+        assert_eq!(topics.len(), 8, "{workers}: {ok}");
+        for _ in 0..4 {
+            let replayed = reader.frame()["topic"].clone();
+            assert!(!topics.contains(&replayed), "{workers}: {replayed}");
+            for offset in 2..=5 {
+                let message = reader.expect_message(replayed.as_str().unwrap());
+                assert_eq!(message["offset"], offset);
+            }
+            topics.push(replayed);
+        }
+        assert_eq!(topics.len(), 12);
+        reader.expect_nothing();
+    }
+}
+
+#[test]
+fn by_a_time_that_is_still_to_come_nothing_recovers() {
+    let server = Server::start(config());
+    let mut one = server.connect();
+    publish(&mut one, "kept/a", 2);
+    // As a client has it from a clock that was set back since.
+    let since = json!({"since": {"positions": {}, "from": 9_999_999_999_999_u64}});
+    let ok = one.subscribe_with("kept/#", since).await_ok();
+    assert_eq!(ok["recovered"], false, "{ok}");
+    assert_eq!(ok["replayed"], 0, "{ok}");
+    assert_eq!(ok["gaps"], json!(["kept/a"]), "{ok}");
 }
 
 #[test]

@@ -28,8 +28,8 @@ impl HistoryStore for Trapped {
         self.0.open_retained(topic)
     }
 
-    fn remembers(&self, from: Timestamp) -> bool {
-        self.0.remembers(from)
+    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+        self.0.remembers(filter, from)
     }
 }
 

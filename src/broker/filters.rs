@@ -109,11 +109,16 @@ impl<T> FilterTrie<T> {
 
     /// All values, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.iter().map(|(_, value)| value)
+    }
+
+    /// All filters with their values, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Filter, &T)> {
         let mut left: Vec<&Node<T>> = vec![&self.root];
         std::iter::from_fn(move || {
             let node = left.pop()?;
             left.extend(node.children.values());
-            Some(node.entry.as_ref().map(|(_, value)| value))
+            Some(node.here())
         })
         .flatten()
     }

@@ -19,12 +19,15 @@ use super::rules::LiveRules;
 mod amend;
 mod clear;
 mod expiry;
+mod forget;
+mod give_way;
 mod idempotency;
 mod interest;
 mod kept;
 mod publish;
 mod recover;
 mod retained;
+mod scan;
 mod subscribe;
 mod topic;
 
@@ -33,6 +36,7 @@ use idempotency::Answers;
 pub use idempotency::AnswerBound;
 pub use interest::Interest;
 use kept::Kept;
+pub use scan::Scan;
 use topic::Topic;
 
 /// What all homes of a node share.
@@ -62,6 +66,10 @@ pub struct Home {
     filters: FilterTrie<Interest>,
     /// The topics that have a retained message, in the order in which a filter's are read.
     retained: BTreeSet<TopicName>,
+    /// The topics that have a history, in that order.
+    histories: BTreeSet<TopicName>,
+    /// The topic that last made room for others.
+    gave_way: Option<TopicName>,
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
     answers: Answers,
@@ -94,6 +102,8 @@ impl Home {
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
             retained: BTreeSet::new(),
+            histories: BTreeSet::new(),
+            gave_way: None,
             expiries: BinaryHeap::new(),
         }
     }
@@ -114,7 +124,7 @@ impl Home {
         let mut members: Vec<Member> = self
             .topics
             .get(topic)
-            .map(|entry| entry.members.values().cloned().collect())
+            .map(|entry| entry.members.values().map(|(_, m)| m.clone()).collect())
             .unwrap_or_default();
         members.sort_by_key(|member| (member.since, member.session));
         Ok(members)
@@ -152,6 +162,7 @@ impl Home {
                 expiry: None,
             },
         );
+        self.note_history(topic);
         Ok(())
     }
 
@@ -165,9 +176,21 @@ impl Home {
         let is_held = !entry.kept.is_empty() || self.answers.has(topic);
         if entry.interest.is_empty() && !is_held {
             self.topics.remove(topic);
+            self.histories.remove(topic);
             self.common.directory.remove(topic);
             self.common.topics.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Home {
+    /// Its topics go with it; another home may have some of that name already.
+    fn drop(&mut self) {
+        for (topic, entry) in &self.topics {
+            self.common.directory.remove_card(topic, &entry.card);
+        }
+        let topics = &self.common.topics;
+        topics.fetch_sub(self.topics.len(), Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What homes are asked, and what they answer: between workers, and within one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -158,6 +159,10 @@ pub struct Stand {
     pub has_retained: bool,
 }
 
+/// Topics that an answer names as not recovered. Where there are more, it names none of them, and
+/// any may have a gap.
+pub const MAX_GAPS: usize = 100;
+
 /// A subscription by filter stands at one home.
 #[derive(Clone, Debug, Default)]
 pub struct WildStand {
@@ -165,10 +170,40 @@ pub struct WildStand {
     pub spans: Vec<(TopicName, Span)>,
     /// Whether all of this home's topics can be brought up to date.
     pub recovered: bool,
-    /// Those that cannot.
+    /// Those that cannot: more than [`MAX_GAPS`] are not named.
     pub gaps: Vec<TopicName>,
+    /// Those that can and that may retain a message: it is not for who has it already.
+    pub has_retained: Vec<TopicName>,
     /// Whether any of this home's topics may have a retained message.
     pub may_retain: bool,
+}
+
+impl WildStand {
+    /// Notes a topic that could not be recovered.
+    pub fn add_gap(&mut self, topic: &TopicName) {
+        self.recovered = false;
+        // One too many says that there are too many.
+        if self.gaps.len() <= MAX_GAPS {
+            self.gaps.push(topic.clone());
+        }
+    }
+
+    /// Takes back that these topics can be recovered.
+    pub fn lose(&mut self, topics: &HashSet<TopicName>) {
+        for topic in topics {
+            self.add_gap(topic);
+        }
+        self.has_retained.retain(|topic| !topics.contains(topic));
+    }
+
+    /// Those that could not be recovered, where they are few enough to be named.
+    pub fn named_gaps(&mut self) -> Vec<TopicName> {
+        let mut gaps = std::mem::take(&mut self.gaps);
+        if gaps.len() > MAX_GAPS {
+            gaps.clear();
+        }
+        gaps
+    }
 }
 
 /// Asks for a piece of a replay.

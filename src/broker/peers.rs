@@ -22,6 +22,8 @@ const FULL_BYTES: usize = 2 * CONGESTED_BYTES;
 pub struct PeerBatch {
     /// The worker that sends.
     pub from: usize,
+    /// Tells it from others that had its place before.
+    pub life: u64,
     /// What it sends.
     pub messages: Vec<PeerMessage>,
 }
@@ -29,6 +31,7 @@ pub struct PeerBatch {
 /// All queues of one worker.
 pub struct Peers {
     shard: usize,
+    life: u64,
     shards: Arc<Shards>,
     queues: Vec<Queue>,
 }
@@ -46,11 +49,12 @@ type Sending = Pin<Box<dyn Future<Output = Result<(), MailboxError>>>>;
 
 impl Peers {
     /// Empty queues.
-    pub fn new(shard: usize, shards: Arc<Shards>) -> Self {
+    pub fn new(shard: usize, life: u64, shards: Arc<Shards>) -> Self {
         let mut queues = Vec::new();
         queues.resize_with(shards.count(), Queue::default);
         Self {
             shard,
+            life,
             shards,
             queues,
         }
@@ -81,13 +85,18 @@ impl Peers {
             .any(|queue| queue.bytes > CONGESTED_BYTES)
     }
 
-    /// The workers that are gone, or have been replaced, since they were sent to.
+    /// The workers that are gone, or have been replaced, since they were sent to. What is queued for
+    /// them is dropped: who comes in their place knows nothing of what it is about.
     pub fn replaced(&mut self) -> Vec<usize> {
         let mut gone = Vec::new();
         for (to, queue) in self.queues.iter_mut().enumerate() {
             let now = self.shards.holder(to).map(|(life, _)| life);
             if queue.life.is_some() && queue.life != now {
                 queue.life = None;
+                let dropped = std::mem::take(&mut queue.messages).len();
+                queue.bytes = 0;
+                self.shards
+                    .count_queued(to, -(dropped.cast_signed() as i64));
                 gone.push(to);
             }
         }
@@ -106,6 +115,7 @@ impl Peers {
                         Poll::Ready(Ok(())) => queue.under_way = None,
                         Poll::Ready(Err(_)) => {
                             queue.under_way = None;
+                            queue.life = None;
                             gone.push(to);
                         }
                     }
@@ -117,25 +127,37 @@ impl Peers {
                 queue.bytes = 0;
                 self.shards
                     .count_queued(to, -(messages.len().cast_signed() as i64));
-                match self.shards.holder(to) {
-                    Some((life, address)) => {
-                        if queue
-                            .life
-                            .replace(life)
-                            .is_some_and(|before| before != life)
-                        {
-                            gone.push(to);
-                        }
-                        let batch = PeerBatch {
-                            from: self.shard,
-                            messages,
-                        };
-                        queue.under_way = Some(Box::pin(address.send(batch)));
-                    }
-                    None => gone.push(to),
+                let Some((life, address)) = self.shards.holder(to) else {
+                    queue.life = None;
+                    gone.push(to);
+                    break;
+                };
+                if queue.life.is_some_and(|before| before != life) {
+                    // It was for the one before: the one in its place knows nothing of what it is
+                    // about.
+                    queue.life = None;
+                    gone.push(to);
+                    break;
                 }
+                queue.life = Some(life);
+                let batch = PeerBatch {
+                    from: self.shard,
+                    life: self.life,
+                    messages,
+                };
+                queue.under_way = Some(Box::pin(address.send(batch)));
             }
         }
         gone
+    }
+}
+
+impl Drop for Peers {
+    /// What was queued counts for nobody any more.
+    fn drop(&mut self) {
+        for (to, queue) in self.queues.iter().enumerate() {
+            let queued = queue.messages.len().cast_signed() as i64;
+            self.shards.count_queued(to, -queued);
+        }
     }
 }

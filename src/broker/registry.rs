@@ -4,21 +4,24 @@
 //! [`Registry`] is the state and its rules; [`TopicRegistry`] is the actor by which the registries
 //! of other workers reach it.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::history::Limit;
 use crate::metrics::{Durability, Source};
-use crate::model::{Filter, Origin, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, Cursor, Deflaters, ErrorCode, Refusal};
+use crate::model::{Origin, Timestamp, TopicName};
+use crate::protocol::{Cursor, Deflaters, ErrorCode, Refusal};
 
 use super::Settings;
 use super::fanout::Fanout;
 use super::home::{Common, Delivery, Home};
+use super::lost::Lives;
 use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
 use super::reply::{Reply, ReplyTo, close_for};
+use super::scans;
 use super::shards::Shards;
 use super::subscriber::{Ending, Subscriber};
 use super::turn::Turn;
@@ -34,7 +37,12 @@ pub struct Registry {
     pub(super) turn: Rc<Turn>,
     /// Subscribers whose replay can go on.
     pub(super) replaying: Vec<Rc<Subscriber>>,
+    pub(super) lives: Vec<Lives>,
     pub(super) waiting: WaitingList,
+    /// Filters that this home looks through its topics for.
+    pub(super) scans: VecDeque<scans::Waiting>,
+    /// Who waits for what is looked through now.
+    pub(super) scanning: Option<(usize, Token)>,
     pub(super) max_subscriptions: usize,
     pub(super) common: Arc<Common>,
 }
@@ -42,7 +50,7 @@ pub struct Registry {
 impl Registry {
     /// A registry without topics or sessions.
     pub(super) fn new(
-        shard: usize,
+        (shard, life): (usize, u64),
         shards: Arc<Shards>,
         home: Home,
         turn: Rc<Turn>,
@@ -61,11 +69,14 @@ impl Registry {
                     move |plain, deflated| turn.metrics.compressed(plain, deflated)
                 }),
             ),
-            peers: Peers::new(shard, Arc::clone(&shards)),
+            peers: Peers::new(shard, life, Arc::clone(&shards)),
+            lives: vec![Lives::default(); shards.count()],
             shards,
             turn,
             replaying: Vec::new(),
             waiting: WaitingList::default(),
+            scans: VecDeque::new(),
+            scanning: None,
             max_subscriptions: settings.max_subscriptions,
             common,
         }
@@ -115,7 +126,10 @@ impl Registry {
     }
 
     /// Takes a message of another worker's registry.
-    pub(super) fn receive(&mut self, from: usize, message: PeerMessage) {
+    pub(super) fn receive(&mut self, (from, life): (usize, u64), message: PeerMessage) {
+        if !self.meet(from, life) {
+            return;
+        }
         match message {
             PeerMessage::ToHome(ask) => self.at_home(from, ask),
             PeerMessage::Deliver(published, accepted) => {
@@ -134,37 +148,6 @@ impl Registry {
     /// Ends every session of this worker at once: what was written to them is not known any more.
     pub(super) fn end_all_sessions(&mut self) {
         self.fanout.kill_members();
-    }
-
-    /// Another worker is gone, and the topics that were at home there with it: who waits for it is
-    /// refused, and sessions that it would have told of messages start over.
-    pub(super) fn lost(&mut self, shard: usize) {
-        tracing::error!(shard, "a worker is gone, and what was on its way to it");
-        for token in self.waiting.of_home(shard) {
-            let refusal = Refusal::new(
-                ErrorCode::Unavailable,
-                "a part of the broker is starting or stopping; try again",
-            );
-            self.answered(
-                shard,
-                token,
-                Err(refusal.retry_after(Duration::from_secs(1))),
-            );
-        }
-        let shards = Arc::clone(&self.shards);
-        let is_deaf = |filter: &Filter| match filter.as_name() {
-            Some(topic) => shards.home(&topic) == shard,
-            None => true,
-        };
-        let close = Close {
-            code: CloseCode::OVERLOADED,
-            reason: "a part of the broker went away; connect again".into(),
-            after: None,
-        };
-        let now = Instant::now();
-        for subscriber in self.fanout.members_of(is_deaf) {
-            subscriber.close(&close, Ending::Orderly, now);
-        }
     }
 
     /// What another worker asked of this home ended in a panic.
@@ -227,15 +210,12 @@ impl Registry {
                 }
                 Err(refusal) => self.answer(from, token, Err(refusal)),
             },
-            ToHome::Present(topic, member) => self.home.present(&topic, member),
+            ToHome::Present(topic, member) => self.home.present(from, &topic, member),
             ToHome::Unsubscribe(topic, member) => {
                 let told = self.home.unsubscribe(from, &topic, &member, now);
                 self.tell(told);
             }
-            ToHome::SubscribeFilter(ask, token) => {
-                let stand = self.home.subscribe_filter(from, &ask, now);
-                self.answer(from, token, Ok(HomeAnswer::SubscribedFilter(stand)));
-            }
+            ToHome::SubscribeFilter(ask, token) => self.scan_for(from, ask, token, now),
             ToHome::UnsubscribeFilter(filter) => self.home.unsubscribe_filter(from, &filter),
             ToHome::Read(ask, token) => {
                 let piece = self.home.read(&ask, now);
@@ -282,7 +262,7 @@ impl Registry {
         self.turn.wake();
     }
 
-    fn answer(&mut self, to: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
+    pub(super) fn answer(&mut self, to: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
         if to == self.shard {
             self.answered(to, token, answer);
         } else {
@@ -291,7 +271,12 @@ impl Registry {
         }
     }
 
-    fn answered(&mut self, from: usize, token: Token, answer: Result<HomeAnswer, Refusal>) {
+    pub(super) fn answered(
+        &mut self,
+        from: usize,
+        token: Token,
+        answer: Result<HomeAnswer, Refusal>,
+    ) {
         if let Some(opening) = self.waiting.opening(token)
             && !opening.note(from, &answer)
         {

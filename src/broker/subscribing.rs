@@ -72,6 +72,11 @@ impl Subscription {
             member,
         }
     }
+
+    /// Whether it asks for the past of many topics.
+    pub fn is_long(&self) -> bool {
+        self.filter.has_wildcard() && (self.last.is_some() || self.since_filter.is_some())
+    }
 }
 
 impl Registry {
@@ -155,27 +160,22 @@ impl Registry {
         reply: ReplyTo,
     ) {
         let Some(filter) = filter else {
-            let all: Vec<Filter> = subscriber
-                .book
-                .borrow()
-                .entries()
-                .iter()
-                .map(|e| e.filter.clone())
-                .collect();
-            for filter in &all {
-                self.unsubscribe(subscriber, Some(filter), member, now, ReplyTo::Nobody);
-            }
-            return reply.send(Ok(Reply::Unsubscribed(None)));
+            return self.unsubscribe_all(subscriber, member, now, reply);
         };
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(filter).map(|entry| &mut entry.place) {
-            // Of the end of all, nobody is told apart: it always has room, once.
-            Some(Place::Opening { then, .. }) if matches!(reply, ReplyTo::Nobody) => {
+            // Nobody asked for it, so it always has room, once.
+            Some(Place::Opening { then, .. })
+                if matches!(reply, ReplyTo::Nobody | ReplyTo::Lost(_)) =>
+            {
                 if !matches!(then.last(), Some(Then::Unsubscribe(..))) {
                     then.push(Then::Unsubscribe(member.clone(), reply));
                 }
             }
-            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+            // Of the end of all there is one at a time: the session is not read before it is answered.
+            Some(Place::Opening { then, .. })
+                if then.len() < MAX_THEN || matches!(reply, ReplyTo::Part(_)) =>
+            {
                 then.push(Then::Unsubscribe(member.clone(), reply.before_more()));
             }
             Some(Place::Opening { .. }) => {
@@ -212,7 +212,7 @@ impl Registry {
         let Some(entry) = book.remove(filter) else {
             return;
         };
-        book.end_orphaned_replays();
+        book.end_orphaned_replays(&self.reading(subscriber));
         subscriber.settle_book(&book);
         drop(book);
         self.release(entry.place, filter, member);
@@ -220,11 +220,22 @@ impl Registry {
 
     /// Takes a subscription out of the audience and away from its homes.
     pub(super) fn release(&mut self, place: Place, filter: &Filter, member: &Member) {
+        self.release_but_at(place, filter, member, &[]);
+    }
+
+    /// As [`Registry::release`], but for those homes, which have nothing of it.
+    pub(super) fn release_but_at(
+        &mut self,
+        place: Place,
+        filter: &Filter,
+        member: &Member,
+        without: &[usize],
+    ) {
         match place {
             Place::Standing(audience, key) => {
                 self.fanout.leave(&audience, key);
                 self.count_subscription(filter, -1);
-                self.release_at_homes(filter, member);
+                self.release_at_homes(filter, member, without);
             }
             // The homes' answers find it gone and take it back.
             Place::Opening {
@@ -235,14 +246,16 @@ impl Registry {
         }
     }
 
-    pub(super) fn release_at_homes(&mut self, filter: &Filter, member: &Member) {
+    pub(super) fn release_at_homes(&mut self, filter: &Filter, member: &Member, without: &[usize]) {
         match filter.as_name() {
             Some(topic) => {
                 let home = self.shards.home(&topic);
-                self.ask_home(home, ToHome::Unsubscribe(topic, member.clone()));
+                if !without.contains(&home) {
+                    self.ask_home(home, ToHome::Unsubscribe(topic, member.clone()));
+                }
             }
             None => {
-                for shard in 0..self.shards.count() {
+                for shard in (0..self.shards.count()).filter(|shard| !without.contains(shard)) {
                     self.ask_home(shard, ToHome::UnsubscribeFilter(filter.clone()));
                 }
             }
@@ -271,7 +284,7 @@ impl Registry {
             let book = subscriber.book.borrow();
             if book.find(filter).is_none() {
                 drop(book);
-                return self.release_at_homes(filter, member);
+                return self.release_at_homes(filter, member, &[]);
             }
             book.has_filters()
         };
@@ -299,6 +312,7 @@ impl Registry {
             .find(filter)
             .is_none_or(|entry| entry.echo);
         let (audience, key) = self.fanout.join(filter, subscriber, Role::standing(echo));
+        let reading = self.reading(subscriber);
         let mut book = subscriber.book.borrow_mut();
         if let (Some(span), Some(topic)) =
             (stand.span.filter(|span| span.count() > 0), filter.as_name())
@@ -308,7 +322,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.has_retained {
-            book.owe_retained(filter, &self.shards, []);
+            book.owe_retained(filter, &self.shards, reading, []);
             self.replaying.push(Rc::clone(subscriber));
             self.turn.wake();
         }

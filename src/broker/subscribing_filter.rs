@@ -9,7 +9,7 @@ use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::{Refusal, SubscribeOk};
 
 use super::audience::Role;
-use super::book::Replay;
+use super::book::{Book, Replay};
 use super::message::{HomeAnswer, HomeOf, Span, ToHome, WildAsk, WildSince, WildStand};
 use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
@@ -28,6 +28,8 @@ pub struct Opening {
     has_since: bool,
     has_replay: bool,
     failed: Option<Refusal>,
+    /// Homes that have nothing of it.
+    refused: Vec<usize>,
 }
 
 impl Registry {
@@ -57,19 +59,23 @@ impl Registry {
             has_since: ask.since_filter.is_some(),
             has_replay,
             failed: None,
+            refused: Vec::new(),
         });
         let token = self.waiting.add(self.shard, Waiting::Wild(opening));
         let mut access = subscriber.rights().access();
         if ask.is_lent {
             access = Arc::new(access.lent(&ask.filter));
         }
+        let now = Timestamp::now();
         for shard in 0..self.shards.count() {
             let since = ask
                 .since_filter
                 .as_ref()
                 .map(|(positions, from)| WildSince {
                     positions: Arc::clone(positions),
-                    from: *from,
+                    // A time that is still to come is of another clock, or of one that was set back:
+                    // nothing can be told by it.
+                    from: from.filter(|from| *from <= now),
                 });
             let ask = WildAsk {
                 filter: ask.filter.clone(),
@@ -91,7 +97,7 @@ impl Registry {
             subscriber,
             filter,
             reply,
-            stand,
+            mut stand,
             ..
         } = opening;
         let member = Member {
@@ -101,24 +107,22 @@ impl Registry {
             since: Timestamp::default(),
         };
         if subscriber.book.borrow().find(&filter).is_none() {
-            return self.release_at_homes(&filter, &member);
+            return self.release_at_homes(&filter, &member, &opening.refused);
         }
         if let Some(refusal) = opening.failed {
-            self.release_at_homes(&filter, &member);
+            self.release_at_homes(&filter, &member, &opening.refused);
             return self.not_opened(&subscriber, &filter, refusal, reply);
         }
         if !self.fanout.is_idle() {
             self.flush_all(Instant::now());
         }
-        let lost: HashSet<&TopicName> = stand.gaps.iter().collect();
-        let recovered: Vec<TopicName> = if opening.has_since && stand.may_retain {
-            let spans = stand.spans.iter().map(|(topic, _)| topic);
-            let recovered = spans.filter(|topic| !lost.contains(topic));
-            recovered.cloned().collect()
-        } else {
-            Vec::new()
+        let reading = self.reading(&subscriber);
+        let is_lent = (subscriber.book.borrow().find(&filter)).is_some_and(|entry| entry.is_lent);
+        // What it may read by this filter, and by no other that stands.
+        let brings = |book: &Book, topic: &TopicName| {
+            reading.may_read_by_filter(is_lent, topic) && !reading.is_brought(book, topic)
         };
-        let spans = self.to_replay(&subscriber, stand.spans, opening.has_since);
+        let spans = self.to_replay(&subscriber, &mut stand, opening.has_since, brings);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
         }
@@ -128,7 +132,7 @@ impl Registry {
             position: None,
             recovered: opening.has_since.then_some(stand.recovered),
             replayed: Some(spans.values().map(Span::count).sum()),
-            gaps: stand.gaps,
+            gaps: stand.named_gaps(),
         };
         self.count_subscription(&filter, 1);
         reply.send(Ok(Reply::Subscribed(ok)));
@@ -147,7 +151,7 @@ impl Registry {
         };
         let mut book = subscriber.book.borrow_mut();
         if opening.has_replay {
-            for (topic, epoch, offset) in book.take_caught(&filter) {
+            for (topic, epoch, offset) in book.take_caught(&filter, brings) {
                 let before = offset.saturating_sub(1);
                 // What the home said of it counts, where it knew of it: also of another life, since a
                 // replay finds out what has become of its own.
@@ -164,7 +168,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.may_retain {
-            book.owe_retained(&filter, &self.shards, recovered);
+            book.owe_retained(&filter, &self.shards, reading, stand.has_retained);
             self.replaying.push(Rc::clone(&subscriber));
             self.turn.wake();
         }
@@ -174,27 +178,38 @@ impl Registry {
         self.go_on_with(&subscriber, &filter, then);
     }
 
-    /// What of the homes' spans is replayed: no more than the limit in all, and nothing of topics
-    /// that another subscription delivers already.
+    /// What of the homes' spans is replayed: no more than the limit in all, since each home knows of its own
+    /// topics only, and nothing of topics that the filter does not bring. A topic that is to recover does so
+    /// whole or not at all.
     fn to_replay(
         &self,
-        subscriber: &Rc<Subscriber>,
-        spans: Vec<(TopicName, Span)>,
+        subscriber: &Subscriber,
+        stand: &mut WildStand,
         has_since: bool,
+        brings: impl Fn(&Book, &TopicName) -> bool,
     ) -> HashMap<TopicName, Span> {
         let book = subscriber.book.borrow();
+        let gaps: HashSet<TopicName> = stand.gaps.iter().cloned().collect();
+        let mut lost = HashSet::new();
         let mut left = self.common.max_replay();
-        spans
-            .into_iter()
-            .filter(|(topic, _)| !book.stands_for(topic))
-            .map(|(topic, mut span)| {
-                if span.count() > left && !has_since {
+        let mut spans = HashMap::new();
+        for (topic, mut span) in std::mem::take(&mut stand.spans) {
+            if !brings(&book, &topic) {
+                continue;
+            }
+            if span.count() > left {
+                if has_since && !gaps.contains(&topic) {
+                    span.after = span.until;
+                    lost.insert(topic.clone());
+                } else {
                     span.after = span.until - left;
                 }
-                left = left.saturating_sub(span.count());
-                (topic, span)
-            })
-            .collect()
+            }
+            left -= span.count();
+            spans.insert(topic, span);
+        }
+        stand.lose(&lost);
+        spans
     }
 }
 
@@ -210,12 +225,20 @@ impl Opening {
         match answer {
             Ok(HomeAnswer::SubscribedFilter(stand)) => {
                 self.stand.spans.extend(stand.spans.iter().cloned());
-                self.stand.gaps.extend(stand.gaps.iter().cloned());
+                for topic in &stand.gaps {
+                    self.stand.add_gap(topic);
+                }
+                self.stand
+                    .has_retained
+                    .extend(stand.has_retained.iter().cloned());
                 self.stand.recovered &= stand.recovered;
                 self.stand.may_retain |= stand.may_retain;
             }
             Ok(_) => {}
-            Err(refusal) => self.failed = Some(refusal.clone()),
+            Err(refusal) => {
+                self.failed = Some(refusal.clone());
+                self.refused.push(from);
+            }
         }
         self.homes_left.is_empty()
     }

@@ -17,11 +17,13 @@ mod churn;
 mod delivery;
 mod direct;
 mod faults;
+mod lost;
 mod machine;
 mod overflow;
 mod removal;
 mod retained;
 mod retained_churn;
+mod scans;
 mod sessions;
 mod withheld;
 

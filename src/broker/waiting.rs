@@ -94,6 +94,29 @@ impl WaitingList {
         self.entries.try_remove(token.key).map(|entry| entry.what)
     }
 
+    /// What waits for that home, and the filters that open: those that it has answered for need
+    /// another one's answer now.
+    pub fn lost_with(&self, home: usize) -> Vec<Token> {
+        let is_lost = |entry: &&Entry| match &entry.what {
+            Waiting::Wild(_) => true,
+            _ => entry.home == home,
+        };
+        let lost = self.entries.iter().map(|(_, entry)| entry).filter(is_lost);
+        lost.map(|entry| entry.token).collect()
+    }
+
+    /// The subscriptions by name that open: of whom, and to what.
+    pub fn names(&self) -> impl Iterator<Item = (TopicName, Rc<Subscriber>)> + '_ {
+        self.entries
+            .iter()
+            .filter_map(|(_, entry)| match &entry.what {
+                Waiting::Exact {
+                    subscriber, filter, ..
+                } => Some((filter.as_name()?, Rc::clone(subscriber))),
+                _ => None,
+            })
+    }
+
     /// What waits for that home.
     pub fn of_home(&self, home: usize) -> Vec<Token> {
         let waits = |entry: &Entry| match &entry.what {

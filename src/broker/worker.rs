@@ -1,7 +1,7 @@
 //! One worker thread's part of the broker: its registry, its turn, and the task that ends a turn.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -98,7 +98,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
             ));
             let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
             let registry = Registry::new(
-                shard,
+                (shard, life),
                 Arc::clone(&node.shards),
                 home,
                 Rc::clone(&turn),
@@ -274,6 +274,7 @@ impl Worker {
         for subscriber in std::mem::take(&mut registry.replaying) {
             registry.go_on_replaying(&subscriber);
         }
+        let unscanned = registry.go_on_scanning();
         let gone = registry.peers.pump(cx);
         let is_free = !registry.peers.is_congested() && registry.fanout.backlog() <= BACKLOG;
         for shard in gone {
@@ -286,6 +287,10 @@ impl Worker {
             }
         }
         self.turn.metrics.flush();
+        if unscanned {
+            // Woken once sockets have been looked at.
+            let _pending = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+        }
         if progress.unfinished || undelivered || self.turn.is_dirty() {
             cx.waker().wake_by_ref();
         }
@@ -327,6 +332,7 @@ async fn turns(worker: Weak<Worker>) {
             worker.broker.node.metrics.panicked(Place::Flush);
             // What was being written may be lost to some: they reconnect and recover.
             worker.registry.borrow_mut().end_all_sessions();
+            worker.registry.borrow_mut().end_broken_scan();
             for subscriber in worker.flushing.take() {
                 subscriber.kill();
             }
@@ -357,7 +363,8 @@ impl Handler<PeerBatch> for TopicRegistry {
         for message in batch.messages {
             let asked = message.token();
             let is_done = self.with(|worker| {
-                worker.registry.borrow_mut().receive(batch.from, message);
+                let from = (batch.from, batch.life);
+                worker.registry.borrow_mut().receive(from, message);
             });
             if let (false, Some(token)) = (is_done, asked) {
                 self.with(|worker| worker.registry.borrow_mut().failed(batch.from, token));

@@ -126,7 +126,16 @@ impl Connection {
             Step::Publish(id, publication) => {
                 self.worker.publish(publication, Instant::now(), reply(id));
             }
-            Step::Subscribe(id, ask) => self.worker.subscribe(subscriber, *ask, reply(id)),
+            Step::Subscribe(id, ask) => {
+                // What is said of a filter's past may be long, and homes work for it.
+                let reply = if ask.is_long() {
+                    let debt = subscriber.owe();
+                    ReplyTo::Long { debt, id }
+                } else {
+                    reply(id)
+                };
+                self.worker.subscribe(subscriber, *ask, reply);
+            }
             Step::Unsubscribe(id, filter) => {
                 let member = self.session.member();
                 self.worker

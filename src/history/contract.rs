@@ -5,6 +5,7 @@
 
 mod model;
 mod retained;
+mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::model::{Epoch, Message, Payload, Position, Timestamp, TopicName};
 
 pub(crate) use model::a_history_does_what_a_plain_list_would;
 pub(crate) use retained::*;
+pub(crate) use store::*;
 
 /// A store under test and what it stands on (a directory, say).
 pub(crate) trait Subject {
@@ -44,6 +46,7 @@ macro_rules! history_contract {
             topics_do_not_see_each_other
             a_history_that_would_keep_nothing_is_refused
             a_store_does_not_remember_what_was_before_it
+            what_went_with_a_closed_topic_is_missed_of_that_topic_alone
             a_history_does_what_a_plain_list_would
             the_retained_message_stays_when_the_bounds_drop_it
             a_message_that_is_not_to_be_retained_leaves_the_one_that_is
@@ -331,10 +334,10 @@ pub(crate) fn a_recovery_by_time_tells_what_it_misses<S: Subject>() {
 pub(crate) fn a_grace_before_the_first_message_loses_nothing<S: Subject>() {
     let open = Open::<S>::new(WIDE);
     assert_eq!(open.history.first_since(at(0)), 0);
-    assert!(open.history.holds_since(Timestamp(0), at(0)));
+    assert!(open.history.holds_since(BEGUN, at(0)));
     let open = open.with(&[10]);
     assert_eq!(open.history.first_since(Timestamp(0)), 0);
-    assert!(open.history.holds_since(Timestamp(0), at(10)));
+    assert!(open.history.holds_since(BEGUN, at(10)));
 }
 
 pub(crate) fn a_cleared_history_starts_another_life<S: Subject>() {
@@ -374,10 +377,4 @@ pub(crate) fn a_history_that_would_keep_nothing_is_refused<S: Subject>() {
     let refused = subject.store().open(&topic("t"), bounds).unwrap_err();
     assert_eq!(refused, HistoryError::NoMessages);
     assert!(!refused.is_passing());
-}
-
-pub(crate) fn a_store_does_not_remember_what_was_before_it<S: Subject>() {
-    let subject = S::begin(BEGUN);
-    assert!(subject.store().remembers(BEGUN));
-    assert!(!subject.store().remembers(Timestamp(BEGUN.0 - 1)));
 }

@@ -4,27 +4,30 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+mod forgotten;
 mod retained;
 
 use super::{
     Appended, Bounds, Completion, History, HistoryError, HistoryStore, Limit, Retain, Retained,
 };
-use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+use crate::model::{Epoch, Filter, Message, Position, Timestamp, TopicName};
+use forgotten::Forgotten;
 use retained::Slot;
 
 /// Keeps histories and retained messages in memory, under one ceiling for all topics.
 ///
 /// Cloning is cheap; clones are the same store. An append that takes the sum of all that is kept over
-/// the ceiling drops the oldest messages of its own topic until the sum fits or only the message
-/// just appended is left of the topic. So a busy topic pays for itself and cannot push out a quiet
-/// one, and the sum goes over the ceiling by at most one message per topic.
+/// fifteen sixteenths of the ceiling drops the oldest messages of its own topic until the sum fits or
+/// only the message just appended is left of the topic. So a busy topic pays for itself and cannot
+/// push out a quiet one. What is left is for topics that have one message, and for retained ones: a
+/// message that does not fit below the ceiling itself is not kept, as though it had grown too old at
+/// once, and one that is to be retained is refused. While it is [short](HistoryStore::is_short) of
+/// room, histories are asked to give way, so that there is some again.
 ///
-/// Retained messages are not dropped, so one that does not fit is refused. Up to half of the ceiling
-/// is theirs whatever the histories hold, or full histories would keep any from being retained:
-/// these give way as they go on.
+/// The sum never stays above the ceiling; while a message is appended it may be, by that message.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -60,7 +63,7 @@ impl MemoryStore {
                 bytes: AtomicUsize::new(0),
                 retained: AtomicUsize::new(0),
                 retained_bytes: AtomicUsize::new(0),
-                known_from: AtomicU64::new(now.0),
+                forgotten: Forgotten::new(now),
             }),
         }
     }
@@ -77,19 +80,20 @@ impl MemoryStore {
 }
 
 impl HistoryStore for MemoryStore {
-    fn open(&self, _topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
+    fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
         if bounds.messages == 0 {
             return Err(HistoryError::NoMessages);
         }
         Ok(Box::new(MemoryHistory {
             shared: Arc::clone(&self.shared),
+            topic: topic.clone(),
             bounds,
             epoch: self.shared.new_epoch(),
             ring: VecDeque::new(),
             bytes: 0,
             newest: 0,
             last_time: Timestamp(0),
-            lost_before: Timestamp(0),
+            lost_before: self.shared.forgotten.whole_from(topic),
             retained: Slot::new(&self.shared),
         }))
     }
@@ -98,8 +102,12 @@ impl HistoryStore for MemoryStore {
         Ok(Box::new(Slot::new(&self.shared)))
     }
 
-    fn remembers(&self, from: Timestamp) -> bool {
-        from.0 >= self.shared.known_from.load(Ordering::Relaxed)
+    fn is_short(&self) -> bool {
+        self.shared.is_short()
+    }
+
+    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+        self.shared.forgotten.remembers(filter, from)
     }
 }
 
@@ -117,8 +125,7 @@ struct Shared {
     bytes: AtomicUsize,
     retained: AtomicUsize,
     retained_bytes: AtomicUsize,
-    /// No history that is gone had a message at or after this time.
-    known_from: AtomicU64,
+    forgotten: Forgotten,
 }
 
 impl Shared {
@@ -126,9 +133,14 @@ impl Shared {
         Epoch::from_random((self.random)())
     }
 
-    fn is_over_ceiling(&self) -> bool {
+    fn held(&self) -> usize {
         let retained = self.retained_bytes.load(Ordering::Relaxed);
-        self.bytes.load(Ordering::Relaxed).saturating_add(retained) > self.ceiling
+        self.bytes.load(Ordering::Relaxed).saturating_add(retained)
+    }
+
+    /// Whether what is left is for those that have next to nothing.
+    fn is_short(&self) -> bool {
+        self.held() > self.ceiling - self.ceiling / 16
     }
 }
 
@@ -149,6 +161,7 @@ impl fmt::Debug for Shared {
 #[derive(Debug)]
 struct MemoryHistory {
     shared: Arc<Shared>,
+    topic: TopicName,
     bounds: Bounds,
     epoch: Epoch,
     ring: VecDeque<Arc<Message>>,
@@ -156,7 +169,7 @@ struct MemoryHistory {
     newest: u64,
     /// The newest message's time, of any epoch.
     last_time: Timestamp,
-    /// Every message that was dropped is older than this.
+    /// Every message that was dropped, or that went with a life of the topic before this, is older.
     lost_before: Timestamp,
     retained: Slot,
 }
@@ -189,7 +202,8 @@ impl MemoryHistory {
     fn drop_oldest(&mut self) {
         if let Some(gone) = self.ring.pop_front() {
             let weight = gone.weight();
-            self.lost_before = Timestamp(gone.time.0.saturating_add(1));
+            let after = Timestamp(gone.time.0.saturating_add(1));
+            self.lost_before = self.lost_before.max(after);
             self.bytes = self.bytes.saturating_sub(weight);
             self.release(1, weight);
         }
@@ -206,13 +220,17 @@ impl MemoryHistory {
         }
     }
 
-    /// Drops from the old end until the bounds hold, but never the newest message.
+    /// Drops from the old end until the bounds hold; the newest message only where there is no room
+    /// for it in the store.
     fn drop_excess(&mut self) {
         while self.ring.len() > 1
             && (self.ring.len() > self.bounds.messages
                 || self.bytes > self.bounds.bytes
-                || self.shared.is_over_ceiling())
+                || self.shared.is_short())
         {
+            self.drop_oldest();
+        }
+        if self.shared.held() > self.shared.ceiling {
             self.drop_oldest();
         }
     }
@@ -312,6 +330,14 @@ impl History for MemoryHistory {
         self.shrink();
     }
 
+    fn give_way(&mut self) {
+        let keep = self.ring.len().div_ceil(2);
+        while self.ring.len() > keep && self.shared.is_short() {
+            self.drop_oldest();
+        }
+        self.shrink();
+    }
+
     fn clear(&mut self) -> Result<(), HistoryError> {
         while !self.ring.is_empty() {
             self.drop_oldest();
@@ -350,10 +376,7 @@ impl Drop for MemoryHistory {
     fn drop(&mut self) {
         self.release(self.ring.len(), self.bytes);
         if self.last_time > Timestamp(0) {
-            let after_last = self.last_time.0.saturating_add(1);
-            self.shared
-                .known_from
-                .fetch_max(after_last, Ordering::Relaxed);
+            self.shared.forgotten.note(&self.topic, self.last_time);
         }
     }
 }

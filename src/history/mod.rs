@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::model::{Epoch, Message, Position, Timestamp, TopicName};
+use crate::model::{Epoch, Filter, Message, Position, Timestamp, TopicName};
 
 pub use memory::{MemoryStore, Usage};
 
@@ -24,7 +24,7 @@ pub use memory::{MemoryStore, Usage};
 /// Offsets rise by one from 1 and are never given twice within an epoch. Message times never go
 /// back. What is dropped is always the oldest, so what is held is one unbroken run of offsets.
 /// The newest message is held whatever it weighs, until it is too old: a bound in bytes never makes
-/// a topic forget what it has just been given. The retained message stands beside these bounds: it
+/// a topic forget what it has just been given, unless the store has no room for even that. The retained message stands beside these bounds: it
 /// stays until another takes its place or it is cleared, held by the run of offsets or not.
 pub trait History: Send + fmt::Debug {
     /// Takes a message: sets its position and its time (`now`, or the time of the message before
@@ -78,6 +78,10 @@ pub trait History: Send + fmt::Debug {
     /// topics that nobody publishes to, whose memory would otherwise stay taken.
     fn trim(&mut self, now: Timestamp);
 
+    /// Drops up to half of the messages, the oldest, while the store is
+    /// [short](HistoryStore::is_short) of room; never the newest.
+    fn give_way(&mut self);
+
     /// Forgets every message, the retained one too, and starts another epoch at offset 0, so that no
     /// cursor from before recovers. Times still do not go back.
     ///
@@ -89,9 +93,8 @@ pub trait History: Send + fmt::Debug {
     /// `from`, or the one before the oldest held. At most [`newest`](History::newest).
     fn first_since(&self, from: Timestamp) -> u64;
 
-    /// Whether every message since `from` is still held at `now`: whether a recovery by time is
-    /// whole as far as this history knows. Ask [`HistoryStore::remembers`] as well. A grace that
-    /// is taken off for reading ([`first_since`](History::first_since)) must not be taken off here,
+    /// Whether every message of the topic since `from` is still held at `now`, and none went with a
+    /// life of the topic before this: whether a recovery by time is whole. A grace that is taken off for reading ([`first_since`](History::first_since)) must not be taken off here,
     /// or what went before the client came would fail its recovery.
     fn holds_since(&self, from: Timestamp, now: Timestamp) -> bool;
 
@@ -144,10 +147,16 @@ pub trait HistoryStore: Send + Sync {
     /// [`HistoryError::Unavailable`] where the store cannot be reached.
     fn open_retained(&self, topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError>;
 
-    /// Whether no message since `from` went with a whole history: with the process before this one,
-    /// or with a topic that was closed. Where it is false, a recovery by time (of topics the client
-    /// may not even know of) is not whole, though every open history may say so.
-    fn remembers(&self, from: Timestamp) -> bool;
+    /// Whether no message since `from` went with a whole history of a topic that the filter matches:
+    /// with the process before this one, or with a topic that was closed. Where it is false, a
+    /// recovery by time (of topics the client may not even know of) is not whole, though every open
+    /// history may say so. Whoever has forgotten too much to tell says that it is not.
+    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool;
+
+    /// Whether hardly any room is left, so that histories should [give way](History::give_way).
+    fn is_short(&self) -> bool {
+        false
+    }
 }
 
 /// How much of a topic is kept: whichever bound is reached first.

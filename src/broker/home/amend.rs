@@ -30,11 +30,13 @@ impl Home {
     }
 
     /// Takes note of someone who was there before the topic told who is.
-    pub fn present(&mut self, topic: &TopicName, member: Member) {
-        if let Some(entry) = self.topics.get_mut(topic)
-            && entry.rule.presence
+    pub fn present(&mut self, shard: usize, topic: &TopicName, member: Member) {
+        // Another worker may hold its sessions to new rules before this one does so with its topics.
+        if self.common.rules.now().of(topic).presence
+            && let Some(entry) = self.topics.get_mut(topic)
         {
-            entry.members.entry(member.session).or_insert(member);
+            let session = member.session;
+            entry.members.entry(session).or_insert((shard, member));
         }
     }
 
@@ -52,7 +54,9 @@ impl Home {
             self.clear(topic, now).ok().and_then(|(_, told)| told)
         };
         // It may have been there only for what it kept.
-        let entry = self.topics.get_mut(topic)?;
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return told;
+        };
         entry.rule = rule;
         if !rule.presence {
             entry.members.clear();
@@ -82,6 +86,7 @@ impl Home {
             entry.expiry = Some(now);
             self.expiries.push(Reverse((now, topic.clone())));
         }
+        self.note_history(topic);
         self.note_retained(topic);
         self.forget_if_idle(topic, now);
         told

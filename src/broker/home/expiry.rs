@@ -8,7 +8,7 @@ use crate::history::{History, Limit};
 use crate::model::Timestamp;
 
 impl Home {
-    /// Drops what has grown too old and forgets topics that nothing holds.
+    /// Drops what has grown too old and forgets topics that nothing holds; has topics make room.
     pub fn sweep(&mut self, now: Timestamp) {
         while let Some(Reverse((due, _))) = self.expiries.peek() {
             if *due > now {
@@ -38,6 +38,7 @@ impl Home {
             }
             self.forget_if_idle(&topic, now);
         }
+        self.give_way();
     }
 }
 

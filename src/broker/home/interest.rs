@@ -46,6 +46,12 @@ impl Interest {
         }
     }
 
+    /// Takes all of that worker; whether there were any.
+    pub fn take_all(&mut self, shard: usize) -> bool {
+        let count = self.0.get_mut(shard).map_or(0, std::mem::take);
+        count > 0
+    }
+
     /// Adds what others have.
     pub fn merge(&mut self, other: &Interest) {
         if self.0.len() < other.0.len() {

@@ -9,7 +9,7 @@ use super::interest::matching_interest;
 use super::kept::Kept;
 use super::{Delivery, Home, unavailable};
 use crate::broker::message::{Publication, Receipt};
-use crate::history::Retain;
+use crate::history::{History, Retain};
 use crate::model::{Message, Timestamp};
 use crate::protocol::{ErrorCode, Event, Published, Refusal};
 
@@ -103,7 +103,9 @@ impl Home {
             subscribers: to.total(),
         };
         let published = Arc::new(Published::new(Event::Message(message)).after(before));
-        if retain != Retain::Leave {
+        // There may have been no room to keep it.
+        let is_gone = |history: &dyn History| history.is_empty();
+        if retain != Retain::Leave || entry.kept.history().is_some_and(is_gone) {
             self.note_retained(&topic);
             self.forget_if_idle(&topic, now);
         }

@@ -1,11 +1,10 @@
 //! What a home says of the past: where replays begin and end, and what they read.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Home;
 use super::retained::is_after;
-use crate::broker::message::{HistoryPage, Piece, ReadAsk, Span, WildAsk, WildSince, WildStand};
+use crate::broker::message::{HistoryPage, Piece, ReadAsk};
 use crate::history::{History, Limit};
 use crate::model::{Filter, Position, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Refusal};
@@ -15,78 +14,6 @@ use crate::protocol::{Cursor, ErrorCode, Refusal};
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Home {
-    /// Adds the interest of a filter, and says which of its topics are to be replayed from where.
-    pub fn subscribe_filter(&mut self, shard: usize, ask: &WildAsk, now: Timestamp) -> WildStand {
-        self.add_filter(shard, &ask.filter);
-        let mut stand = WildStand {
-            recovered: true,
-            may_retain: self.may_retain(),
-            ..WildStand::default()
-        };
-        if ask.last.is_none() && ask.since.is_none() {
-            return stand;
-        }
-        if let Some(since) = &ask.since {
-            // A topic that the client knows and that is no more cannot be recovered.
-            for (topic, known) in since.positions.iter() {
-                let lost = ask.filter.matches(topic)
-                    && ask.homes.is_home(topic)
-                    && self.common.rules.now().may_read(&ask.access, topic)
-                    && known.offset > 0
-                    && self
-                        .topics
-                        .get(topic)
-                        .is_none_or(|t| t.kept.history().is_none());
-                if lost {
-                    stand.gaps.push(topic.clone());
-                }
-            }
-            // What was published to a topic that keeps none is lost, and nobody knows its name.
-            let keeps_all = self.common.rules.now().keeps_all(&ask.access, &ask.filter);
-            let remembers = |from| self.common.store.remembers(from);
-            stand.recovered = keeps_all && since.from.is_some_and(remembers);
-        }
-        let since = ask.since.as_ref().map(Known::new);
-        let mut left = self.common.max_replay();
-        for (topic, entry) in &mut self.topics {
-            if !ask.filter.matches(topic) || !ask.access.may_read(entry.rule.subscribe, topic) {
-                continue;
-            }
-            let Some(history) = entry.kept.history_mut() else {
-                continue;
-            };
-            history.trim(now);
-            let (epoch, until) = (history.epoch(), history.settled());
-            let oldest = history.oldest().saturating_sub(1);
-            let mut after = None;
-            if let Some(since) = &since {
-                after = since
-                    .recover(topic, &**history, now)
-                    .filter(|after| until - (*after).min(until) <= left);
-                if after.is_none() {
-                    stand.gaps.push(topic.clone());
-                }
-            }
-            let after = after
-                .or_else(|| {
-                    ask.last
-                        .map(|last| until.saturating_sub(last.min(left)).max(oldest))
-                })
-                .unwrap_or(until);
-            left = left.saturating_sub(until.saturating_sub(after));
-            stand.spans.push((
-                topic.clone(),
-                Span {
-                    epoch,
-                    after,
-                    until,
-                },
-            ));
-        }
-        stand.recovered &= stand.gaps.is_empty();
-        stand
-    }
-
     /// Takes the interest of a filter back.
     pub fn unsubscribe_filter(&mut self, shard: usize, filter: &Filter) {
         let Some(interest) = self.filters.get(filter) else {
@@ -180,7 +107,7 @@ impl Home {
         Ok(HistoryPage { position, messages })
     }
 
-    fn add_filter(&mut self, shard: usize, filter: &Filter) {
+    pub(super) fn add_filter(&mut self, shard: usize, filter: &Filter) {
         let mut interest = self.filters.remove(filter).unwrap_or_default();
         interest.add(shard);
         self.filters.insert(filter, interest);
@@ -200,33 +127,4 @@ fn history_disabled(topic: &TopicName) -> Refusal {
         ErrorCode::HistoryDisabled,
         format!("the topic '{topic}' keeps no history: no rule with 'history' matches it"),
     )
-}
-
-/// What a client says it has of a filter's topics.
-struct Known<'a> {
-    positions: HashMap<&'a str, Cursor>,
-    from: Option<Timestamp>,
-}
-
-impl<'a> Known<'a> {
-    fn new(since: &'a WildSince) -> Self {
-        let positions = since.positions.iter();
-        Self {
-            positions: positions.map(|(t, c)| (t.as_str(), *c)).collect(),
-            from: since.from,
-        }
-    }
-
-    /// Where to read on, for one topic: after the client's own position, or by time where it does
-    /// not know the topic. `None` where something may be missing.
-    fn recover(&self, topic: &TopicName, history: &dyn History, now: Timestamp) -> Option<u64> {
-        let Some(known) = self.positions.get(topic.as_str()) else {
-            return by_time(history, self.from?, now);
-        };
-        let cursor = Position {
-            epoch: known.epoch?,
-            offset: known.offset,
-        };
-        history.recovers(cursor, now).then_some(cursor.offset)
-    }
 }

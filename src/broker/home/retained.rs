@@ -94,7 +94,7 @@ pub(super) fn is_after(message: &Message, epoch: Option<Epoch>, after: u64) -> b
 }
 
 /// What all names that the filter matches begin with.
-fn stem(filter: &Filter) -> &str {
+pub(super) fn stem(filter: &Filter) -> &str {
     let text = filter.as_str();
     let literal = text.find(['+', '#']).and_then(|end| text.get(..end));
     // 'a/#' matches 'a' too.

@@ -60,9 +60,7 @@ impl Home {
                     span = Some(offset);
                 }
             }
-            if let (Some(_), None, Some(from)) = (ask.since, span, ask.from)
-                && self.common.store.remembers(from)
-            {
+            if let (Some(_), None, Some(from)) = (ask.since, span, ask.from) {
                 span = recover::by_time(&**history, from, now)
                     .filter(|after| until.saturating_sub(*after) <= max_replay);
                 stand.recovered = Some(span.is_some());
@@ -91,8 +89,10 @@ impl Home {
             since: now,
             ..ask.member.clone()
         };
-        if entry.rule.presence {
-            entry.members.insert(newcomer.session, newcomer.clone());
+        // The rules may have changed and this topic not been held to them yet.
+        if self.common.rules.now().of(&ask.topic).presence {
+            let member = (shard, newcomer.clone());
+            entry.members.insert(newcomer.session, member);
         }
         let told = entry.rule.join_leave.then(|| Delivery {
             published: Arc::new(Published::new(Event::Join {
@@ -119,7 +119,7 @@ impl Home {
         let member = entry
             .members
             .remove(&gone.session)
-            .unwrap_or_else(|| gone.clone());
+            .map_or_else(|| gone.clone(), |(_, member)| member);
         let told = entry.rule.join_leave.then(|| Delivery {
             published: Arc::new(Published::new(Event::Leave {
                 topic: topic.clone(),

@@ -5,14 +5,17 @@ use super::*;
 use crate::auth::Access;
 use crate::broker::Publication;
 use crate::broker::filters::FilterTrie;
-use crate::broker::message::{ExactAsk, HomeOf, ReadAsk, Receipt, WildAsk, WildSince};
+use crate::broker::message::{ExactAsk, HomeOf, ReadAsk, Receipt, WildAsk, WildSince, WildStand};
 use crate::broker::shards::Shards;
 use crate::broker::testing::{filter, member, publication, rules, store, topic};
 use crate::history::Limit;
 use crate::model::{Epoch, Filter, SessionId};
 use crate::protocol::{Cursor, Event};
 
+mod amending;
+mod recovering;
 mod retaining;
+mod scarce;
 
 const ALL: Limit = Limit {
     messages: usize::MAX,
@@ -24,9 +27,13 @@ fn home() -> Home {
 }
 
 pub fn home_with(answers: AnswerBound) -> Home {
+    home_in(store(), answers)
+}
+
+fn home_in(store: Arc<dyn HistoryStore>, answers: AnswerBound) -> Home {
     let common = Common {
         rules: Arc::new(LiveRules::new(rules())),
-        store: store(),
+        store,
         directory: TopicDirectory::default(),
         topics: AtomicUsize::new(0),
         sys_listeners: AtomicUsize::new(0),
@@ -69,6 +76,15 @@ fn wild(text: &str, last: Option<u64>, since: Option<WildSince>) -> WildAsk {
     }
 }
 
+impl Home {
+    /// Adds the interest of a filter, and looks through all its topics at once.
+    fn stand(&mut self, shard: usize, ask: WildAsk, now: Timestamp) -> WildStand {
+        let mut scan = self.subscribe_filter(shard, Box::new(ask));
+        assert!(self.scan(&mut scan, &mut usize::MAX.clone(), now));
+        scan.into_stand()
+    }
+}
+
 fn epoch_of(home: &Home, name: &str) -> Epoch {
     let view = home.common.directory.get(&topic(name)).unwrap();
     view.position.unwrap().0
@@ -104,14 +120,14 @@ fn a_message_goes_to_the_workers_that_have_a_subscriber_by_name_or_filter() {
     assert!(workers(&publish(&mut home, "a/b", 1).1).is_empty());
     home.subscribe(2, &exact("a/b", None, None), Timestamp(1))
         .unwrap();
-    home.subscribe_filter(0, &wild("a/#", None, None), Timestamp(1));
-    home.subscribe_filter(0, &wild("#", None, None), Timestamp(1));
+    home.stand(0, wild("a/#", None, None), Timestamp(1));
+    home.stand(0, wild("#", None, None), Timestamp(1));
     let (receipt, delivery) = publish(&mut home, "a/b", 1);
     assert_eq!((receipt.subscribers, workers(&delivery)), (3, vec![0, 2]));
     home.unsubscribe_filter(0, &filter("#"));
     home.unsubscribe_filter(0, &filter("a/#"));
     assert_eq!(workers(&publish(&mut home, "a/b", 1).1), [2]);
-    home.subscribe_filter(1, &wild("+/b", None, None), Timestamp(1));
+    home.stand(1, wild("+/b", None, None), Timestamp(1));
     assert_eq!(workers(&publish(&mut home, "a/b", 1).1), [1, 2]);
     home.unsubscribe(2, &topic("a/b"), &member(SessionId(1)), Timestamp(1));
     assert_eq!(workers(&publish(&mut home, "a/b", 1).1), [1]);
@@ -158,81 +174,6 @@ fn a_replay_is_what_was_asked_for_within_what_is_held_and_allowed() {
         assert_eq!(stand.span.map(|span| span.after), after, "{case}");
         assert!(stand.span.is_none_or(|span| span.until == 30), "{case}");
     }
-}
-
-#[test]
-fn a_filter_is_recovered_by_positions_and_else_by_time_and_says_what_it_cannot() {
-    let mut home = home();
-    let minute = 60_000;
-    for n in 1..=15 {
-        for name in ["few/a", "few/b", "few/long/c"] {
-            publish(&mut home, name, n * minute);
-        }
-    }
-    let ask = |home: &Home, from: Option<u64>, at: &[(&str, u64)]| {
-        let cursor = |name: &str, offset| Cursor {
-            epoch: Some(epoch_of(home, name)),
-            offset,
-        };
-        let mut positions: Vec<_> = at
-            .iter()
-            .map(|(name, offset)| (topic(name), cursor(name, *offset)))
-            .collect();
-        let gone = Cursor {
-            epoch: Epoch::parse("gone"),
-            offset: 7,
-        };
-        if at.len() > 2 {
-            positions.push((topic("few/gone"), gone));
-        }
-        WildSince {
-            positions: Arc::new(positions),
-            from: from.map(|n| Timestamp(n * minute)),
-        }
-    };
-    for (from, positions, gaps, after) in [
-        (Some(10), &[][..], &[][..], [9, 9, 9]),
-        (
-            Some(10),
-            &[("few/a", 5), ("few/long/c", 12)],
-            &[],
-            [5, 9, 12],
-        ),
-        (Some(10), &[("few/a", 4)], &["few/a"], [15, 9, 9]),
-        (Some(4), &[], &["few/a", "few/b"], [15, 15, 3]),
-        (
-            None,
-            &[("few/a", 14)],
-            &["few/b", "few/long/c"],
-            [14, 15, 15],
-        ),
-        (
-            Some(10),
-            &[("few/a", 14), ("few/b", 14), ("few/long/c", 14)],
-            &["few/gone"],
-            [14, 14, 14],
-        ),
-    ] {
-        let case = format!("{from:?} {positions:?}");
-        let since = ask(&home, from, positions);
-        let stand =
-            home.subscribe_filter(0, &wild("few/#", None, Some(since)), Timestamp(15 * minute));
-        let mut told: Vec<_> = stand.gaps.iter().map(ToString::to_string).collect();
-        told.sort();
-        assert_eq!(told, gaps, "{case}");
-        assert_eq!(stand.recovered, gaps.is_empty() && from.is_some(), "{case}");
-        let spans: BTreeMap<_, _> = stand
-            .spans
-            .iter()
-            .map(|(t, s)| (t.as_str(), s.after))
-            .collect();
-        let expected = ["few/a", "few/b", "few/long/c"].into_iter().zip(after);
-        assert_eq!(spans, expected.collect(), "{case}");
-    } // What was published to topics without history meanwhile is lost, and nobody knows their names.
-    let since = ask(&home, Some(10), &[]);
-    let stand = home.subscribe_filter(0, &wild("#", None, Some(since)), Timestamp(15 * minute));
-    assert_eq!((stand.recovered, stand.gaps.len()), (false, 0));
-    assert_eq!(stand.spans.len(), 3);
 }
 
 #[test]

@@ -16,7 +16,8 @@ pub(super) struct Topic {
     pub(super) rule: TopicRule,
     pub(super) kept: Kept,
     pub(super) interest: Interest,
-    pub(super) members: HashMap<SessionId, Member>,
+    /// Who is there, and on which worker.
+    pub(super) members: HashMap<SessionId, (usize, Member)>,
     pub(super) last_time: Timestamp,
     /// The interest of matching filters, and the trie's generation it was computed at.
     pub(super) matched: (u64, Interest),

@@ -11,7 +11,7 @@ use crate::broker::testing::{everything, rules, store};
 use crate::broker::{Settings, Wire};
 use crate::history::{Bounds, History, HistoryError, HistoryStore, MemoryStore, Retained};
 use crate::metrics::Metrics;
-use crate::model::{Timestamp, TopicName};
+use crate::model::{Filter, Timestamp, TopicName};
 use crate::protocol::ErrorCode;
 
 /// A wire whose writes panic once it is told to.
@@ -53,8 +53,8 @@ impl HistoryStore for Trapped {
         self.0.open_retained(topic)
     }
 
-    fn remembers(&self, from: Timestamp) -> bool {
-        self.0.remembers(from)
+    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+        self.0.remembers(filter, from)
     }
 }
 
@@ -81,13 +81,13 @@ fn panics(broker: &Broker, place: &str) -> bool {
 }
 
 /// Another worker, until it is dropped.
-struct Other {
+pub(super) struct Other {
     is_over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Other {
-    fn start(broker: &Broker) -> Self {
+    pub(super) fn start(broker: &Broker) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (broker, over) = (broker.clone(), Arc::clone(&is_over));
         let thread = std::thread::spawn(move || {

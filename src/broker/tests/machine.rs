@@ -207,9 +207,12 @@ proptest! {
     #[test]
     fn every_session_sees_what_it_should_in_order(ops in prop::collection::vec(ops(), 1..60)) {
         let broker = broker(1, 1 << 20);
-        let kept = on_worker(&broker, async |worker| run(worker, ops).await);
+        // What topics there are goes with the worker.
+        let (kept, left) = on_worker(&broker, async |worker| {
+            let kept = run(worker, ops).await;
+            (kept, broker.topics(None, None, 100))
+        });
         assert_eq!(metric(broker.metrics(), "fanfare_subscriptions"), 0);
-        let left = broker.topics(None, None, 100);
         let left: Vec<_> = left
             .iter()
             .map(|view| (view.topic.as_str(), view.subscribers, view.retained))

@@ -130,7 +130,8 @@ impl Plain {
     }
 
     fn holds_since(&self, from: u64, now: u64) -> bool {
-        self.lost.iter().all(|entry| entry.time < from)
+        from >= BEGUN.0
+            && self.lost.iter().all(|entry| entry.time < from)
             && self
                 .held
                 .iter()

@@ -42,7 +42,7 @@ impl Slot {
         let leaves = self.message.as_ref().map_or(0, |held| held.weight());
         let retained = before.saturating_add(bytes).saturating_sub(leaves);
         let all = retained.saturating_add(shared.bytes.load(Ordering::Relaxed));
-        if retained <= shared.ceiling / 2 || all <= shared.ceiling {
+        if all <= shared.ceiling {
             return Ok(room);
         }
         Err(HistoryError::Full)
