@@ -19,6 +19,7 @@ mod direct;
 mod faults;
 mod machine;
 mod overflow;
+mod overflow_churn;
 mod removal;
 mod retained;
 mod retained_churn;
