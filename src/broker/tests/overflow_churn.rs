@@ -136,7 +136,7 @@ async fn run(worker: Rc<Worker>, asks: Vec<[Asked; 3]>, ops: Vec<Op>) -> u64 {
                 of_topic.push(Sent { number, key, by });
                 let message = Publication {
                     topic: topic(name),
-                    payload: Payload::text(&format!("{number} {}", "x".repeat(len))),
+                    payload: Payload::text(format!("{number} {}", "x".repeat(len))),
                     key: key.map(Into::into),
                     retain: false,
                     user: None,
@@ -202,7 +202,7 @@ proptest! {
     ) {
         let broker = lenient();
         let queued = on_worker(&broker, async |worker| run(worker, asks, ops).await);
-        let sum = |name: &str| metric(broker.metrics(), name) as u64;
+        let sum = |name: &str| metric(broker.metrics(), name).cast_unsigned();
         if queued > 0 {
             let told = sum("fanfare_messages_delivered_total") + sum("fanfare_messages_dropped_total");
             assert_eq!(told, queued);
