@@ -243,6 +243,7 @@ fn settings(config: &Config, store: Arc<dyn HistoryStore>) -> Settings {
         max_replay: config.limits.replay_messages as u64,
         max_subscriptions: config.session.subscriptions,
         flush_interval: config.websocket.flush_interval,
+        compression: crate::protocol::Effort::default(),
         queue: config.session.queue,
         idempotency_window: config.api.idempotency_window,
         max_answers: config.api.idempotency_keys,

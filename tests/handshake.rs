@@ -270,29 +270,6 @@ fn the_first_subprotocol_that_is_known_is_spoken_and_no_other_is_named() {
 }
 
 #[test]
-fn compression_that_is_offered_is_declined() {
-    let server = Server::start(config());
-    for offer in [
-        "permessage-deflate",
-        "permessage-deflate; client_max_window_bits=15; server_no_context_takeover",
-        "permessage-deflate; server_max_window_bits=99, permessage-deflate, x-webkit-deflate-frame",
-    ] {
-        let answer = server
-            .http("GET", "/ws")
-            .header("Upgrade", "websocket")
-            .header("Connection", "Upgrade")
-            .header("Sec-WebSocket-Version", "13")
-            .header("Sec-WebSocket-Key", KEY)
-            .header("Sec-WebSocket-Extensions", offer)
-            .send();
-        assert_eq!(answer.status, 101, "{offer}");
-        assert_eq!(answer.header("sec-websocket-extensions"), None, "{offer}");
-        let headers = [("Sec-WebSocket-Extensions", offer)];
-        Client::open_with(server.address, "/ws", &headers).expect_nothing();
-    }
-}
-
-#[test]
 fn no_more_sessions_come_in_than_there_may_be() {
     let server = Server::start(config().with(|c| c.server.max_connections = 2));
     let one = server.connect();

@@ -17,6 +17,7 @@ mod admission;
 mod bad_input;
 mod closing;
 mod commands;
+mod compression;
 mod conformance;
 mod crowds;
 mod drain;

@@ -187,6 +187,7 @@ fn run(config: Config, test: impl AsyncFnOnce(&mut Api)) {
         max_replay: 100,
         max_subscriptions: 10,
         flush_interval: Duration::ZERO,
+        compression: crate::protocol::Effort::default(),
         queue: 1024,
         idempotency_window: Duration::from_secs(60),
         max_answers: 10,

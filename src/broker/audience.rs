@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::auth::Access;
 use crate::config::Who;
 use crate::model::{Filter, Overflows, TopicName};
-use crate::protocol::WireFormat;
+use crate::protocol::Encoding;
 
 use super::batch::Batch;
 use super::filters::FilterTrie;
@@ -20,8 +20,8 @@ use super::subscriber::Subscriber;
 pub struct Audience {
     pub(super) filter: Filter,
     pub(super) members: RefCell<Slab<Membership>>,
-    /// Members per wire format: what nobody speaks is not encoded.
-    speaking: [Cell<u32>; WireFormat::COUNT],
+    /// Members per encoding: what nobody speaks is not encoded.
+    speaking: [Cell<u32>; Encoding::COUNT],
     /// What the topic's rule says of those who read it, where it is that of one, and the generation of
     /// the rules that say so.
     readers: Cell<(u64, Who, Overflows)>,
@@ -87,7 +87,7 @@ impl Audience {
 
     /// Adds a member, for which only messages from that count on are.
     pub(super) fn add(&self, subscriber: &Rc<Subscriber>, from: u64, role: Role) -> usize {
-        self.count(subscriber.format(), 1);
+        self.count(subscriber.encoding(), 1);
         let is_granted = self.is_granted(&subscriber.rights().access());
         self.members.borrow_mut().insert(Membership {
             subscriber: Rc::clone(subscriber),
@@ -121,7 +121,7 @@ impl Audience {
             members.shrink_to_fit();
         }
         drop(members);
-        self.count(member.subscriber.format(), -1);
+        self.count(member.subscriber.encoding(), -1);
     }
 
     /// Finds the filters' audiences again, where filters have come or gone.
@@ -155,14 +155,14 @@ impl Audience {
         self.readers.get().2
     }
 
-    pub(super) fn speaks(&self, format: WireFormat) -> bool {
+    pub(super) fn speaks(&self, encoding: Encoding) -> bool {
         self.speaking
-            .get(format.index())
+            .get(encoding.index())
             .is_some_and(|count| count.get() > 0)
     }
 
-    fn count(&self, format: WireFormat, by: i32) {
-        if let Some(count) = self.speaking.get(format.index()) {
+    fn count(&self, encoding: Encoding, by: i32) {
+        if let Some(count) = self.speaking.get(encoding.index()) {
             count.set(count.get().saturating_add_signed(by));
         }
     }

@@ -1,4 +1,4 @@
-//! The messages of one topic that fall due in one turn, in each wire format as ready bytes.
+//! The messages of one topic that fall due in one turn, in each encoding as ready bytes.
 
 use std::cell::OnceCell;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use crate::model::{Epoch, Message, Overflows, Position, SessionId, TopicName};
-use crate::protocol::{Event, Published, Removed, WireFormat};
+use crate::protocol::{Deflaters, Encoding, Event, Published, Removed};
 
 use super::outbox::{Fact, FrameEnd, Kind, Run, Segment};
 
@@ -29,10 +29,10 @@ type Before = (u64, Arc<Message>);
 /// An event of a batch that tells that what the topic kept was removed, by the worker's count.
 pub type Clearing = (u64, Removed);
 
-/// What falls due for one topic, format by format.
+/// What falls due for one topic, encoding by encoding.
 #[derive(Default)]
 pub struct Batch {
-    formats: [FormatBatch; WireFormat::COUNT],
+    encodings: [EncodedBatch; Encoding::COUNT],
     /// When the oldest message in it was accepted.
     accepted: Option<Instant>,
     first: Option<First>,
@@ -44,7 +44,7 @@ pub struct Batch {
 }
 
 #[derive(Default)]
-struct FormatBatch {
+struct EncodedBatch {
     sealed: Vec<Chunk>,
     open: BytesMut,
     ends: Vec<FrameEnd>,
@@ -99,7 +99,7 @@ pub struct Sealed {
     pub topic: TopicName,
     /// What its subscriptions may ask for, should their sessions be too slow.
     pub overflows: Overflows,
-    formats: [Vec<Chunk>; WireFormat::COUNT],
+    encodings: [Vec<Chunk>; Encoding::COUNT],
     /// The worker's count at the first frame.
     pub first_sequence: u64,
     /// The first frame's place in history.
@@ -114,18 +114,19 @@ pub struct Sealed {
     pub clearings: Vec<Clearing>,
     /// When the oldest message in it was accepted.
     pub accepted: Instant,
-    /// Bytes in all formats.
+    /// Bytes in all encodings.
     pub bytes: usize,
 }
 
 impl Batch {
-    /// Adds an event in the formats that `wanted` names; returns the bytes it added.
+    /// Adds an event in the encodings that `wanted` names; returns the bytes it added.
     pub fn add(
         &mut self,
         published: &Published,
         sequence: u64,
         accepted: Instant,
-        wanted: impl Fn(WireFormat) -> bool,
+        wanted: impl Fn(Encoding) -> bool,
+        deflaters: &mut Deflaters,
     ) -> usize {
         let (subject, publisher) = (published.subject(), published.publisher());
         let author = subject.or(publisher);
@@ -151,14 +152,14 @@ impl Batch {
         };
         let position = position.map(|at| (at.epoch, at.offset));
         let mut added = 0;
-        for format in WireFormat::ALL {
-            if !wanted(format) {
+        for encoding in Encoding::ALL {
+            if !wanted(encoding) {
                 continue;
             }
-            let Some(frame) = published.frame(format) else {
+            let Some(frame) = published.encoded(encoding, deflaters) else {
                 continue;
             };
-            if let Some(batch) = self.formats.get_mut(format.index()) {
+            if let Some(batch) = self.encodings.get_mut(encoding.index()) {
                 batch.add(frame, mark.clone());
                 added += frame.len();
             }
@@ -191,7 +192,7 @@ impl Batch {
         Sealed {
             topic,
             overflows,
-            formats: batch.formats.map(FormatBatch::seal),
+            encodings: batch.encodings.map(EncodedBatch::seal),
             first_sequence,
             first_position,
             authors: batch.authors,
@@ -204,7 +205,7 @@ impl Batch {
     }
 }
 
-impl FormatBatch {
+impl EncodedBatch {
     fn add(&mut self, frame: &Bytes, mark: Mark) {
         if frame.len() > COPIED {
             self.seal_open();
@@ -264,11 +265,11 @@ impl Sealed {
     pub fn first_for(
         &self,
         session: SessionId,
-        format: WireFormat,
+        encoding: Encoding,
         from: u64,
         wanted: Wanted,
     ) -> Option<u64> {
-        let marks = self.chunks(format).iter().flat_map(|chunk| &chunk.marks);
+        let marks = self.chunks(encoding).iter().flat_map(|chunk| &chunk.marks);
         let mut messages = marks.filter(|mark| mark.kind == Kind::Message);
         let first = messages.find(|mark| mark.is_for(session, from..=u64::MAX, wanted))?;
         Some(first.sequence)
@@ -281,10 +282,10 @@ impl Sealed {
         self.before.get(found).map(|(_, retained)| retained)
     }
 
-    /// The chunks of one format.
-    pub fn chunks(&self, format: WireFormat) -> &[Chunk] {
-        self.formats
-            .get(format.index())
+    /// The chunks of one encoding.
+    pub fn chunks(&self, encoding: Encoding) -> &[Chunk] {
+        self.encodings
+            .get(encoding.index())
             .map_or(&[], |chunks| chunks.as_slice())
     }
 }

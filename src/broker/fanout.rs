@@ -11,7 +11,7 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use crate::model::{Filter, TopicName};
-use crate::protocol::Published;
+use crate::protocol::{Deflaters, Published};
 
 use super::audience::{Audience, Role};
 use super::filters::FilterTrie;
@@ -31,6 +31,7 @@ pub struct Fanout {
     last_job: u64,
     backlog: usize,
     pace: Pace,
+    deflaters: Deflaters,
 }
 
 /// How a flush ended.
@@ -44,7 +45,12 @@ pub struct Progress {
 
 impl Fanout {
     /// No audiences.
-    pub fn new(hasher: RandomState, rules: Arc<LiveRules>, flush_interval: Duration) -> Self {
+    pub fn new(
+        hasher: RandomState,
+        rules: Arc<LiveRules>,
+        flush_interval: Duration,
+        deflaters: Deflaters,
+    ) -> Self {
         Self {
             topics: HashMap::with_hasher(hasher),
             filters: FilterTrie::new(),
@@ -55,6 +61,7 @@ impl Fanout {
             last_job: 0,
             backlog: 0,
             pace: Pace::new(flush_interval),
+            deflaters,
         }
     }
 
@@ -126,7 +133,8 @@ impl Fanout {
         audience.refresh_matches(&self.filters, topic);
         audience.refresh_rule(&self.rules, topic);
         let matched = audience.matched.borrow();
-        let wanted = |format| audience.speaks(format) || matched.1.iter().any(|m| m.speaks(format));
+        let wanted =
+            |encoding| audience.speaks(encoding) || matched.1.iter().any(|m| m.speaks(encoding));
         let sequence = self.sequence;
         self.sequence += 1;
         let mut batch = audience.batch.borrow_mut();
@@ -134,9 +142,13 @@ impl Fanout {
             // First, so that a fault while it is encoded leaves no batch that nothing ever takes.
             self.due.push((topic.clone(), Rc::clone(&audience)));
         }
-        self.backlog += batch
-            .get_or_insert_default()
-            .add(published, sequence, accepted, wanted);
+        self.backlog += batch.get_or_insert_default().add(
+            published,
+            sequence,
+            accepted,
+            wanted,
+            &mut self.deflaters,
+        );
     }
 
     /// Writes what is due, visiting at most `budget` members.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::config::Who;
 use crate::model::TopicName;
-use crate::protocol::{GapReason, Sent, ServerFrame, WireFormat, message_bytes};
+use crate::protocol::{Encoding, GapReason, Sent, ServerFrame, message_bytes};
 
 use super::audience::{Audience, Role};
 use super::batch::{Chunk, Sealed, Wanted};
@@ -67,10 +67,10 @@ impl Job {
 
     /// Goes on with the delivery; true once every member has been visited.
     pub fn run(&mut self, budget: &mut usize, alone: bool, now: Instant) -> bool {
-        let pieces: [Pieces<'_>; WireFormat::COUNT] =
-            WireFormat::ALL.map(|format| Pieces::of(self.batch.chunks(format)));
+        let pieces: [Pieces<'_>; Encoding::COUNT] =
+            Encoding::ALL.map(|encoding| Pieces::of(self.batch.chunks(encoding)));
         let overlapping = self.audiences.len() > 1;
-        let mut tally = [(0_u64, 0_u64); WireFormat::COUNT];
+        let mut tally = [(0_u64, 0_u64); Encoding::COUNT];
         let mut spoken: Option<Rc<Subscriber>> = None;
         let mut finished = true;
         'audiences: while let Some(audience) = self.audiences.get(self.audience) {
@@ -101,7 +101,7 @@ impl Job {
                 if overlapping && !subscriber.visit(self.number) {
                     continue;
                 }
-                let index = subscriber.format().index();
+                let index = subscriber.encoding().index();
                 let Some(ready) = pieces.get(index) else {
                     continue;
                 };
@@ -139,15 +139,15 @@ impl Job {
             self.member = 0;
         }
         if let Some(subscriber) = spoken {
-            for (format, (messages, bytes)) in WireFormat::ALL.into_iter().zip(tally) {
-                subscriber.count_delivered_as(format, messages, bytes);
+            for (encoding, (messages, bytes)) in Encoding::ALL.into_iter().zip(tally) {
+                subscriber.count_delivered_as(encoding.format, messages, bytes);
             }
         }
         finished
     }
 }
 
-/// The chunks of one format as the kernel wants them.
+/// The chunks of one encoding as the kernel wants them.
 struct Pieces<'a> {
     slices: SmallVec<[IoSlice<'a>; 4]>,
     total: usize,
@@ -172,7 +172,7 @@ impl Sealed {
     fn queue_rest(&self, subscriber: &Rc<Subscriber>, mut written: usize, now: Instant) {
         let (bytes, mut messages) = (written as u64, 0);
         let handling = subscriber.handling(&self.topic, self.overflows);
-        for chunk in self.chunks(subscriber.format()) {
+        for chunk in self.chunks(subscriber.encoding()) {
             let taken = written.min(chunk.bytes.len());
             written -= taken;
             messages += chunk.messages_within(taken) as u64;
@@ -207,7 +207,7 @@ impl Sealed {
             // Another rule may apply than when it was held back.
             subscriber.release_of(|held| *held == self.topic, now);
         }
-        for chunk in self.chunks(subscriber.format()) {
+        for chunk in self.chunks(subscriber.encoding()) {
             let put = |segment: Segment| {
                 subscriber.push(segment.handled(handling, || chunk.run(&self.topic)), now);
             };
@@ -231,7 +231,7 @@ impl Sealed {
             if replay.epoch != epoch {
                 continue;
             }
-            for chunk in self.chunks(subscriber.format()) {
+            for chunk in self.chunks(subscriber.encoding()) {
                 let part = from..=*sequence;
                 for run in chunk.runs_for(subscriber.id(), part, Wanted::Presence) {
                     subscriber.push(run, now);
@@ -256,8 +256,8 @@ impl Sealed {
     /// Puts the topic's retained message before what is live, for a member that has not come to it
     /// yet.
     fn put_retained(&self, subscriber: &Rc<Subscriber>, from: u64, wanted: Wanted, now: Instant) {
-        let format = subscriber.format();
-        let Some(first) = self.first_for(subscriber.id(), format, from, wanted) else {
+        let (format, encoding) = (subscriber.format(), subscriber.encoding());
+        let Some(first) = self.first_for(subscriber.id(), encoding, from, wanted) else {
             return;
         };
         let mut book = subscriber.book.borrow_mut();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::history::Limit;
 use crate::metrics::{Durability, Source};
 use crate::model::{Filter, Origin, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal};
+use crate::protocol::{Close, CloseCode, Cursor, Deflaters, ErrorCode, Refusal};
 
 use super::Settings;
 use super::fanout::Fanout;
@@ -56,6 +56,10 @@ impl Registry {
                 shards.hasher(),
                 Arc::clone(&common.rules),
                 settings.flush_interval,
+                Deflaters::new(settings.compression, {
+                    let turn = Rc::clone(&turn);
+                    move |plain, deflated| turn.metrics.compressed(plain, deflated)
+                }),
             ),
             peers: Peers::new(shard, Arc::clone(&shards)),
             shards,

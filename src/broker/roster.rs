@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::auth::Rights;
 use crate::model::{SessionId, Timestamp};
-use crate::protocol::WireFormat;
+use crate::protocol::{Encoding, Window, WireFormat};
 
 use super::Worker;
 use super::session_directory::SessionCard;
@@ -58,6 +58,8 @@ pub struct Opening {
     pub id: SessionId,
     /// What is spoken on its wire.
     pub format: WireFormat,
+    /// The window for which its messages are compressed, where that was agreed on.
+    pub window: Option<Window>,
     /// Where its connection comes from.
     pub address: Option<IpAddr>,
     /// Who it is, and what it may.
@@ -71,11 +73,19 @@ impl Worker {
         let Opening {
             id,
             format,
+            window,
             address,
             rights,
         } = opening;
         let (queue, user) = (self.broker().node.settings.queue, rights.user());
-        let subscriber = Subscriber::new(id, format, rights, wire, queue, Rc::clone(&self.turn));
+        let subscriber = Subscriber::new(
+            id,
+            Encoding { format, window },
+            rights,
+            wire,
+            queue,
+            Rc::clone(&self.turn),
+        );
         self.roster.insert(&subscriber);
         let card = SessionCard {
             session: id,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rules::Rules;
 use crate::history::HistoryStore;
+use crate::protocol::Effort;
 
 /// What a broker is built with.
 pub struct Settings {
@@ -24,6 +25,8 @@ pub struct Settings {
     pub queue: usize,
     /// How long messages may wait to be written together with those that follow.
     pub flush_interval: Duration,
+    /// How messages are compressed for sessions that agreed on it.
+    pub compression: Effort,
     /// How long answers are kept for publishers that come again.
     pub idempotency_window: Duration,
     /// How many such answers there may be.

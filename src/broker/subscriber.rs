@@ -10,7 +10,7 @@ use crate::auth::Rights;
 use crate::config::Who;
 use crate::metrics::{DropReason, Held};
 use crate::model::{SessionId, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, ServerFrame, WireFormat, control_bytes};
+use crate::protocol::{Close, CloseCode, Encoding, ServerFrame, WireFormat, control_bytes};
 use crate::websocket::close_bytes;
 
 use super::batch::Wanted;
@@ -62,7 +62,7 @@ pub enum Ending {
 /// audiences it stands in.
 pub struct Subscriber {
     flags: Cell<u8>,
-    format: WireFormat,
+    encoding: Encoding,
     /// The last delivery job that visited it, so that overlapping subscriptions deliver once.
     visited: Cell<u64>,
     wire: Rc<dyn Wire>,
@@ -91,7 +91,7 @@ impl Subscriber {
     /// until [`Subscriber::open`].
     pub fn new(
         id: SessionId,
-        format: WireFormat,
+        encoding: Encoding,
         rights: Rc<Rights>,
         wire: Rc<dyn Wire>,
         queue: usize,
@@ -99,10 +99,10 @@ impl Subscriber {
     ) -> Rc<Self> {
         Rc::new(Self {
             flags: Cell::new(flag::CORKED),
-            format,
+            encoding,
             visited: Cell::new(0),
             wire,
-            outbox: RefCell::new(Outbox::new(queue, format)),
+            outbox: RefCell::new(Outbox::new(queue, encoding.format)),
             id,
             rights,
             turn,
@@ -123,7 +123,12 @@ impl Subscriber {
 
     /// What is spoken on its wire.
     pub fn format(&self) -> WireFormat {
-        self.format
+        self.encoding.format
+    }
+
+    /// How messages stand on its wire.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
     }
 
     /// What it may.
@@ -194,7 +199,7 @@ impl Subscriber {
 
     /// Queues a frame of the protocol's, where this session's format has it.
     pub fn send_frame(self: &Rc<Self>, frame: &ServerFrame<'_>) {
-        if let Some(bytes) = control_bytes(self.format, frame) {
+        if let Some(bytes) = control_bytes(self.format(), frame) {
             self.send(bytes);
         }
     }
@@ -223,10 +228,10 @@ impl Subscriber {
             let conflated = outbox.release_of(|_| true, now);
             self.count_conflated(conflated);
         }
-        if let Some(bytes) = control_bytes(self.format, &ServerFrame::closing(close)) {
+        if let Some(bytes) = control_bytes(self.format(), &ServerFrame::closing(close)) {
             outbox.push(Segment::control(bytes));
         }
-        if self.format != WireFormat::Sse {
+        if self.format() != WireFormat::Sse {
             let frame = close_bytes(close.code.0, &close.reason);
             outbox.push(Segment::control(frame));
         }

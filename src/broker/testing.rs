@@ -149,6 +149,7 @@ pub fn opening(id: u64, format: WireFormat) -> Opening {
     Opening {
         id: SessionId(id),
         format,
+        window: None,
         address: None,
         rights: everything(),
     }
@@ -265,6 +266,7 @@ pub fn broker(workers: usize, queue: usize) -> Broker {
         max_subscriptions: 100,
         queue,
         flush_interval: Duration::ZERO,
+        compression: crate::protocol::Effort::default(),
         idempotency_window: Duration::from_secs(60),
         max_answers: 1000,
     };

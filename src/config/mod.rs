@@ -20,6 +20,7 @@ mod suggest;
 mod tests;
 mod topics;
 pub mod units;
+mod websocket;
 
 pub use access::{AllowedOrigin, Anonymous, Api, ApiKey, Auth, KeySecret, KeySource, Scope};
 pub use admin::Admin;
@@ -28,11 +29,10 @@ pub use live::{Change, LiveConfig};
 pub use load::{DEFAULTS, Input, Loaded, Overrides, files, load};
 pub use memory::MemoryLimit;
 pub use rates::{ApiRate, Rate, Rates};
-pub use sections::{
-    Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind, WebSocket,
-};
+pub use sections::{Heartbeat, Limits, Log, LogFormat, Metrics, Server, Session, Store, StoreKind};
 pub use show::show;
 pub use topics::{Endpoint, HistoryRule, TopicRule, Who};
+pub use websocket::{Compression, WebSocket};
 
 use crate::model::TopicName;
 

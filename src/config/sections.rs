@@ -11,6 +11,7 @@ use super::memory::MemoryLimit;
 use super::paths::Paths;
 use super::rates::Rates;
 use super::reader::Section as Table;
+use super::websocket::WebSocket;
 use crate::model::Filter;
 
 const KIB: usize = 1024;
@@ -82,51 +83,6 @@ impl Server {
                 )
                 .unwrap_or(default.trusted_proxies),
             public: table.read("public", kinds::directory(working_dir)),
-        }
-    }
-}
-
-/// `[websocket]`: where a WebSocket is taken, and how big its frames may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebSocket {
-    /// The path that is upgraded.
-    pub path: String,
-    /// The longest frame taken, in bytes; the smaller of this and `max_message` counts.
-    pub max_frame: usize,
-    /// The longest message taken, as sent, in bytes; a longer one closes with 1009.
-    pub max_message: usize,
-    /// How long messages may wait to be written together with those that follow.
-    pub flush_interval: Duration,
-}
-
-impl Default for WebSocket {
-    fn default() -> Self {
-        Self {
-            path: "/ws".to_owned(),
-            max_frame: 64 * KIB,
-            max_message: 64 * KIB,
-            flush_interval: Duration::ZERO,
-        }
-    }
-}
-
-impl WebSocket {
-    pub(super) fn read(mut table: Table<'_>, paths: &mut Paths) -> Self {
-        let default = Self::default();
-        Self {
-            path: paths.take(&mut table).unwrap_or(default.path),
-            max_frame: table
-                .read("max_frame", kinds::size(1..=GIB))
-                .unwrap_or(default.max_frame),
-            max_message: table
-                .read("max_message", kinds::size(1..=GIB))
-                .unwrap_or(default.max_message),
-            flush_interval: table
-                .read(
-                    "flush_interval",
-                    kinds::duration(Duration::ZERO..=Duration::from_secs(1)),
-                )
-                .unwrap_or(default.flush_interval),
         }
     }
 }

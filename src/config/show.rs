@@ -87,6 +87,11 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.key("max_message", size(config.websocket.max_message));
     text.key("flush_interval", duration(config.websocket.flush_interval));
 
+    text.section("[websocket.compression]");
+    let compression = config.websocket.compression;
+    text.key("enabled", compression.enabled);
+    text.key("max_window_bits", compression.max_window_bits);
+
     text.section("[heartbeat]");
     text.key("interval", duration(config.heartbeat.interval));
     text.key("timeout", duration(config.heartbeat.timeout));

@@ -12,6 +12,7 @@ use crate::limits::{Excess, Throttle};
 use crate::metrics::{AuthFailure, Refusal as Reason};
 use crate::model::{Filter, TopicName};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
+use crate::websocket::Negotiated;
 
 use super::wanted::Wanted;
 
@@ -35,6 +36,8 @@ pub struct Plan {
     pub client: Option<IpAddr>,
     /// The configured endpoint that it came by.
     pub endpoint: Option<Endpoint>,
+    /// How messages are compressed.
+    pub deflate: Option<Negotiated>,
 }
 
 /// A text that an endpoint publishes of its own, and where.
@@ -165,6 +168,7 @@ impl Ask<'_> {
         self.check_upgrade()?;
         let caller = entrances.admit(&facts, client)?;
         let (format, subprotocol) = choose(&facts.offers, endpoint.is_some())?;
+        let deflate = self.deflate(config.websocket.compression);
         let plan = if let Some(endpoint) = endpoint {
             Plan {
                 format,
@@ -176,6 +180,7 @@ impl Ask<'_> {
                 caller,
                 client,
                 endpoint: Some(endpoint.clone()),
+                deflate,
             }
         } else {
             let wanted = Wanted::read(self.query.unwrap_or_default())?;
@@ -189,6 +194,7 @@ impl Ask<'_> {
                 caller,
                 client,
                 endpoint: None,
+                deflate,
             }
         };
         Ok(plan)

@@ -1,5 +1,6 @@
 //! Where clients come in: WebSocket sessions that own their sockets, and server-sent events.
 
+mod compression;
 mod connection;
 mod drain;
 mod handshake;

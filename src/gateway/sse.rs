@@ -120,6 +120,7 @@ async fn open(request: &HttpRequest, gateway: &Rc<Gateway>) -> Result<HttpRespon
     let opening = Opening {
         id,
         format: WireFormat::Sse,
+        window: None,
         address: plan.client,
         rights: Rc::clone(&rights),
     };

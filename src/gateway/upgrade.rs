@@ -101,7 +101,7 @@ pub async fn upgrade(
     match subscribe_all(&connection, &plan).await {
         Ok(subscriptions) => {
             connection.counted = Some(gateway.count(&subscriber));
-            put_accept(&mut first, &accept, plan.subprotocol);
+            put_accept(&mut first, &accept, &plan);
             let welcome = welcome(&gateway, &connection.session, &subscriber, &subscriptions);
             if let Some(welcome) = control_bytes(plan.format, &welcome) {
                 first.put(welcome);
@@ -130,7 +130,8 @@ pub async fn upgrade(
             socket.serve(&subscriber, false);
         }
     }
-    let decoder = Decoder::new(limits(&gateway.entrance.config.now().websocket), None);
+    let limits = limits(&gateway.entrance.config.now().websocket);
+    let decoder = Decoder::new(limits, plan.deflate.as_ref());
     let worker = Rc::clone(&gateway.worker);
     let frames = Frames::new(socket, subscriber, worker, decoder, &parts.read_buf);
     Connection::create(|ctx| {
@@ -154,6 +155,7 @@ fn opening(id: SessionId, plan: &Plan, rights: &Rc<Rights>) -> Opening {
     Opening {
         id,
         format: plan.format,
+        window: None,
         address: plan.client,
         rights: Rc::clone(rights),
     }
@@ -255,10 +257,13 @@ fn welcome<'a>(
 }
 
 /// The answer that opens a WebSocket (RFC 6455 §4.2.2).
-fn put_accept(out: &mut BytesMut, accept: &[u8], subprotocol: Option<&str>) {
+fn put_accept(out: &mut BytesMut, accept: &[u8], plan: &Plan) {
     out.put_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
     out.put_slice(accept);
-    if let Some(subprotocol) = subprotocol {
+    if let Some(deflate) = &plan.deflate {
+        out.put_slice(format!("\r\nSec-WebSocket-Extensions: {deflate}").as_bytes());
+    }
+    if let Some(subprotocol) = plan.subprotocol {
         out.put_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.put_slice(subprotocol.as_bytes());
     }

@@ -48,6 +48,9 @@ pub(super) struct Series {
     pub auth_failures: Each<AuthFailure, IntCounter>,
     pub rate_limited: Each<RateLimit, IntCounter>,
     pub descriptors_short: IntGauge,
+    pub compressed: IntCounter,
+    pub compression_saved: IntCounter,
+    pub compression_ratio: Histogram,
     pub memory_limit: IntGauge,
     pub memory_pressure: IntGauge,
     pub descriptor_shortages: IntCounter,
@@ -71,6 +74,8 @@ const ROUND_TRIP: [f64; 12] = [
 ];
 /// 250 µs to 10 s. Few, since there is a histogram for each route, method and status.
 const REQUEST: [f64; 9] = [0.000_25, 0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
+/// What is not shorter is not sent compressed; JSON that repeats itself comes to ten.
+const RATIO: [f64; 9] = [1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0];
 
 impl Series {
     /// Registers every series, those of bounded labels at 0.
@@ -227,6 +232,19 @@ impl Series {
             descriptor_shortages: r.counter(
                 "descriptor_shortages_total",
                 "How often the process has become short of file descriptors.",
+            )?,
+            compressed: r.counter(
+                "compressed_messages_total",
+                "Messages that were compressed, each once for all sessions that agreed on the same.",
+            )?,
+            compression_saved: r.counter(
+                "compression_saved_bytes_total",
+                "Bytes by which compressed messages are shorter, each counted once.",
+            )?,
+            compression_ratio: r.histogram(
+                "compression_ratio",
+                "How many times longer compressed messages were before.",
+                &RATIO,
             )?,
             memory_limit: r.gauge(
                 "memory_limit_bytes",

@@ -27,6 +27,9 @@ pub struct WorkerMetrics {
     publish: Each<Durability, LocalHistogram>,
     heartbeat_rtt: LocalHistogram,
     turn: LocalHistogram,
+    compressed: Counter,
+    compression_saved: Counter,
+    compression_ratio: LocalHistogram,
     queued_bytes: Cell<i64>,
     queued_bytes_sum: IntGauge,
     mailbox: IntGauge,
@@ -46,6 +49,9 @@ impl WorkerMetrics {
             publish: series.publish.map(prometheus::Histogram::local),
             heartbeat_rtt: series.heartbeat_rtt.local(),
             turn: series.turn.with_label_values(&[&shard]).local(),
+            compressed: series.compressed.local(),
+            compression_saved: series.compression_saved.local(),
+            compression_ratio: series.compression_ratio.local(),
             queued_bytes: Cell::new(0),
             queued_bytes_sum: series.queued_bytes.clone(),
             mailbox: series.mailbox.with_label_values(&[&shard]),
@@ -91,6 +97,15 @@ impl WorkerMetrics {
         self.heartbeat_rtt.observe(took.as_secs_f64());
     }
 
+    /// A message of `plain` bytes was compressed to `deflated`.
+    pub fn compressed(&self, plain: usize, deflated: usize) {
+        self.compressed.inc();
+        let saved = plain.saturating_sub(deflated) as u64;
+        self.compression_saved.inc_by(saved);
+        let ratio = plain as f64 / deflated.max(1) as f64;
+        self.compression_ratio.observe(ratio);
+    }
+
     /// A turn of this worker's registry took that long.
     pub fn turn(&self, took: Duration) {
         self.turn.observe(took.as_secs_f64());
@@ -115,10 +130,18 @@ impl WorkerMetrics {
         for counters in [&self.delivered, &self.delivered_bytes] {
             counters.iter().for_each(Counter::flush);
         }
-        self.repeated.flush();
+        for counter in [&self.repeated, &self.compressed, &self.compression_saved] {
+            counter.flush();
+        }
         self.dropped.iter().for_each(Counter::flush);
         self.publish.iter().for_each(LocalHistogram::flush);
-        for histogram in [&self.delivery, &self.heartbeat_rtt, &self.turn] {
+        let histograms = [
+            &self.delivery,
+            &self.heartbeat_rtt,
+            &self.turn,
+            &self.compression_ratio,
+        ];
+        for histogram in histograms {
             histogram.flush();
         }
         let queued = self.queued_bytes.take();

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::encoding::{Deflaters, Encoding};
 use super::server_frame::{GapReason, ServerFrame};
 use super::wire::{Sent, WireFormat, control_bytes, message_bytes};
 use crate::model::{Epoch, Member, Message, SessionId, TopicName};
@@ -52,8 +53,8 @@ pub struct Published {
     event: Event,
     /// The topic's retained message as it stood before the event.
     retained: Option<Arc<Message>>,
-    /// By [`WireFormat::index`]; empty bytes where the format has no such frame.
-    frames: [OnceLock<Bytes>; WireFormat::COUNT],
+    /// By [`Encoding::index`]; empty bytes where the format has no such frame.
+    frames: [OnceLock<Bytes>; Encoding::COUNT],
 }
 
 impl Published {
@@ -62,7 +63,7 @@ impl Published {
         Self {
             event,
             retained: None,
-            frames: [const { OnceLock::new() }; WireFormat::COUNT],
+            frames: [const { OnceLock::new() }; Encoding::COUNT],
         }
     }
 
@@ -108,6 +109,19 @@ impl Published {
         let slot = self.frames.get(format.index())?;
         let frame = slot.get_or_init(|| encode(format, &self.event).unwrap_or_default());
         (!frame.is_empty()).then_some(frame)
+    }
+
+    /// The same in that encoding. What is not worth being compressed is as it is in the format.
+    pub fn encoded(&self, encoding: Encoding, deflaters: &mut Deflaters) -> Option<&Bytes> {
+        let plain = self.frame(encoding.format)?;
+        let Some(window) = encoding.window else {
+            return Some(plain);
+        };
+        let slot = self.frames.get(encoding.index())?;
+        Some(slot.get_or_init(|| {
+            let deflated = deflaters.deflate(plain, window);
+            deflated.unwrap_or_else(|| plain.clone())
+        }))
     }
 
     /// The session that published the message, where one did: what `echo: false` withholds it from.

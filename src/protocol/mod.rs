@@ -4,6 +4,7 @@
 
 mod close;
 mod codes;
+mod encoding;
 mod event;
 mod event_id;
 mod fields;
@@ -23,6 +24,7 @@ mod wire;
 
 pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
+pub use encoding::{Deflaters, Effort, Encoding, Window};
 pub use event::{Event, Published, Removed};
 pub use event_id::EventId;
 pub use problem::{PROBLEM_TYPE, Problem, title};

@@ -3,13 +3,15 @@
 //! A message is encoded once for all who get it, and only who is slow gets one with `skipped`, each
 //! with a number of its own.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::json_out::Json;
 use super::msgpack_out::{Msgpack, open_for_more};
 use super::out::Out;
 use super::wire::WireFormat;
-use crate::websocket::{MAX_HEADER, Opcode, put_header};
+use crate::websocket::{Inflater, MAX_HEADER, Opcode, put_header};
 
 /// The field's name.
 const SKIPPED: &str = "skipped";
@@ -19,12 +21,12 @@ const SKIPPED: &str = "skipped";
 pub fn with_skipped(format: WireFormat, message: &Bytes, skipped: u64) -> Bytes {
     let told = match format {
         WireFormat::Json => payload(message).and_then(|object| {
-            let object = in_json(object, b"", skipped)?;
+            let object = in_json(&object, b"", skipped)?;
             Some(framed(Opcode::Text, &object))
         }),
         WireFormat::Sse => in_json(message, b"\n\n", skipped),
         WireFormat::Msgpack => payload(message).and_then(|object| {
-            let mut object = Msgpack(object.to_vec());
+            let mut object = Msgpack(object.into_owned());
             open_for_more(&mut object.0)?;
             put(&mut object, skipped);
             Some(framed(Opcode::Binary, &object.0))
@@ -49,14 +51,21 @@ fn put(out: &mut dyn Out, skipped: u64) {
     out.number(skipped);
 }
 
-/// What the frame carries, behind its header (RFC 6455 §5.2).
-fn payload(frame: &[u8]) -> Option<&[u8]> {
+/// What the frame carries, behind its header (RFC 6455 §5.2), as it was before it was compressed.
+fn payload(frame: &[u8]) -> Option<Cow<'_, [u8]>> {
+    const RSV1: u8 = 0x40;
     let start = match frame.get(1)? {
         126 => 4,
         127 => 10,
         _ => 2,
     };
-    frame.get(start..)
+    let payload = frame.get(start..)?;
+    if frame.first()? & RSV1 == 0 {
+        return Some(Cow::Borrowed(payload));
+    }
+    // Each is compressed for itself, and what suits a smaller window suits this one.
+    let inflated = Inflater::new(15).inflate(payload, usize::MAX / 2, false).ok()?;
+    Some(Cow::Owned(inflated))
 }
 
 fn framed(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
@@ -144,6 +153,19 @@ mod tests {
     fn a_raw_message_stays_as_it_is() {
         let bytes = message_bytes(WireFormat::Raw, &message("}"), Sent::Live);
         assert_eq!(with_skipped(WireFormat::Raw, &bytes, 3), bytes);
+    }
+
+    #[test]
+    fn a_message_that_was_compressed_tells_it_in_plain() {
+        let mut deflaters = Deflaters::new(Effort::default(), |_, _| {});
+        for format in [WireFormat::Json, WireFormat::Msgpack] {
+            let message = Message::for_test(&"text ".repeat(200));
+            let plain = message_bytes(format, &message, Sent::Live);
+            let deflated = deflaters.deflate(&plain, Window::Small).unwrap();
+            let told = with_skipped(format, &deflated, 3);
+            assert_eq!(told, with_skipped(format, &plain, 3), "{format:?}");
+            assert_ne!(told, plain);
+        }
     }
 
     #[test]

@@ -290,6 +290,22 @@ test("1000 is answered with 1000", async () => {
   assert.equal((await client.closed).code, 1000);
 });
 
+test("what it compresses is understood", async () => {
+  const client = await Client.open();
+  assert.equal(client.socket.extensions, "permessage-deflate");
+  const topic = `compressed/${++topics}`;
+  await client.ask({ type: "subscribe", topic });
+  for (const length of [2000, 20_000]) {
+    const data = "a text that is long, and long. €".repeat(length / 32);
+    const answer = await client.ask({ type: "publish", topic, data });
+    assert.equal(answer.type, "ok");
+    const message = await client.type("message");
+    assert.equal(message.data, data);
+  }
+  // The client's own count of what it sent: far less than it said.
+  assert.ok(client.socket._socket.bytesWritten < 5000, `${client.socket._socket.bytesWritten}`);
+});
+
 test("raw: a frame is a payload, both ways", async () => {
   const topic = newTopic();
   const query = `?topic=${encodeURIComponent(topic)}`;

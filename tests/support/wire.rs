@@ -20,6 +20,8 @@ const LAST: u8 = 0x80;
 
 pub struct Wire {
     pub stream: TcpStream,
+    /// What the handshake was answered.
+    pub head: String,
     read: Vec<u8>,
 }
 
@@ -81,6 +83,7 @@ impl Wire {
         stream.set_nodelay(true).unwrap();
         let mut wire = Self {
             stream,
+            head: String::new(),
             read: Vec::new(),
         };
         let host = wire.stream.peer_addr().unwrap();
@@ -96,6 +99,7 @@ impl Wire {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         // The key and its proof are those of RFC 6455 §1.3.
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        wire.head = head;
         wire
     }
 

@@ -93,6 +93,7 @@ fn it_is_not_ready_while_a_worker_is_missing() {
         max_replay: 100,
         max_subscriptions: 10,
         flush_interval: Duration::ZERO,
+        compression: crate::protocol::Effort::default(),
         queue: 1024,
         idempotency_window: Duration::from_secs(60),
         max_answers: 10,

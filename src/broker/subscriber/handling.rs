@@ -13,7 +13,7 @@ impl Subscriber {
     /// How that topic's messages are handled, whose rule allows so much.
     pub(in crate::broker) fn handling(&self, topic: &TopicName, allowed: Overflows) -> Handling {
         // A raw session could not be told what it misses.
-        if allowed == Overflows::default() || self.format == WireFormat::Raw {
+        if allowed == Overflows::default() || self.format() == WireFormat::Raw {
             return Handling::default();
         }
         self.book.borrow().handling(topic, allowed)

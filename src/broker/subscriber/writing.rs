@@ -137,7 +137,7 @@ impl Subscriber {
     /// Counts messages whose last byte the kernel took.
     pub(in crate::broker) fn count_delivered(&self, messages: u64, bytes: u64) {
         self.note_delivered(messages);
-        self.count_delivered_as(self.format, messages, bytes);
+        self.count_delivered_as(self.format(), messages, bytes);
     }
 
     /// Counts what a job delivered to several sessions of one format.

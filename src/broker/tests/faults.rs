@@ -67,6 +67,7 @@ fn trapped(workers: usize) -> Broker {
         max_replay: 1000,
         max_subscriptions: 100,
         flush_interval: Duration::ZERO,
+        compression: crate::protocol::Effort::default(),
         queue: usize::MAX,
         idempotency_window: Duration::from_secs(60),
         max_answers: 1000,

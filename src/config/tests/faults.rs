@@ -48,8 +48,8 @@ fn what_is_not_known_is_refused() {
         ("[auth.jwt]", "auth.jwt", "leave it out"),
         ("[server.tls]\nkey = 'x'", "server.tls", "leave it out"),
         (
-            "websocket.compression.enabled = true",
-            "websocket.compression",
+            "websocket.compression.takeover = true",
+            "websocket.compression.takeover",
             "",
         ),
         ("limits.api_idempotency = 1", "limits.api_idempotency", ""),
@@ -127,6 +127,14 @@ fn values_of_a_wrong_type_or_range_are_refused() {
             "max_frame: 0; from \"1B\" to \"1GiB\" would do",
         ),
         ("websocket.max_message = true", "max_message: true; a size"),
+        (
+            "websocket.compression.max_window_bits = 7",
+            "websocket.compression.max_window_bits: 7; a whole number from 8 to 15",
+        ),
+        (
+            "websocket.compression = true",
+            "websocket.compression: true; a table",
+        ),
         ("websocket.path = 'ws'", "websocket.path: \"ws\"; a path"),
         (
             "websocket.path = '/{x}'",
