@@ -79,7 +79,9 @@ fn the_exposition_keeps_to_the_conventions_of_prometheus() {
             assert!(helped.contains(name), "no help before {line}");
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             if kind == "histogram" {
-                let has_unit = ["_seconds", "_ratio"].iter().any(|unit| name.ends_with(unit));
+                let has_unit = ["_seconds", "_ratio"]
+                    .iter()
+                    .any(|unit| name.ends_with(unit));
                 assert!(has_unit, "no base unit: {line}");
             }
             assert!(types.insert(name, kind).is_none(), "twice: {line}");

@@ -64,7 +64,9 @@ fn payload(frame: &[u8]) -> Option<Cow<'_, [u8]>> {
         return Some(Cow::Borrowed(payload));
     }
     // Each is compressed for itself, and what suits a smaller window suits this one.
-    let inflated = Inflater::new(15).inflate(payload, usize::MAX / 2, false).ok()?;
+    let inflated = Inflater::new(15)
+        .inflate(payload, usize::MAX / 2, false)
+        .ok()?;
     Some(Cow::Owned(inflated))
 }
 
@@ -79,7 +81,7 @@ fn framed(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::model::{Epoch, Message, Payload, Position, Timestamp, TopicName};
-    use crate::protocol::{Sent, message_bytes};
+    use crate::protocol::{Deflaters, Effort, Sent, Window, message_bytes};
     use crate::websocket::walk;
 
     fn message(data: &str) -> Message {
@@ -159,7 +161,7 @@ mod tests {
     fn a_message_that_was_compressed_tells_it_in_plain() {
         let mut deflaters = Deflaters::new(Effort::default(), |_, _| {});
         for format in [WireFormat::Json, WireFormat::Msgpack] {
-            let message = Message::for_test(&"text ".repeat(200));
+            let message = message(&"text ".repeat(200));
             let plain = message_bytes(format, &message, Sent::Live);
             let deflated = deflaters.deflate(&plain, Window::Small).unwrap();
             let told = with_skipped(format, &deflated, 3);
