@@ -22,6 +22,7 @@ use crate::history::{HistoryStore, MemoryStore};
 use crate::limits::{Memory, Pressure, Throttle};
 use crate::metrics::{Metrics, MetricsError};
 use crate::model::Timestamp;
+use crate::protocol::Effort;
 use crate::shutdown::Shutdown;
 
 use listen::{Listener, explain};
@@ -243,7 +244,11 @@ fn settings(config: &Config, store: Arc<dyn HistoryStore>) -> Settings {
         max_replay: config.limits.replay_messages as u64,
         max_subscriptions: config.session.subscriptions,
         flush_interval: config.websocket.flush_interval,
-        compression: crate::protocol::Effort::default(),
+        compression: Effort {
+            level: config.websocket.compression.level,
+            min_bytes: config.websocket.compression.min_bytes,
+            window_bits: config.websocket.compression.max_window_bits,
+        },
         queue: config.session.queue,
         idempotency_window: config.api.idempotency_window,
         max_answers: config.api.idempotency_keys,

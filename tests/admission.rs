@@ -139,7 +139,7 @@ fn credentials_are_taken_from_wherever_they_stand_first() {
     assert_eq!(may(ask("&token=s3cret")), 101);
     assert_eq!(may(bearer(ask(""), "s3cret")), 101);
     assert_eq!(
-        may(ask("").with("Sec-WebSocket-Protocol", "bearer.s3cret")),
+        may(ask("").with("Sec-WebSocket-Protocol", "fanfare.v1.json, bearer.s3cret")),
         101
     );
     assert_eq!(may(bearer(ask("&token=s3cret"), "wrong")), 401);

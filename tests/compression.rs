@@ -1,6 +1,6 @@
 //! Compressed messages of clients, over a real socket (RFC 7692).
 
-use fanfare::websocket::Deflater;
+use fanfare::websocket::{Deflater, Inflater};
 use serde_json::json;
 
 use crate::support::{
@@ -234,4 +234,59 @@ fn bombs_cost_no_memory() {
     (0..100).for_each(|_| explode());
     let grown = server.resident().saturating_sub(before);
     assert!(grown < 2 * MIB, "{grown} bytes more");
+}
+
+/// The payload of the next frame, and whether it came compressed.
+#[track_caller]
+fn next_payload(wire: &mut Wire, bits: u8) -> (Vec<u8>, bool) {
+    let (first, payload) = wire.frame_as_it_is().unwrap();
+    if first & RSV1 == 0 {
+        return (payload, false);
+    }
+    let inflated = Inflater::new(bits).inflate(&payload, 1 << 20, false);
+    (inflated.unwrap(), true)
+}
+
+#[test]
+fn a_message_is_compressed_once_for_all_who_agreed_on_it() {
+    let server = Server::start(config());
+    let offers = [
+        ("permessage-deflate", 15),
+        ("permessage-deflate", 15),
+        ("permessage-deflate; server_max_window_bits=9", 9),
+        ("permessage-deflate; server_max_window_bits=8", 9),
+        ("", 15),
+    ];
+    let mut readers: Vec<_> = offers
+        .iter()
+        .map(|(offer, bits)| {
+            let lines = if offer.is_empty() {
+                String::new()
+            } else {
+                offering(offer)
+            };
+            let mut wire = Wire::open(server.address, "/ws", &lines).welcomed();
+            wire.send_json(&json!({"type": "subscribe", "topic": "a", "id": 1}));
+            assert_eq!(wire.json()["type"], "ok");
+            (wire, *bits, !offer.is_empty())
+        })
+        .collect();
+    let mut writer = server.connect();
+    for n in 0..10 {
+        // Every other one is too short to be worth it.
+        let is_long = n % 2 == 0;
+        let text = "text that repeats itself, ".repeat(if is_long { 100 } else { 1 });
+        writer.publish("a", json!([n, text])).await_ok();
+        for (wire, bits, agreed) in &mut readers {
+            let (payload, compressed) = next_payload(wire, *bits);
+            let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+            assert_eq!(message["data"], json!([n, text]));
+            assert_eq!(compressed, *agreed && is_long, "{n} {bits}");
+        }
+    }
+    // One for each of two windows.
+    assert_eq!(server.metric("fanfare_compressed_messages_total"), 2 * 5);
+    assert_eq!(server.metric("fanfare_compression_ratio_count"), 2 * 5);
+    assert!(server.metric("fanfare_compression_saved_bytes_total") > 2 * 5 * 2000);
+    assert_eq!(server.metric("fanfare_messages_delivered_total"), 50);
 }

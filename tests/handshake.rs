@@ -157,6 +157,7 @@ fn a_query_that_makes_no_sense_is_refused() {
         ("topic=a&last=-1", 400, "bad_request"),
         ("topic=a&last=", 400, "bad_request"),
         ("topic=a&echo=1", 400, "bad_request"),
+        ("topic=a&last=1&last=2", 400, "bad_request"),
         ("publish=a%2F%2B", 400, "invalid_topic"),
         ("publish=%24sys%2Fx", 403, "forbidden"),
         ("token=", 401, "unauthorized"),
@@ -167,6 +168,8 @@ fn a_query_that_makes_no_sense_is_refused() {
         let answer = Ask::new(&server, &format!("/ws?{query}")).send();
         assert_eq!(answer.expect_problem(status), code, "{query}");
         assert!(!answer.text().contains("unknown"), "{}", answer.text());
+        let is_waited_for = code == "limit_exceeded" && answer.header("retry-after").is_some();
+        assert!(!is_waited_for, "it would not help: {answer:?}");
     }
     let long = format!("/ws?topic={}", "a".repeat(256));
     let answer = Ask::new(&server, &long).send();
@@ -205,6 +208,19 @@ fn refusals_are_counted_by_their_reason() {
         assert_eq!(count(reason), 1, "{reason}");
     }
     assert_eq!(server.metric("fanfare_handshakes_refused_total"), 7);
+    // What asks for no upgrade at all, and what is no request.
+    for (status, reason, method, path) in [
+        (426, "not_upgrade", "GET", "/ws"),
+        (405, "not_upgrade", "DELETE", "/ws"),
+        (405, "not_upgrade", "POST", "/sse?topic=public"),
+    ] {
+        let before = count(reason);
+        assert_eq!(server.http(method, path).send().status, status);
+        assert_eq!(count(reason), before + 1, "{method} {path}");
+    }
+    assert_eq!(refuse("/ws", |a| a.without("Host")), 400);
+    assert_eq!(count("malformed"), 2);
+    assert_eq!(server.metric("fanfare_handshakes_refused_total"), 11);
     let unknown = r#"fanfare_auth_failures_total{reason="unknown"}"#;
     assert_eq!(server.metric(unknown), 1);
 }
@@ -240,7 +256,9 @@ fn the_first_subprotocol_that_is_known_is_spoken_and_no_other_is_named() {
             101,
             Some("fanfare.v1.raw"),
         ),
-        (&["bearer.s3cret"], 101, none),
+        // A browser would close what is opened without one.
+        (&["bearer.s3cret"], 400, none),
+        (&["bearer.wrong"], 401, none),
         (&["bearer.wrong, fanfare.v1.json"], 401, none),
         (&["fanfare.v2.json"], 400, none),
         (&["FANFARE.V1.JSON"], 400, none),
@@ -267,6 +285,22 @@ fn the_first_subprotocol_that_is_known_is_spoken_and_no_other_is_named() {
         let body = String::from_utf8_lossy(&answer.body);
         assert!(!body.contains("s3cret"), "{body}");
     }
+}
+
+#[test]
+fn where_to_publish_is_refused_like_what_to_subscribe_to() {
+    let server = Server::start(guarded());
+    let ask = |query: &str| {
+        Ask::new(&server, &format!("/ws?{query}"))
+            .with("Sec-WebSocket-Protocol", "fanfare.v1.raw")
+            .send()
+    };
+    for topic in ["private", "%24sys%2Fx"] {
+        let answer = ask(&format!("topic=public&publish={topic}"));
+        assert_eq!(answer.expect_problem(403), "forbidden", "{topic}");
+    }
+    // Whoever says nothing may still listen where it may not publish.
+    assert_eq!(ask("topic=public").status, 101);
 }
 
 #[test]

@@ -98,6 +98,55 @@ fn a_filter_that_matches_topics_without_history_recovers_the_others_and_says_tha
 }
 
 #[test]
+fn what_a_filter_recovers_is_bounded_in_all_whatever_the_number_of_workers() {
+    for workers in [1, 2, 4] {
+        let server = Server::start(
+            config()
+                .workers(workers)
+                .with(|c| c.limits.replay_messages = 20),
+        );
+        let mut writer = server.connect();
+        let mut reader = server.connect();
+        let from = reader.subscribe("kept/#").await_ok()["time"].clone();
+        reader.unsubscribe("kept/#").await_ok();
+        for topic in 0..12 {
+            publish(&mut writer, &format!("kept/{topic}"), 5);
+        }
+        let since = json!({"since": {"positions": {}, "from": from}});
+        let ok = reader.subscribe_with("kept/#", since).await_ok();
+        assert_eq!(ok["recovered"], false, "{workers}: {ok}");
+        assert_eq!(ok["replayed"], 20, "{workers}: {ok}");
+        // Each topic is brought whole or named.
+        let mut topics: Vec<_> = ok["gaps"].as_array().unwrap().clone();
+        assert_eq!(topics.len(), 8, "{workers}: {ok}");
+        for _ in 0..4 {
+            let replayed = reader.frame()["topic"].clone();
+            assert!(!topics.contains(&replayed), "{workers}: {replayed}");
+            for offset in 2..=5 {
+                let message = reader.expect_message(replayed.as_str().unwrap());
+                assert_eq!(message["offset"], offset);
+            }
+            topics.push(replayed);
+        }
+        assert_eq!(topics.len(), 12);
+        reader.expect_nothing();
+    }
+}
+
+#[test]
+fn by_a_time_that_is_still_to_come_nothing_recovers() {
+    let server = Server::start(config());
+    let mut one = server.connect();
+    publish(&mut one, "kept/a", 2);
+    // As a client has it from a clock that was set back since.
+    let since = json!({"since": {"positions": {}, "from": 9_999_999_999_999_u64}});
+    let ok = one.subscribe_with("kept/#", since).await_ok();
+    assert_eq!(ok["recovered"], false, "{ok}");
+    assert_eq!(ok["replayed"], 0, "{ok}");
+    assert_eq!(ok["gaps"], json!(["kept/a"]), "{ok}");
+}
+
+#[test]
 fn the_positions_of_a_filter_are_checked() {
     let server = Server::start(config());
     let mut one = server.connect();

@@ -163,6 +163,8 @@ fn a_request_that_could_be_read_in_two_ways_is_refused_and_the_connection_ends()
         let outcome = ask(server.address, request.as_bytes());
         assert!(outcome.is_closed, "{what}: {outcome:?}");
         assert_eq!(outcome.statuses.first(), Some(&400), "{what}: {outcome:?}");
+        let problem = outcome.text.contains(r#""code":"bad_request""#);
+        assert!(problem, "{what}: {outcome:?}");
         // What was hidden behind it is never answered.
         assert!(!outcome.statuses.contains(&200), "{what}: {outcome:?}");
     }
@@ -230,6 +232,10 @@ fn a_request_of_another_kind_than_http_1_1_is_refused() {
         let outcome = ask(server.address, request.as_bytes());
         assert_eq!(outcome.statuses, [status], "{what}: {outcome:?}");
         assert!(outcome.is_closed, "{what}: {outcome:?}");
+        let told = format!(r#""status":{status},"detail":""#);
+        assert!(outcome.text.contains(&told), "{what}: {outcome:?}");
+        let head = outcome.text.to_ascii_lowercase();
+        assert!(head.contains("application/problem+json"), "{what}: {head}");
     }
     assert_eq!(server.get("/healthz").status, 200);
 }
@@ -249,10 +255,14 @@ fn a_head_that_is_too_big_is_answered_431_and_the_connection_ends() {
         ] {
             let outcome = ask(server.address, &request);
             assert_eq!(outcome.statuses, [431], "{what}: {}", outcome.text);
+            let told = outcome.text.contains(r#""status":431,"detail":""#);
+            assert!(told, "{what}: {}", outcome.text);
             assert!(outcome.is_closed, "{what}");
         }
     }
     assert_eq!(server.metric("fanfare_connections_total"), 0);
+    let reason = r#"fanfare_handshakes_refused_total{reason="malformed"}"#;
+    assert_eq!(server.metric(reason), 8);
 }
 
 /// Sends the head piece by piece until the server has had enough; tells how long that took.
@@ -297,15 +307,6 @@ fn whoever_sends_byte_by_byte_is_dropped_after_five_seconds_whenever_it_begins()
             let text = endless(head);
             move || drip(stream, text)
         }),
-        // A body that nobody wants, chunk by chunk.
-        std::thread::spawn({
-            let (stream, status) = served(
-                "GET /nope HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
-            );
-            assert_eq!(status, 404);
-            let text = b"1\r\na\r\n".iter().copied().cycle();
-            move || drip(stream, text)
-        }),
     ];
     let outcomes = slow.map(|thread| thread.join().unwrap());
     for (place, (took, outcome)) in outcomes.iter().enumerate() {
@@ -314,9 +315,66 @@ fn whoever_sends_byte_by_byte_is_dropped_after_five_seconds_whenever_it_begins()
         assert!((4.0..7.0).contains(&seconds), "{place}: {seconds}");
     }
     assert_eq!(outcomes[0].1.statuses, [408]);
+    let told = &outcomes[0].1.text;
+    assert!(told.contains(r#""status":408,"detail":""#), "{told}");
     // It is counted where it never asked for anything.
     server.await_metric(r#"fanfare_handshakes_refused_total{reason="timeout"}"#, 1);
     server.connect();
+}
+
+#[test]
+fn a_body_that_does_not_come_ends_the_connection_with_the_answer() {
+    let server = Server::start(config());
+    let chunks = "Host: localhost\r\nTransfer-Encoding: chunked\r\n";
+    let lines = "Content-Type: application/x-ndjson\r\n";
+    let length = "Host: localhost\r\nContent-Length: 5\r\n";
+    let cases = [
+        (404, false, format!("GET /nope HTTP/1.1\r\n{chunks}\r\n")),
+        (404, true, format!("GET /nope HTTP/1.1\r\n{chunks}\r\n")),
+        (404, false, format!("GET /nope HTTP/1.1\r\n{length}\r\n")),
+        (
+            408,
+            false,
+            format!("POST /v1/topics/a/messages HTTP/1.1\r\n{chunks}\r\n"),
+        ),
+        (
+            200,
+            false,
+            format!("POST /v1/publish HTTP/1.1\r\n{lines}{chunks}\r\n"),
+        ),
+    ];
+    let asked = cases.map(|(status, drips, request)| {
+        let mut stream = connect(server.address);
+        std::thread::spawn(move || {
+            stream.write_all(request.as_bytes()).unwrap();
+            let outcome = if drips {
+                drip(stream, b"1\r\na\r\n".iter().copied().cycle()).1
+            } else {
+                // The broker waits 30 s for what is to be published.
+                outcome(stream, 4 * PATIENCE)
+            };
+            assert_eq!(outcome.statuses, [status], "{request}: {outcome:?}");
+            assert!(outcome.is_closed, "{request}: {outcome:?}");
+            let head = outcome.text.to_ascii_lowercase();
+            assert!(head.contains("connection: close"), "{request}: {outcome:?}");
+            let told = outcome.text.contains(r#""status":408"#);
+            assert_eq!(told, status != 404, "{request}: {outcome:?}");
+        })
+    });
+    for thread in asked {
+        thread.join().unwrap();
+    }
+    // A body that is read keeps the connection.
+    let mut stream = connect(server.address);
+    for _ in 0..2 {
+        let request =
+            format!("POST /v1/topics/a/messages HTTP/1.1\r\n{chunks}\r\n1\r\n1\r\n0\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(
+            crate::support::read_answer(&mut stream).unwrap().status,
+            200
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A configuration that changes while the broker runs.
 
+use std::time::Duration;
+
 use fanfare::config::{
     Anonymous, ApiKey, Auth, Config, KeySecret, KeySource, Scope, TopicRule, Who,
 };
@@ -133,6 +135,22 @@ fn a_key_whose_topics_change_goes_on_with_the_new_ones() {
     session.publish("a/1", 1).await_error("forbidden");
     session.cast("b/1", 2);
     session.expect_message("b/1");
+}
+
+#[test]
+fn the_time_for_credentials_changes_without_a_restart() {
+    let server = Server::start(guarded(&[]));
+    server.reconfigure(|config| {
+        config.auth.as_mut().unwrap().timeout = Duration::from_millis(100);
+        config.api.keys = vec![key("new", None)];
+    });
+    // Both come by one door.
+    eventually("the new door", || {
+        let asked = server.http("GET", "/v1/stats").key("new").send();
+        asked.status == 200
+    });
+    let (closing, _) = server.connect().expect_close(4501);
+    assert_eq!(closing["reconnect"], false);
 }
 
 #[test]

@@ -72,6 +72,31 @@ fn a_replay_that_was_cut_goes_on_behind_the_last_event_that_came() {
 }
 
 #[test]
+fn a_stream_of_one_name_whose_last_event_was_of_a_topic_lent_to_it_is_told_no_gap() {
+    let server = Server::start(config());
+    server.publish("kept/a", &json!("before"));
+    let events = Events::open(server.address, "topic=kept/a", &[]);
+    let listed = server.get("/v1/sessions?topic=kept/a").json();
+    let session = listed["sessions"][0]["session"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/v1/sessions/{session}/subscriptions");
+    let lent = json!({"topic": "kept/b"});
+    assert_eq!(server.http("POST", &path).json(&lent).send().status, 200);
+    let mut events = events;
+    server.publish("kept/b", &json!("lent"));
+    let last = events.expect("message");
+    assert_eq!(last.data["topic"], "kept/b");
+    drop(events);
+    server.publish("kept/a", &json!("missed"));
+    let mut events = again(&server, "topic=kept/a", &last.id.unwrap());
+    assert_eq!(events.gaps().len(), 0);
+    // By time, with what went shortly before.
+    while events.expect("message").data["data"] != "missed" {}
+}
+
+#[test]
 fn a_stream_of_several_topics_that_is_cut_while_it_catches_up_goes_on_from_where_it_began() {
     let server = Server::start(config().with(|c| c.topics = vec![kept("kept/#", 50)]));
     let publish = |topic: &str, count: u32| {
@@ -108,9 +133,15 @@ fn a_stream_of_several_topics_that_is_cut_while_it_catches_up_goes_on_from_where
         for topic in ["kept/a", "kept/b"] {
             server.publish(topic, &json!("meanwhile"));
         }
-        let mut is_through = false;
-        loop {
+        let (mut is_through, mut has_own) = (false, false);
+        // Between topics no order is promised.
+        while !has_own || !missing.is_empty() {
             let event = events.next().unwrap();
+            if event.name.as_deref() == Some("gap") {
+                // What is live may push out a repeat that has not been read yet.
+                assert_eq!(event.data["topic"], "kept/a");
+                continue;
+            }
             let id = event.id.unwrap();
             if event.name.is_none() {
                 assert!(!is_through && id > begins, "{id}");
@@ -123,11 +154,8 @@ fn a_stream_of_several_topics_that_is_cut_while_it_catches_up_goes_on_from_where
             if event.data["data"] == "meanwhile" {
                 missing.retain(|topic| *topic != event.data["topic"]);
             }
-            if event.data["data"] == "own" {
-                break;
-            }
+            has_own |= event.data["data"] == "own";
         }
-        assert!(missing.is_empty(), "{query}: {missing:?}");
     }
 }
 

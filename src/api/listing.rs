@@ -64,10 +64,8 @@ pub(super) async fn get(call: &Call<'_>) -> Result<HttpResponse, Problem> {
         .map(Filter::new)
         .transpose()
         .map_err(|error| Refusal::invalid_topic("filter", &error))?;
-    let limit = match query.number("limit", MOST)? {
-        Some(0) => return Err(Problem::bad_request("'limit' must be at least 1")),
-        limit => limit.unwrap_or(USUAL) as usize,
-    };
+    let limit = query.number_from("limit", 1, MOST)?;
+    let limit = limit.unwrap_or(USUAL) as usize;
     let after = query.get("after")?.map(read_cursor).transpose()?;
     let broker = call.state.broker.clone();
     // It looks at every topic, of which there may be many.

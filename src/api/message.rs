@@ -16,12 +16,24 @@ pub(super) async fn post(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = call.admit(Scope::Publish)?;
+    let publisher = Publisher::new(call, caller, Scope::Publish);
+    let item = item(call, &publisher, topic, payload).await;
+    let item = item.map_err(|problem| publisher.refused(problem))?;
+    json(&publisher.publish(item).await?)
+}
+
+/// What the request asks to publish.
+async fn item(
+    call: &Call<'_>,
+    publisher: &Publisher,
+    topic: &str,
+    payload: Payload,
+) -> Result<Item, Problem> {
     let idempotency = IdempotencyKey::of_header(call.request)?;
     let topic = topic::name(topic)?;
     let query = call.query()?;
     let retain = query.boolean("retain")?;
     let key = query.get("key")?.map(Into::into);
-    let publisher = Publisher::new(call, caller);
     // Who may not publish need not send it first.
     publisher.check_topic(&topic)?;
     let most = call.state.config.now().limits.message_bytes;
@@ -32,11 +44,10 @@ pub(super) async fn post(
         key,
         retain,
     };
-    let item = Item {
+    Ok(Item {
         publish,
         key: idempotency,
-    };
-    json(&publisher.publish(item).await?)
+    })
 }
 
 /// The message, of the kind that the content type says.

@@ -27,7 +27,7 @@ pub(super) struct Stats {
     /// Its workers.
     workers: Workers,
     /// Sessions that are connected.
-    connections: usize,
+    connections: u64,
     /// Topics that the broker holds anything of.
     topics: usize,
     /// Subscriptions that stand.
@@ -78,7 +78,7 @@ pub(super) async fn stats(call: &Call<'_>) -> Result<HttpResponse, Problem> {
             running,
             configured,
         },
-        connections: state.broker.session_count(),
+        connections: state.broker.metrics().sessions(),
         topics: state.broker.topic_count(),
         subscriptions: sum(&text, "fanfare_subscriptions"),
         published: totals.published,

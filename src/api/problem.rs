@@ -69,6 +69,11 @@ impl Problem {
         self.status
     }
 
+    /// What the protocol calls it.
+    pub(super) fn code(&self) -> ErrorCode {
+        self.refusal.code
+    }
+
     /// The whole answer.
     pub(super) fn response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);

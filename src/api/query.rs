@@ -46,15 +46,29 @@ impl<'a> Query<'a> {
     /// # Errors
     /// If it is none.
     pub(super) fn number(&self, name: &str, max: u64) -> Result<Option<u64>, Problem> {
+        self.number_from(name, 0, max)
+    }
+
+    /// The field as an integer from `min` to `max`.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(super) fn number_from(
+        &self,
+        name: &str,
+        min: u64,
+        max: u64,
+    ) -> Result<Option<u64>, Problem> {
         let Some(text) = self.get(name)? else {
             return Ok(None);
         };
         let has_digits_only = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = has_digits_only.then(|| text.parse().ok()).flatten();
-        number.filter(|number| *number <= max).map_or_else(
+        let number = number.filter(|number| (min..=max).contains(number));
+        number.map_or_else(
             || {
                 Err(Problem::bad_request(format!(
-                    "'{name}' must be an integer from 0 to {max}"
+                    "'{name}' must be an integer from {min} to {max}"
                 )))
             },
             |number| Ok(Some(number)),
@@ -121,6 +135,12 @@ mod tests {
             assert!(number(bad).is_err(), "{bad}");
         }
         assert_eq!(Query::read("").unwrap().number("n", 1), Ok(None));
+        // Whichever bound it is beyond, both are told.
+        for bad in ["n=0", "n=1001"] {
+            let problem = Query::read(bad).unwrap().number_from("n", 1, 1000);
+            let told = problem.unwrap_err().body().to_json();
+            assert!(told.contains("an integer from 1 to 1000"), "{told}");
+        }
     }
 
     #[test]

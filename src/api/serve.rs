@@ -15,6 +15,7 @@ use super::{
     topic,
 };
 use crate::auth::{Caller, Denied, Door, Facts, Scope};
+use crate::metrics::Refusal as Reason;
 use crate::protocol::{ErrorCode, Refusal};
 
 /// A request and what answers it.
@@ -136,6 +137,11 @@ async fn answer(
     route: Route<'_>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    if route == Route::WebSocket {
+        // Those that ask for an upgrade do not come here.
+        let metrics = call.state.broker.metrics();
+        metrics.handshake_refused(Reason::NotUpgrade);
+    }
     let Some(allow) = route.allow() else {
         return Err(Problem::not_found("there is nothing at this path"));
     };

@@ -106,10 +106,8 @@ pub(super) async fn answer(
 
 async fn list(call: &Call<'_>) -> Result<HttpResponse, Problem> {
     let query = call.query()?;
-    let limit = match query.number("limit", MOST)? {
-        Some(0) => return Err(Problem::bad_request("'limit' must be at least 1")),
-        limit => limit.unwrap_or(USUAL) as usize,
-    };
+    let limit = query.number_from("limit", 1, MOST)?;
+    let limit = limit.unwrap_or(USUAL) as usize;
     let sought = SessionQuery {
         user: query.get("user")?.map(Into::into),
         topic: filter(&query)?,

@@ -11,7 +11,7 @@ use super::node::rounded;
 use super::query::decode;
 use super::serve::{Call, json};
 use crate::auth::Scope;
-use crate::broker::{Rule, TopicRule};
+use crate::broker::{Rule, TopicRule, no_such_topic};
 use crate::model::{Member, Overflow, TopicName};
 use crate::protocol::{ErrorCode, Refusal};
 
@@ -102,11 +102,8 @@ struct Entry<'a> {
 
 pub(super) fn get(call: &Call<'_>, topic: &str) -> Result<HttpResponse, Problem> {
     let topic = readable(call, topic)?;
-    let view = call.state.broker.topic(&topic).ok_or_else(|| {
-        Problem::not_found(
-            "the topic has neither sessions nor history nor a retained message at present",
-        )
-    })?;
+    let view = call.state.broker.topic(&topic);
+    let view = view.ok_or_else(no_such_topic)?;
     let rules = call.state.broker.rules().now();
     let rates = Rates {
         published_per_second: rounded(view.published_per_second),

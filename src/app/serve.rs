@@ -18,8 +18,8 @@ use super::wind_up::Answers;
 use super::{App, StartError};
 use crate::api::{self, Address, ApiState};
 use crate::gateway::{
-    Entrance, Gateway, Guest, Io, REQUEST_TIMEOUT, Reception, TakeOver, attended, event_stream,
-    upgrade,
+    Entrance, Gateway, Guest, Io, REQUEST_TIMEOUT, Reception, TakeOver, Unread, attended,
+    event_stream, upgrade,
 };
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -147,9 +147,17 @@ fn guarded(
         InitError = (),
     >,
 > {
-    actix_web::App::new().wrap_fn(move |request, service| {
+    actix_web::App::new().wrap_fn(move |mut request, service| {
         let guest = request.conn_data::<Rc<Guest>>().cloned();
-        attended(guest, api::guarded(metrics.clone(), service.call(request)))
+        let unread = Unread::of(&mut request);
+        let answer = attended(guest, api::guarded(metrics.clone(), service.call(request)));
+        async move {
+            let answer = answer.await?;
+            Ok(match unread {
+                Some(unread) => unread.hold(answer),
+                None => answer,
+            })
+        }
     })
 }
 

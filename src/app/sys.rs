@@ -37,7 +37,7 @@ fn stats(broker: &Broker, is_draining: bool) -> serde_json::Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "state": if is_draining { "draining" } else { "running" },
-        "connections": broker.session_count(),
+        "connections": broker.metrics().sessions(),
         "topics": broker.topic_count(),
         "published": totals.published,
         "delivered": totals.delivered,

@@ -192,6 +192,21 @@ impl Door {
         }
     }
 
+    /// Who a caller of the HTTP API is now, as [`api`](Self::api) let it in by another door.
+    ///
+    /// # Errors
+    /// Its key is not known any more or lacks the scope, or a key is needed by now.
+    pub fn renewed_caller(&self, caller: &Caller, needs: Scope) -> Result<Caller, Denied> {
+        match caller.identity {
+            Identity::Key(sha256) => {
+                let key = self.keys.of_hash(&sha256).ok_or_else(Denied::unknown)?;
+                Caller::with_key(key).having(needs)
+            }
+            Identity::Local if self.keys.is_empty() => Ok(caller.clone()),
+            _ => Err(Denied::missing()),
+        }
+    }
+
     /// How long a session that must authenticate may take to do so.
     pub fn auth_timeout(&self) -> Duration {
         self.timeout

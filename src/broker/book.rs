@@ -10,6 +10,7 @@ use crate::config::Who;
 use crate::model::{Epoch, Filter, Member, TopicName};
 
 use super::audience::Audience;
+use super::reading::Reading;
 use super::reply::ReplyTo;
 use super::retained::RetainedCursors;
 use super::subscribing::Subscription;
@@ -177,12 +178,13 @@ impl Book {
             .any(|e| matches!(e.place, Place::Standing(..)) && e.filter.matches(topic))
     }
 
-    /// Whether the server's side subscribed to something that lets a session of that access read a
-    /// topic that is for those: to its very name, or to a filter as if it were granted.
+    /// Whether the server's side subscribed to something, and it stands, that lets a session of that
+    /// access read a topic that is for those: to its very name, or to a filter as if it were granted.
     pub fn lends(&self, topic: &TopicName, access: &Access, who: Who) -> bool {
         let mut lent = self.entries.iter().filter(|entry| entry.is_lent);
         lent.any(|entry| {
-            entry.filter.matches(topic)
+            matches!(entry.place, Place::Standing(..))
+                && entry.filter.matches(topic)
                 && (!entry.filter.has_wildcard() || access.may_read_granted(who))
         })
     }
@@ -260,15 +262,11 @@ impl Book {
         self.replays.take_if(|replays| replays.by_topic.is_empty());
     }
 
-    /// Ends the replays of topics that no subscription matches any more.
-    pub fn end_orphaned_replays(&mut self) {
-        self.keep_replays(Self::stands_for);
-    }
-
-    /// Ends the replays of topics that are not to be kept.
-    pub fn keep_replays(&mut self, keep: impl Fn(&Self, &TopicName) -> bool) {
+    /// Ends the replays of topics that no subscription brings any more.
+    pub fn end_orphaned_replays(&mut self, reading: &Reading) {
         if let Some(mut replays) = self.replays.take() {
-            replays.by_topic.retain(|topic, _| keep(self, topic));
+            let is_brought = |topic: &TopicName| reading.is_brought(self, topic);
+            replays.by_topic.retain(|topic, _| is_brought(topic));
             replays.asked = replays.by_topic.values().filter(|r| r.asked).count();
             if !replays.by_topic.is_empty() {
                 self.replays = Some(replays);
@@ -303,15 +301,19 @@ impl Book {
             .or_insert((epoch, offset));
     }
 
-    /// The topics that went on while that filter opened and that no other subscription delivered,
-    /// each with the first position that passed.
-    pub fn take_caught(&mut self, filter: &Filter) -> Vec<(TopicName, Epoch, u64)> {
+    /// The topics that went on while that filter opened and of which it is to bring what passed, each
+    /// with the first position that did.
+    pub fn take_caught(
+        &mut self,
+        filter: &Filter,
+        brings: impl Fn(&Self, &TopicName) -> bool,
+    ) -> Vec<(TopicName, Epoch, u64)> {
         let Some(mut caught) = self.caught.take() else {
             return Vec::new();
         };
         let mine = caught
             .iter()
-            .filter(|(topic, _)| filter.matches(topic) && !self.stands_for(topic))
+            .filter(|(topic, _)| filter.matches(topic) && brings(self, topic))
             .map(|(topic, (epoch, offset))| (topic.clone(), *epoch, *offset))
             .collect();
         // Other filters may be opening still, and need theirs.

@@ -12,6 +12,7 @@ use dashmap::DashMap;
 
 use super::rate::Rate;
 use crate::model::{Epoch, Filter, TopicName};
+use crate::protocol::{ErrorCode, Refusal};
 
 /// All topics of the node, by name.
 #[derive(Default)]
@@ -48,6 +49,14 @@ pub struct TopicView {
     pub published_per_second: f64,
     /// Whether it has a retained message.
     pub retained: bool,
+}
+
+/// Says that there is no such topic.
+pub fn no_such_topic() -> Refusal {
+    Refusal::new(
+        ErrorCode::NotFound,
+        "the topic has neither sessions nor history nor a retained message at present",
+    )
 }
 
 impl TopicCard {

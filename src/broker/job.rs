@@ -90,12 +90,13 @@ impl Job {
                 }
                 *budget -= 1;
                 let subscriber = &member.subscriber;
-                let is_cleared = exact || (member.is_granted && self.reader == Who::Granted);
-                if !is_cleared && !subscriber.may_read(self.reader, &self.batch.topic) {
+                if member.role == Role::Catching {
+                    // Whether it may have this is asked once the filter stands.
+                    self.batch.note_for(subscriber);
                     continue;
                 }
-                if member.role == Role::Catching {
-                    self.batch.note_for(subscriber);
+                let is_cleared = exact || (member.is_granted && self.reader == Who::Granted);
+                if !is_cleared && !subscriber.may_read(self.reader, &self.batch.topic) {
                     continue;
                 }
                 if overlapping && !subscriber.visit(self.number) {

@@ -17,6 +17,7 @@ mod outbox;
 mod pace;
 mod peers;
 mod rate;
+mod reading;
 mod recheck;
 mod registry;
 mod replay;
@@ -38,6 +39,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod unsubscribing;
 mod waiting;
 mod wire;
 mod worker;
@@ -56,7 +58,7 @@ use crate::model::{Filter, Member, TopicName};
 use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use direct::Whom;
-pub use directory::TopicView;
+pub use directory::{TopicView, no_such_topic};
 pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};

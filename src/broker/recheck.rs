@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::model::{Filter, Member, Timestamp, TopicName};
-use crate::protocol::{Close, CloseCode, ErrorCode, Refusal, ServerFrame, WireFormat};
 
 use super::book::Place;
 use super::message::ToHome;
 use super::registry::Registry;
 use super::reply::ReplyTo;
 use super::rules::Rules;
-use super::subscriber::{Ending, Subscriber};
+use super::subscriber::Subscriber;
 
 impl Registry {
     /// Holds the topics at home here to the rules that hold now, and tells the homes of those that
@@ -50,38 +49,14 @@ impl Registry {
                 audience.refresh_grant(*key, &access);
             }
         }
-        book.keep_replays(|book, topic| {
-            let who = rules.of(topic).subscribe;
-            access.may_read(who, topic) || book.lends(topic, &access, who)
-        });
+        book.end_orphaned_replays(&self.reading(subscriber));
         subscriber.settle_book(&book);
         drop(book);
         drop(rules);
         let member = subscriber.member();
         for filter in lost {
-            self.unsubscribe(subscriber, Some(&filter), &member, now, ReplyTo::Nobody);
-            tell(subscriber, &filter, now);
+            let told = ReplyTo::Lost(Rc::clone(subscriber));
+            self.unsubscribe(subscriber, Some(&filter), &member, now, told);
         }
     }
-}
-
-/// Says that a subscription has ended. A raw session has no frame for it, so it ends itself.
-fn tell(subscriber: &Rc<Subscriber>, filter: &Filter, now: Instant) {
-    if subscriber.format() == WireFormat::Raw {
-        let close = Close::new(
-            CloseCode::POLICY,
-            "the topic is not for this session any more",
-        );
-        return subscriber.close(&close, Ending::Orderly, now);
-    }
-    let refusal = Refusal::new(
-        ErrorCode::Forbidden,
-        format!(
-            "this session may not subscribe to '{filter}' any more: what is granted, or the topic's rule, has changed"
-        ),
-    );
-    subscriber.send_frame(&ServerFrame::Unsubscribed {
-        topic: filter,
-        refusal: &refusal,
-    });
 }

@@ -78,7 +78,17 @@ impl Registry {
         if subscriber.is_ending() {
             return;
         }
-        let replay = subscriber.book.borrow().replay(topic);
+        let reading = self.reading(subscriber);
+        let mut book = subscriber.book.borrow_mut();
+        if !reading.is_brought(&book, topic) {
+            // It is withheld from the session since the piece was asked for.
+            book.end_replay(topic);
+            subscriber.settle_book(&book);
+            drop(book);
+            return self.replay_later(subscriber);
+        }
+        let replay = book.replay(topic);
+        drop(book);
         if replay.is_some_and(|replay| piece.epoch != Some(replay.epoch))
             && self.fanout.is_due(topic)
         {
@@ -137,8 +147,10 @@ impl Registry {
             // What is due is older than the piece: it passes while the cursor has not come to it.
             self.flush_all(Instant::now());
         }
+        let reading = self.reading(subscriber);
         let mut book = subscriber.book.borrow_mut();
-        let messages = book.take_retained(number, piece);
+        let mut messages = book.take_retained(number, piece);
+        messages.retain(|message| reading.is_brought(&book, &message.topic));
         subscriber.settle_book(&book);
         drop(book);
         queue(subscriber, messages.iter().map(|m| (m, Sent::Retained)));

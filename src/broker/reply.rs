@@ -14,6 +14,7 @@ use crate::protocol::{
 
 use super::message::{Cleared, HistoryPage, Receipt};
 use super::subscriber::{Debt, Ending, Subscriber};
+use super::unsubscribing::Together;
 
 /// Whom an answer is for.
 pub enum ReplyTo {
@@ -40,6 +41,10 @@ pub enum ReplyTo {
         /// Who awaits it.
         caller: oneshot::Sender<Result<Reply, Refusal>>,
     },
+    /// A session that has lost the right to a subscription: it is told that it has ended.
+    Lost(Rc<Subscriber>),
+    /// One of several that are answered together.
+    Part(Rc<Together>),
     /// Someone who awaits it.
     Caller(oneshot::Sender<Result<Reply, Refusal>>),
 }
@@ -74,7 +79,13 @@ impl ReplyTo {
     /// Sends the answer on.
     pub(super) fn send(self, answer: Result<Reply, Refusal>) {
         match self {
-            Self::Nobody => {}
+            // Of several, the last to go answers.
+            Self::Nobody | Self::Part(_) => {}
+            Self::Lost(session) => {
+                if let Ok(Reply::Unsubscribed(Some(filter))) = &answer {
+                    tell_lost(&session, filter);
+                }
+            }
             Self::Caller(caller) => {
                 // A caller that went away does not want it any more.
                 let _gone = caller.send(answer);
@@ -143,6 +154,28 @@ pub fn refuse(session: &Rc<Subscriber>, id: Option<u64>, refusal: &Refusal) {
         return session.send_frame(&ServerFrame::Error { id, refusal });
     }
     session.close(&close_for(refusal), Ending::Orderly, Instant::now());
+}
+
+/// Says that a subscription has ended whose right was lost. A raw session has no frame for it, so it
+/// ends itself.
+fn tell_lost(session: &Rc<Subscriber>, filter: &Filter) {
+    if session.format() == WireFormat::Raw {
+        let close = Close::new(
+            CloseCode::POLICY,
+            "the topic is not for this session any more",
+        );
+        return session.close(&close, Ending::Orderly, Instant::now());
+    }
+    let refusal = Refusal::new(
+        ErrorCode::Forbidden,
+        format!(
+            "this session may not subscribe to '{filter}' any more: what is granted, or the topic's rule, has changed"
+        ),
+    );
+    session.send_frame(&ServerFrame::Unsubscribed {
+        topic: filter,
+        refusal: &refusal,
+    });
 }
 
 /// The close of a session that cannot go on without what was refused.

@@ -13,12 +13,14 @@ use crate::model::{Filter, Message, TopicName};
 
 use super::book::{Book, Place, Replay};
 use super::message::{Retained, RetainedPiece};
+use super::reading::Reading;
 use super::shards::Shards;
 
 /// The cursors of one session. One runs at a time: those of names first, then those of filters in the
 /// order in which these stood.
 pub struct RetainedCursors {
     shards: Arc<Shards>,
+    reading: Reading,
     queue: VecDeque<Cursor>,
     /// Topics that need none any more, though a filter's cursor has not come to them.
     served: HashSet<TopicName>,
@@ -29,13 +31,19 @@ pub struct RetainedCursors {
 struct Cursor {
     number: u64,
     filter: Filter,
-    /// What stood before it: it brings nothing of the topics that these match.
-    others: Vec<Filter>,
+    /// What stood before it: it brings nothing of the topics that these do.
+    others: Vec<Other>,
     home: usize,
     /// The last name that was looked at, at that home.
     after: Option<TopicName>,
     /// Whether a piece has been asked for and has not come.
     asked: bool,
+}
+
+/// A subscription that stood before.
+struct Other {
+    filter: Filter,
+    is_lent: bool,
 }
 
 /// What a cursor reads next.
@@ -53,17 +61,18 @@ pub(super) struct Next {
 
 impl RetainedCursors {
     /// No cursors.
-    fn new(shards: Arc<Shards>) -> Self {
+    fn new(shards: Arc<Shards>, reading: Reading) -> Self {
         Self {
             shards,
+            reading,
             queue: VecDeque::new(),
             served: HashSet::new(),
             given: 0,
         }
     }
 
-    /// Starts one. That of a filter brings nothing of the topics that one of the `others` matches.
-    fn start(&mut self, filter: Filter, others: Vec<Filter>) {
+    /// Starts one. That of a filter brings nothing of the topics that one of the `others` brings.
+    fn start(&mut self, filter: Filter, others: Vec<Other>) {
         self.given += 1;
         let name = filter.as_name();
         let cursor = Cursor {
@@ -89,7 +98,7 @@ impl RetainedCursors {
         if self.queue.len() < before {
             // What it has not brought is for others to bring.
             for cursor in &mut self.queue {
-                cursor.others.retain(|other| other != filter);
+                cursor.others.retain(|other| other.filter != *filter);
             }
         }
     }
@@ -113,7 +122,7 @@ impl RetainedCursors {
                 && (!cursor.filter.has_wildcard()
                     || (!self.served.contains(topic)
                         && !cursor.has_passed(topic, &self.shards)
-                        && !cursor.leaves_to_others(topic)))
+                        && !cursor.leaves_to_others(topic, &self.reading)))
         })
     }
 
@@ -151,7 +160,7 @@ impl RetainedCursors {
                 } else {
                     self.served.contains(topic)
                 };
-            let is_others = is_filter && cursor.leaves_to_others(topic);
+            let is_others = is_filter && cursor.leaves_to_others(topic, &self.reading);
             let is_replayed = replay(topic).is_some_and(|replay| brings(replay, &retained));
             if !is_served && !is_others && !is_replayed {
                 messages.push(retained.message);
@@ -183,29 +192,38 @@ impl Cursor {
         home < self.home || (home == self.home && self.after.as_ref().is_some_and(is_before))
     }
 
-    fn leaves_to_others(&self, topic: &TopicName) -> bool {
-        self.others.iter().any(|other| other.matches(topic))
+    /// Whether the topic is for the others. Those that are not lent bring what the session may read by
+    /// itself; those that are, whatever this one would.
+    fn leaves_to_others(&self, topic: &TopicName, reading: &Reading) -> bool {
+        let mut matching = self.others.iter().filter(|o| o.filter.matches(topic));
+        matching.any(|other| other.is_lent || reading.may_read(topic))
     }
 }
 
 /// What a session is still to get of retained messages.
 impl Book {
     /// Starts to bring what a subscription is to get that stands from now on; of a filter, nothing
-    /// of the topics that it has `recovered`, nor of those that another subscription delivers.
+    /// of the topics that it has `recovered`, nor of those that another subscription brings.
     pub(super) fn owe_retained(
         &mut self,
         filter: &Filter,
         shards: &Arc<Shards>,
+        reading: Reading,
         recovered: impl IntoIterator<Item = TopicName>,
     ) {
         let others = if filter.has_wildcard() {
             let entries = self.entries().iter();
             let standing = entries.filter(|e| matches!(e.place, Place::Standing(..)));
-            standing.map(|entry| entry.filter.clone()).collect()
+            standing
+                .map(|entry| Other {
+                    filter: entry.filter.clone(),
+                    is_lent: entry.is_lent,
+                })
+                .collect()
         } else {
             Vec::new()
         };
-        let new = || Box::new(RetainedCursors::new(Arc::clone(shards)));
+        let new = || Box::new(RetainedCursors::new(Arc::clone(shards), reading));
         let cursors = self.retained.get_or_insert_with(new);
         cursors.start(filter.clone(), others);
         cursors.served.extend(recovered);

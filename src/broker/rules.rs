@@ -66,25 +66,7 @@ impl Rules {
 
     /// The rules that the configuration writes.
     pub fn from_config(rules: &[config::TopicRule]) -> Self {
-        let rules = rules.iter().map(|rule| Rule {
-            filter: rule.filter.clone(),
-            topic: TopicRule {
-                history: rule.history.as_ref().map(|history| Bounds {
-                    messages: history.messages,
-                    age: history.age,
-                    bytes: history.bytes,
-                }),
-                presence: rule.presence,
-                join_leave: rule.join_leave,
-                retain: rule.retain,
-                subscribe: rule.subscribe,
-                publish: rule.publish,
-                expose_user: rule.expose_user,
-                max_message: rule.max_message,
-                overflow: rule.overflow,
-            },
-        });
-        Self(rules.collect())
+        Self(rules.iter().map(Rule::from).collect())
     }
 
     /// Whether every topic that the filter matches keeps history, but for those that are withheld from
@@ -156,6 +138,47 @@ impl Rules {
     /// Whether that access lets one publish to the topic.
     pub fn may_publish(&self, access: &Access, topic: &TopicName) -> bool {
         access.may_publish(self.of(topic).publish, topic)
+    }
+}
+
+impl From<&config::TopicRule> for Rule {
+    fn from(rule: &config::TopicRule) -> Self {
+        // Whole, so that nothing that is written is without effect.
+        let &config::TopicRule {
+            ref filter,
+            ref history,
+            presence,
+            join_leave,
+            retain,
+            subscribe,
+            publish,
+            expose_user,
+            max_message,
+            overflow,
+        } = rule;
+        let bounds = |&config::HistoryRule {
+                          messages,
+                          age,
+                          bytes,
+                      }: &config::HistoryRule| Bounds {
+            messages,
+            age,
+            bytes,
+        };
+        Self {
+            filter: filter.clone(),
+            topic: TopicRule {
+                history: history.as_ref().map(bounds),
+                presence,
+                join_leave,
+                retain,
+                subscribe,
+                publish,
+                expose_user,
+                max_message,
+                overflow,
+            },
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::config::Who;
 use crate::model::{Filter, SessionId, TopicName};
 
 use super::session_directory::SessionCard;
@@ -23,7 +24,7 @@ pub struct SessionQuery {
     /// Only those of this user.
     pub user: Option<Arc<str>>,
     /// Only those that have subscribed to this very name or filter or, where it is a name, to a
-    /// filter that matches it.
+    /// filter that matches it, unless the topic's rule keeps the topic from them.
     pub topic: Option<Filter>,
     /// Only those whose names come after this one.
     pub after: Option<SessionId>,
@@ -158,6 +159,7 @@ fn slice(
         }
     };
     let name = topic.and_then(Filter::as_name);
+    let name = name.map(|name| (worker.broker().rules().now().of(&name).subscribe, name));
     let mut part = Part::default();
     let mut effort = 0;
     for session in &names {
@@ -192,10 +194,14 @@ impl Part {
     }
 }
 
-/// Whether a subscription of the session's is that very text, or a filter that matches the name.
-fn has(subscriber: &Subscriber, topic: &Filter, name: Option<&TopicName>) -> bool {
-    subscriber
-        .has_subscription(|filter| filter == topic || name.is_some_and(|name| filter.matches(name)))
+/// Whether a subscription of the session's is that very text, or a filter that matches the name, which
+/// is for those.
+fn has(subscriber: &Subscriber, topic: &Filter, name: Option<&(Who, TopicName)>) -> bool {
+    let may_read = || name.is_some_and(|(who, name)| subscriber.may_read(*who, name));
+    subscriber.has_subscription(|filter| filter == topic)
+        || (subscriber
+            .has_subscription(|filter| name.is_some_and(|(_, name)| filter.matches(name)))
+            && may_read())
 }
 
 fn view(subscriber: &Subscriber, worker: &Worker) -> Option<SessionView> {

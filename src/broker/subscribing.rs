@@ -155,27 +155,22 @@ impl Registry {
         reply: ReplyTo,
     ) {
         let Some(filter) = filter else {
-            let all: Vec<Filter> = subscriber
-                .book
-                .borrow()
-                .entries()
-                .iter()
-                .map(|e| e.filter.clone())
-                .collect();
-            for filter in &all {
-                self.unsubscribe(subscriber, Some(filter), member, now, ReplyTo::Nobody);
-            }
-            return reply.send(Ok(Reply::Unsubscribed(None)));
+            return self.unsubscribe_all(subscriber, member, now, reply);
         };
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(filter).map(|entry| &mut entry.place) {
-            // Of the end of all, nobody is told apart: it always has room, once.
-            Some(Place::Opening { then, .. }) if matches!(reply, ReplyTo::Nobody) => {
+            // Nobody asked for it, so it always has room, once.
+            Some(Place::Opening { then, .. })
+                if matches!(reply, ReplyTo::Nobody | ReplyTo::Lost(_)) =>
+            {
                 if !matches!(then.last(), Some(Then::Unsubscribe(..))) {
                     then.push(Then::Unsubscribe(member.clone(), reply));
                 }
             }
-            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+            // Of the end of all there is one at a time: the session is not read before it is answered.
+            Some(Place::Opening { then, .. })
+                if then.len() < MAX_THEN || matches!(reply, ReplyTo::Part(_)) =>
+            {
                 then.push(Then::Unsubscribe(member.clone(), reply.before_more()));
             }
             Some(Place::Opening { .. }) => {
@@ -212,7 +207,7 @@ impl Registry {
         let Some(entry) = book.remove(filter) else {
             return;
         };
-        book.end_orphaned_replays();
+        book.end_orphaned_replays(&self.reading(subscriber));
         subscriber.settle_book(&book);
         drop(book);
         self.release(entry.place, filter, member);
@@ -299,6 +294,7 @@ impl Registry {
             .find(filter)
             .is_none_or(|entry| entry.echo);
         let (audience, key) = self.fanout.join(filter, subscriber, Role::standing(echo));
+        let reading = self.reading(subscriber);
         let mut book = subscriber.book.borrow_mut();
         if let (Some(span), Some(topic)) =
             (stand.span.filter(|span| span.count() > 0), filter.as_name())
@@ -308,7 +304,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.has_retained {
-            book.owe_retained(filter, &self.shards, []);
+            book.owe_retained(filter, &self.shards, reading, []);
             self.replaying.push(Rc::clone(subscriber));
             self.turn.wake();
         }

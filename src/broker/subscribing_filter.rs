@@ -9,7 +9,7 @@ use crate::model::{Filter, Member, Timestamp, TopicName};
 use crate::protocol::{Refusal, SubscribeOk};
 
 use super::audience::Role;
-use super::book::Replay;
+use super::book::{Book, Replay};
 use super::message::{HomeAnswer, HomeOf, Span, ToHome, WildAsk, WildSince, WildStand};
 use super::registry::Registry;
 use super::reply::{Reply, ReplyTo};
@@ -63,13 +63,16 @@ impl Registry {
         if ask.is_lent {
             access = Arc::new(access.lent(&ask.filter));
         }
+        let now = Timestamp::now();
         for shard in 0..self.shards.count() {
             let since = ask
                 .since_filter
                 .as_ref()
                 .map(|(positions, from)| WildSince {
                     positions: Arc::clone(positions),
-                    from: *from,
+                    // A time that is still to come is of another clock, or of one that was set back:
+                    // nothing can be told by it.
+                    from: from.filter(|from| *from <= now),
                 });
             let ask = WildAsk {
                 filter: ask.filter.clone(),
@@ -91,7 +94,7 @@ impl Registry {
             subscriber,
             filter,
             reply,
-            stand,
+            mut stand,
             ..
         } = opening;
         let member = Member {
@@ -110,6 +113,13 @@ impl Registry {
         if !self.fanout.is_idle() {
             self.flush_all(Instant::now());
         }
+        let reading = self.reading(&subscriber);
+        let is_lent = (subscriber.book.borrow().find(&filter)).is_some_and(|entry| entry.is_lent);
+        // What it may read by this filter, and by no other that stands.
+        let brings = |book: &Book, topic: &TopicName| {
+            reading.may_read_by_filter(is_lent, topic) && !reading.is_brought(book, topic)
+        };
+        self.bound(&subscriber, &mut stand, opening.has_since, brings);
         let lost: HashSet<&TopicName> = stand.gaps.iter().collect();
         let recovered: Vec<TopicName> = if opening.has_since && stand.may_retain {
             let spans = stand.spans.iter().map(|(topic, _)| topic);
@@ -118,7 +128,11 @@ impl Registry {
         } else {
             Vec::new()
         };
-        let spans = self.to_replay(&subscriber, stand.spans, opening.has_since);
+        let book = subscriber.book.borrow();
+        let spans = stand.spans.into_iter();
+        let spans: HashMap<TopicName, Span> =
+            spans.filter(|(topic, _)| brings(&book, topic)).collect();
+        drop(book);
         if opening.has_since {
             self.turn.recovery(stand.recovered);
         }
@@ -147,7 +161,7 @@ impl Registry {
         };
         let mut book = subscriber.book.borrow_mut();
         if opening.has_replay {
-            for (topic, epoch, offset) in book.take_caught(&filter) {
+            for (topic, epoch, offset) in book.take_caught(&filter, brings) {
                 let before = offset.saturating_sub(1);
                 // What the home said of it counts, where it knew of it: also of another life, since a
                 // replay finds out what has become of its own.
@@ -164,7 +178,7 @@ impl Registry {
             self.turn.wake();
         }
         if stand.may_retain {
-            book.owe_retained(&filter, &self.shards, recovered);
+            book.owe_retained(&filter, &self.shards, reading, recovered);
             self.replaying.push(Rc::clone(&subscriber));
             self.turn.wake();
         }
@@ -174,27 +188,33 @@ impl Registry {
         self.go_on_with(&subscriber, &filter, then);
     }
 
-    /// What of the homes' spans is replayed: no more than the limit in all, and nothing of topics
-    /// that another subscription delivers already.
-    fn to_replay(
+    /// Bounds what is replayed to the limit in all: each home knows of its own topics only. A topic that is
+    /// to recover does so whole or not at all. What the filter does not bring counts for nothing.
+    fn bound(
         &self,
-        subscriber: &Rc<Subscriber>,
-        spans: Vec<(TopicName, Span)>,
+        subscriber: &Subscriber,
+        stand: &mut WildStand,
         has_since: bool,
-    ) -> HashMap<TopicName, Span> {
+        brings: impl Fn(&Book, &TopicName) -> bool,
+    ) {
         let book = subscriber.book.borrow();
+        let lost: HashSet<TopicName> = stand.gaps.iter().cloned().collect();
         let mut left = self.common.max_replay();
-        spans
-            .into_iter()
-            .filter(|(topic, _)| !book.stands_for(topic))
-            .map(|(topic, mut span)| {
-                if span.count() > left && !has_since {
+        for (topic, span) in &mut stand.spans {
+            if !brings(&book, topic) {
+                continue;
+            }
+            if span.count() > left {
+                if has_since && !lost.contains(topic) {
+                    span.after = span.until;
+                    stand.gaps.push(topic.clone());
+                } else {
                     span.after = span.until - left;
                 }
-                left = left.saturating_sub(span.count());
-                (topic, span)
-            })
-            .collect()
+            }
+            left -= span.count();
+        }
+        stand.recovered &= stand.gaps.is_empty();
     }
 }
 

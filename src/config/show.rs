@@ -90,6 +90,8 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.section("[websocket.compression]");
     let compression = config.websocket.compression;
     text.key("enabled", compression.enabled);
+    text.key("level", compression.level);
+    text.key("min_bytes", size(compression.min_bytes));
     text.key("max_window_bits", compression.max_window_bits);
 
     text.section("[heartbeat]");

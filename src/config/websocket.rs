@@ -29,6 +29,10 @@ pub struct WebSocket {
 pub struct Compression {
     /// Whether anything is.
     pub enabled: bool,
+    /// How much work compressing a message may be, 1 to 9.
+    pub level: u8,
+    /// Shorter messages are sent as they are, in bytes.
+    pub min_bytes: usize,
     /// The largest window, 8 to 15: what a message refers to is at most 2 to this power bytes away.
     pub max_window_bits: u8,
 }
@@ -49,6 +53,8 @@ impl Default for Compression {
     fn default() -> Self {
         Self {
             enabled: true,
+            level: 1,
+            min_bytes: 256,
             max_window_bits: 15,
         }
     }
@@ -83,6 +89,12 @@ impl Compression {
             enabled: table
                 .read("enabled", kinds::boolean)
                 .unwrap_or(default.enabled),
+            level: table
+                .read("level", kinds::number(1..=9))
+                .unwrap_or(default.level),
+            min_bytes: table
+                .read("min_bytes", kinds::size(0..=GIB))
+                .unwrap_or(default.min_bytes),
             max_window_bits: table
                 .read("max_window_bits", kinds::number(8..=15))
                 .unwrap_or(default.max_window_bits),

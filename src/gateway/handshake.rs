@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::auth::{Caller, Door, Facts, is_credential_offer};
+use crate::auth::{Caller, Door, Facts};
 use crate::broker::Rules;
 use crate::config::{Config, Endpoint};
 use crate::limits::{Excess, Throttle};
@@ -14,6 +14,7 @@ use crate::model::{Filter, TopicName};
 use crate::protocol::{ErrorCode, Refusal, WireFormat};
 use crate::websocket::Negotiated;
 
+use super::subprotocol::choose;
 use super::wanted::Wanted;
 
 /// Everything a session is opened with.
@@ -30,6 +31,8 @@ pub struct Plan {
     pub echo: bool,
     /// Where a raw session publishes.
     pub publish_to: Option<TopicName>,
+    /// Whether that is said, and does not only follow from what it subscribes to.
+    pub asks_to_publish: bool,
     /// Who it is.
     pub caller: Caller,
     /// Where it comes from.
@@ -51,6 +54,22 @@ impl Plan {
             Some((endpoint.topic.clone(), text(endpoint).clone()?))
         };
         (of(|e| &e.on_join), of(|e| &e.on_leave))
+    }
+
+    /// Refuses what the caller may not subscribe to, and a topic that it names to publish to and may not.
+    ///
+    /// # Errors
+    /// 401 where credentials may help, else 403.
+    pub fn check_rights(&self, rules: &Rules) -> Result<(), Refused> {
+        check_rights(&self.filters, &self.caller, rules)?;
+        match &self.publish_to {
+            Some(topic)
+                if self.asks_to_publish && !rules.may_publish(&self.caller.access, topic) =>
+            {
+                Err(denied(&self.caller, "publish to", topic.as_str()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -177,6 +196,7 @@ impl Ask<'_> {
                 last: Some(endpoint.last as u64),
                 echo: true,
                 publish_to: Some(endpoint.topic.clone()),
+                asks_to_publish: false,
                 caller,
                 client,
                 endpoint: Some(endpoint.clone()),
@@ -188,6 +208,7 @@ impl Ask<'_> {
                 format,
                 subprotocol,
                 publish_to: wanted.publish_to(),
+                asks_to_publish: wanted.publish.is_some(),
                 filters: wanted.filters,
                 last: wanted.last,
                 echo: wanted.echo,
@@ -210,7 +231,7 @@ impl Ask<'_> {
         if self.method != "GET" {
             let refusal = bad_request("an event stream is opened with GET");
             return Err(
-                Refused::new(Reason::Malformed, refusal).with_status(405, &[("Allow", "GET")])
+                Refused::new(Reason::NotUpgrade, refusal).with_status(405, &[("Allow", "GET")])
             );
         }
         let caller = entrances.admit(&facts, client)?;
@@ -336,54 +357,23 @@ pub fn check_rights(filters: &[Filter], caller: &Caller, rules: &Rules) -> Resul
     let denied = filters
         .iter()
         .find(|filter| !rules.may_subscribe(&caller.access, filter));
-    let Some(filter) = denied else { return Ok(()) };
+    denied.map_or(Ok(()), |filter| {
+        Err(self::denied(caller, "subscribe to", filter.as_str()))
+    })
+}
+
+fn denied(caller: &Caller, what: &str, topic: &str) -> Refused {
     let (reason, code, message) = if caller.must_authenticate {
         let message =
-            format!("subscribing to '{filter}' needs credentials; send a token with the request");
+            format!("to {what} '{topic}' needs credentials; send a token with the request");
         (Reason::Credentials, ErrorCode::Unauthorized, message)
     } else {
         let message = format!(
-            "this session may not subscribe to '{filter}'; ask for a topic that its credentials grant"
+            "this session may not {what} '{topic}'; ask for a topic that its credentials grant"
         );
         (Reason::Forbidden, ErrorCode::Forbidden, message)
     };
-    Err(Refused::new(reason, Refusal::new(code, message)))
-}
-
-/// The first offer that is known. A configured endpoint always speaks raw, and says so only to
-/// those who offered it.
-fn choose(
-    offers: &[&str],
-    is_endpoint: bool,
-) -> Result<(WireFormat, Option<&'static str>), Refused> {
-    let known: &[WireFormat] = if is_endpoint {
-        &[WireFormat::Raw]
-    } else {
-        &[WireFormat::Json, WireFormat::Msgpack, WireFormat::Raw]
-    };
-    let mut real = offers
-        .iter()
-        .filter(|offer| !is_credential_offer(offer))
-        .peekable();
-    if real.peek().is_none() {
-        return Ok((
-            if is_endpoint {
-                WireFormat::Raw
-            } else {
-                WireFormat::Json
-            },
-            None,
-        ));
-    }
-    real.find_map(|offer| known.iter().find(|format| format.subprotocol() == *offer))
-        .map(|format| (*format, Some(format.subprotocol())))
-        .ok_or_else(|| {
-            let names: Vec<&str> = known.iter().map(|format| format.subprotocol()).collect();
-            malformed(format!(
-                "none of the subprotocols offered is spoken here; offer one of {}, or none",
-                names.join(", ")
-            ))
-        })
+    Refused::new(reason, Refusal::new(code, message))
 }
 
 fn bad_request(message: impl Into<Cow<'static, str>>) -> Refusal {

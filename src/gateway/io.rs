@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::limits::Descriptor;
 
 use super::lobby::Guest;
+use super::{parser_answer, refusal};
 
 /// A TCP connection, whose descriptor counts among those of the process.
 pub struct Tcp {
@@ -88,6 +89,16 @@ impl Io {
         if let Some(guest) = self.0.guest.take() {
             guest.leave();
         }
+    }
+
+    /// What is written instead of an answer that the HTTP service makes by itself, without saying why.
+    fn better_answer(&self, written: &[u8]) -> Option<Vec<u8>> {
+        let guest = self.0.guest.borrow();
+        // While a request is served, what is written is of whoever serves it.
+        let guest = guest.as_ref().filter(|guest| guest.is_waiting())?;
+        let refused = parser_answer::instead(written)?;
+        guest.refused(refused.reason);
+        Some(refusal::answer(&refused).into_bytes())
     }
 
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -179,8 +190,16 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let better = self.better_answer(buf);
         let polled = self
-            .with(cx, |stream, cx| stream.poll_write(cx, buf))
+            .with(cx, |stream, cx| match &better {
+                None => stream.poll_write(cx, buf),
+                // An answer that does not fit whole is not told at all: the connection ends.
+                Some(better) => stream.poll_write(cx, better).map_ok(|written| {
+                    let is_whole = written == better.len();
+                    if is_whole { buf.len() } else { 0 }
+                }),
+            })
             .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())));
         self.wrote(polled)
     }

@@ -151,9 +151,22 @@ impl Guest {
         self.turn(State::Taken);
     }
 
+    /// Whether it is in no request.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state.get(), State::Waiting(_))
+    }
+
+    /// What it sent is no request. Counted where it has never asked for anything before; that it took
+    /// too long is counted at its end.
+    pub fn refused(&self, reason: Reason) {
+        if reason != Reason::Timeout && !self.asked.replace(true) {
+            self.lobby.metrics.handshake_refused(reason);
+        }
+    }
+
     /// Bytes came.
     pub fn heard(&self) {
-        if matches!(self.state.get(), State::Waiting(_)) && self.heard.get().is_none() {
+        if self.is_waiting() && self.heard.get().is_none() {
             let now = Instant::now();
             self.heard.set(Some(now));
             // The first request is timed by actix-http, and an entry of the wheel would keep the memory of
@@ -225,8 +238,7 @@ impl Timed for Guest {
         if self.state.get() == State::Taken {
             return None;
         }
-        let is_waiting = matches!(self.state.get(), State::Waiting(_));
-        let heard = self.heard.get().filter(|_| is_waiting);
+        let heard = self.heard.get().filter(|_| self.is_waiting());
         // actix-http answers the first of these with a 408 itself, a moment earlier.
         let asked = heard.map(|heard| heard + REQUEST_TIMEOUT);
         let taken = self.stalled.get().map(|stalled| stalled + self.patience);

@@ -9,12 +9,15 @@ mod inbound;
 mod io;
 mod lobby;
 mod measure;
+mod parser_answer;
 mod reception;
 mod refusal;
 mod renewal;
 mod resume;
 mod socket;
 mod sse;
+mod subprotocol;
+mod unread;
 mod upgrade;
 mod wanted;
 mod watch;
@@ -41,6 +44,7 @@ pub use io::{Io, TakeOver};
 pub use lobby::{Guest, REQUEST_TIMEOUT};
 pub use reception::{Reception, attended};
 pub use sse::event_stream;
+pub use unread::Unread;
 pub use upgrade::upgrade;
 
 use handshake::{Entrances, Refused};
@@ -86,8 +90,8 @@ impl Gateway {
                 heartbeat: config.heartbeat.interval,
                 timeout: config.heartbeat.timeout,
                 write: config.session.write_timeout,
-                auth: entrance.door.now().auth_timeout(),
             },
+            door: Arc::clone(&entrance.door),
             worker: Rc::clone(&worker),
             metrics: metrics.clone(),
         };

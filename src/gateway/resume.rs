@@ -74,8 +74,9 @@ impl Resume {
             offset: 0,
         };
         let since = Some(Since::Position(cursor.unwrap_or(nowhere)));
-        // Of several topics the event is of one, which its epoch tells; the others go by time.
-        (since, from.filter(|_| !self.alone || cursor.is_none()))
+        // The event is of one topic, which its epoch tells: of several that the stream names, or of one
+        // that was lent to it. All others go by time.
+        (since, from)
     }
 
     /// The moment from which a stream of several topics that comes again catches up.
@@ -160,17 +161,18 @@ impl Resume {
             }
             _ => 0,
         };
-        // What `last` replays is not missing.
+        // What `last` replays is not missing. Of an epoch that is gone nothing is known: then this names no
+        // message of the one that there is, only where it goes on.
         let to = newest.offset.saturating_sub(stand.replayed.unwrap_or(0));
-        (to > had).then_some(Missing {
+        Some(Missing {
             newest,
             from: had + 1,
-            to,
+            to: to.max(had),
         })
     }
 }
 
-/// The messages that a gap is known to span.
+/// The messages that a gap is known to span; none where `to` is before `from`.
 struct Missing {
     newest: Position,
     from: u64,

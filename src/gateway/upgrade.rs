@@ -18,12 +18,14 @@ use crate::config::WebSocket;
 use crate::limits::{Entry, Meter};
 use crate::metrics::Refusal as Reason;
 use crate::model::{Payload, SessionId};
-use crate::protocol::{ErrorCode, Refusal, ServerFrame, Subscribe, SubscribeOk, control_bytes};
+use crate::protocol::{
+    ErrorCode, Refusal, ServerFrame, Subscribe, SubscribeOk, Window, control_bytes,
+};
 use crate::session::{Profile, Session};
 use crate::websocket::{Decoder, Limits};
 
 use super::connection::Connection;
-use super::handshake::{Ask, Plan, Refused, check_rights};
+use super::handshake::{Ask, Plan, Refused};
 use super::heartbeat::Signs;
 use super::inbound::Frames;
 use super::io::Io;
@@ -67,7 +69,9 @@ pub async fn upgrade(
     let id = SessionId(random());
     let wire: Rc<dyn crate::broker::Wire> = Rc::clone(&socket) as _;
     let rights = Rc::new(Rights::of(&plan.caller));
-    let subscriber = gateway.worker.attach(opening(id, &plan, &rights), wire);
+    let subscriber = gateway
+        .worker
+        .attach(opening(&gateway, id, &plan, &rights), wire);
     let (on_join, on_leave) = plan.greetings();
     let must_authenticate = plan.caller.must_authenticate;
     let session = Session::new(
@@ -151,11 +155,14 @@ fn limits(config: &WebSocket) -> Limits {
     }
 }
 
-fn opening(id: SessionId, plan: &Plan, rights: &Rc<Rights>) -> Opening {
+fn opening(gateway: &Gateway, id: SessionId, plan: &Plan, rights: &Rc<Rights>) -> Opening {
+    let large = gateway.entrance.broker.settings().compression.window_bits;
+    let agreed = plan.deflate.as_ref();
+    let window = agreed.map(|agreed| Window::for_bits(agreed.server_window, large));
     Opening {
         id,
         format: plan.format,
-        window: None,
+        window,
         address: plan.client,
         rights: Rc::clone(rights),
     }
@@ -178,11 +185,7 @@ fn read(gateway: &Gateway, request: &Request) -> Result<(Plan, [u8; 28], Entry),
     };
     let config = gateway.entrance.config.now();
     let plan = ask.plan(&config, &gateway.entrances())?;
-    check_rights(
-        &plan.filters,
-        &plan.caller,
-        &gateway.entrance.broker.rules().now(),
-    )?;
+    plan.check_rights(&gateway.entrance.broker.rules().now())?;
     gateway.admit()?;
     let entry = gateway.enter(plan.client, &plan.caller)?;
     let accept = ws::hash_key(ask.key().unwrap_or_default());

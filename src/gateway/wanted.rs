@@ -10,7 +10,8 @@ use crate::protocol::{ErrorCode, Refusal};
 
 use super::handshake::{Refused, malformed};
 
-/// What a query asks for: `?topic=F` (repeatable), `last`, `echo`, `publish`, `last_event_id`.
+/// What a query asks for: `?topic=F` (repeatable; one that stands there twice is one), and once each
+/// `last`, `echo`, `publish`, `last_event_id`.
 /// `token` is read elsewhere; what is not named here is not ours.
 #[derive(Debug)]
 pub struct Wanted {
@@ -21,7 +22,7 @@ pub struct Wanted {
     /// Whether the session's own messages come back to it.
     pub echo: bool,
     /// Where a raw session publishes, where that is said.
-    publish: Option<TopicName>,
+    pub publish: Option<TopicName>,
     /// The last event that a stream had.
     pub last_event: Option<String>,
 }
@@ -39,8 +40,16 @@ impl Wanted {
             publish: None,
             last_event: None,
         };
+        let mut seen = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if matches!(name, "publish" | "last" | "echo" | "last_event_id") {
+                if seen.contains(&name) {
+                    let message = format!("'{name}' stands in the query twice; give it once");
+                    return Err(malformed(message));
+                }
+                seen.push(name);
+            }
             match name {
                 "topic" => {
                     let text = decode("topic", value)?;
@@ -90,12 +99,17 @@ impl Wanted {
     }
 }
 
+/// Undoes percent-encoding, as strictly as the HTTP API does.
 fn decode<'a>(name: &str, value: &'a str) -> Result<Cow<'a, str>, Refused> {
-    percent_decode_str(value).decode_utf8().map_err(|_| {
-        malformed(format!(
-            "'{name}' is not valid UTF-8 once its %XX are decoded"
-        ))
-    })
+    let is_escape = |after: &str| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let is_whole = value.split('%').skip(1).all(is_escape);
+    let decoded = percent_decode_str(value).decode_utf8().ok();
+    decoded
+        .filter(|_| is_whole)
+        .ok_or_else(|| malformed(format!("'{name}' must be UTF-8 that is percent-encoded")))
 }
 
 fn invalid_topic(name: &str, error: &TopicError) -> Refused {
@@ -146,11 +160,19 @@ mod tests {
             "topic=",
             "topic=a%00",
             "topic=%ff",
+            "topic=a%zz",
+            "topic=a%2",
+            "topic=%",
+            "publish=a%zz",
             "topic=a%23b",
             "publish=a/%2B",
             "last=-1",
             "last=x",
             "echo=yes",
+            "last=1&last=2",
+            "echo=true&topic=a&echo=true",
+            "publish=a&publish=a",
+            "last_event_id=&last_event_id=",
         ] {
             let refused = Wanted::read(query).unwrap_err();
             assert_eq!(refused.status, 400, "{query}");

@@ -1,8 +1,10 @@
 //! What the connections of one worker are watched with: its timer, and the deadlines.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::LiveDoor;
 use crate::broker::Worker;
 use crate::metrics::Metrics;
 
@@ -19,6 +21,8 @@ pub const BLOCKED_CHECK: Duration = Duration::from_millis(500);
 pub struct Watch {
     /// The worker's timer.
     pub wheel: Rc<Wheel>,
+    /// Says how long credentials may take.
+    pub door: Arc<LiveDoor>,
     /// The deadlines.
     pub timing: Timing,
     /// The worker, with which round trips are counted.
@@ -36,6 +40,12 @@ pub struct Timing {
     pub timeout: Duration,
     /// An outbox is to be emptied within this.
     pub write: Duration,
-    /// Credentials are to come within this, where they are still to come.
-    pub auth: Duration,
+}
+
+impl Watch {
+    /// Credentials are to come within this, where they are still to come; zero if they may take as
+    /// long as they like. Other than the rest it may change while the broker runs.
+    pub fn auth_timeout(&self) -> Duration {
+        self.door.now().auth_timeout()
+    }
 }

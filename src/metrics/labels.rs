@@ -124,7 +124,7 @@ label! {
 label! {
     /// Why a connection was refused before it was a session.
     Refusal {
-        /// 400: a request that makes no sense, or no known subprotocol.
+        /// 400, 431: a request that is none, or makes no sense, or no known subprotocol.
         Malformed = "malformed",
         /// 400: a topic or filter that is none.
         InvalidTopic = "invalid_topic",
@@ -138,7 +138,7 @@ label! {
         Forbidden = "forbidden",
         /// 404: no such path.
         NotFound = "not_found",
-        /// 405, 426: the request does not ask for an upgrade as it should.
+        /// 400, 405, 426: the request does not ask for an upgrade, or for an event stream, as it should.
         NotUpgrade = "not_upgrade",
         /// 429: too many in too short a time.
         Rate = "rate",

@@ -120,6 +120,14 @@ impl Metrics {
         }
     }
 
+    /// How many sessions are connected now: neither those whose handshake is under way, nor those that
+    /// have ended and are given time to read why.
+    pub fn sessions(&self) -> u64 {
+        let gauges = self.series().connections.iter();
+        let connected: i64 = gauges.map(prometheus::core::GenericGauge::get).sum();
+        connected.max(0).unsigned_abs()
+    }
+
     /// Takes note of the totals, for the rates. To be called about once a second.
     pub fn sample(&self) {
         let totals = self.totals();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Refusal;
+use super::{ErrorCode, Refusal};
 
 /// The media type of a problem body.
 pub const PROBLEM_TYPE: &str = "application/problem+json";
@@ -33,10 +33,10 @@ impl Problem {
         Self::with_status(refusal, refusal.code.http_status())
     }
 
-    /// A refusal with a status of HTTP's own, as 405 or 426. Every status that asks for patience
-    /// says for how long.
+    /// A refusal with a status of HTTP's own, as 405 or 426. Where patience helps, it says for how long;
+    /// of what one has as many as one may, it does not.
     pub fn with_status(refusal: &Refusal, status: u16) -> Self {
-        let is_passing = matches!(status, 429 | 503);
+        let is_passing = matches!(status, 429 | 503) && refusal.code != ErrorCode::LimitExceeded;
         let patient = match refusal.retry_after {
             None if is_passing => refusal.clone().retry_after(MOMENT),
             _ => refusal.clone(),
@@ -77,6 +77,7 @@ pub fn title(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
         _ => "Error",
@@ -86,7 +87,6 @@ pub fn title(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ErrorCode;
 
     #[test]
     fn a_problem_names_its_code_and_how_long_to_wait() {
@@ -104,6 +104,13 @@ mod tests {
     fn what_waiting_does_not_mend_names_no_time() {
         let refusal = Refusal::new(ErrorCode::Forbidden, "no");
         assert_eq!(Problem::new(&refusal).retry_after_seconds(), None);
+        // As in an `error` frame: there will be no more of them for having waited.
+        let refusal = Refusal::new(ErrorCode::LimitExceeded, "as many as there may be");
+        let problem = Problem::new(&refusal);
+        assert_eq!((problem.status, problem.retry_after_seconds()), (429, None));
+        assert_eq!(refusal.retry_after_ms(), None);
+        let refusal = refusal.retry_after(Duration::from_secs(5));
+        assert_eq!(Problem::new(&refusal).retry_after_seconds(), Some(5));
         let other = Problem::with_status(&refusal, 418);
         assert_eq!((other.status, other.title), (418, "Error"));
     }

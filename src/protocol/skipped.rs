@@ -161,8 +161,7 @@ mod tests {
     fn a_message_that_was_compressed_tells_it_in_plain() {
         let mut deflaters = Deflaters::new(Effort::default(), |_, _| {});
         for format in [WireFormat::Json, WireFormat::Msgpack] {
-            let message = message(&"text ".repeat(200));
-            let plain = message_bytes(format, &message, Sent::Live);
+            let plain = message_bytes(format, &message(&"text ".repeat(200)), Sent::Live);
             let deflated = deflaters.deflate(&plain, Window::Small).unwrap();
             let told = with_skipped(format, &deflated, 3);
             assert_eq!(told, with_skipped(format, &plain, 3), "{format:?}");

@@ -120,14 +120,20 @@ impl Wire {
 
     /// The next frame: its opcode and payload; `None` at the end of the connection.
     pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let (first, payload) = self.frame_as_it_is()?;
+        assert_eq!(first & 0xf0, LAST, "one whole frame");
+        Some((first & 0x0f, payload))
+    }
+
+    /// The same with the whole first byte, for frames that may be compressed.
+    pub fn frame_as_it_is(&mut self) -> Option<(u8, Vec<u8>)> {
         let bytes = self.until(whole_frame)?;
-        assert_eq!(bytes[0] & 0xf0, LAST, "one whole frame");
         let start = match bytes[1] {
             126 => 4,
             127 => 10,
             _ => 2,
         };
-        Some((bytes[0] & 0x0f, bytes[start..].to_vec()))
+        Some((bytes[0], bytes[start..].to_vec()))
     }
 
     /// The next frame, which is JSON.

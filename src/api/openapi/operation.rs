@@ -102,7 +102,8 @@ impl Operation {
     pub fn statuses(&self) -> Vec<u16> {
         let mut statuses = vec![500];
         if !matches!(self.needs, Needs::Nothing) {
-            statuses.extend([401, 403]);
+            // 429: too many wrong keys came from that address.
+            statuses.extend([401, 403, 429]);
         }
         if !self.parameters.is_empty() {
             statuses.push(400);
@@ -161,7 +162,8 @@ fn headers(status: u16) -> Value {
         }),
         429 | 503 => json!({
             "Retry-After": {
-                "required": true,
+                // Waiting does not help who has as many of something as there may be.
+                "required": status == 503,
                 "description": "Seconds to wait.",
                 "schema": {"type": "integer", "minimum": 1},
             },

@@ -134,6 +134,10 @@ impl Answers {
             return Poll::Ready(None);
         };
         self.waiting = None;
+        if let Err(refusal) = self.publisher.renew() {
+            self.end(self.publisher.counted(refusal));
+            return Poll::Ready(Some(()));
+        }
         let refused = match (room, line) {
             (_, Line::TooLong) => Refusal::new(
                 ErrorCode::TooLarge,

@@ -1,5 +1,6 @@
 //! Publishes for one caller of the API.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use actix_web::web::Data;
 
 use super::envelope::Item;
 use super::outcome::Published;
-use crate::api::ApiState;
 use crate::api::serve::Call;
-use crate::auth::Caller;
+use crate::api::{ApiState, Problem};
+use crate::auth::{Caller, Door, Scope};
 use crate::broker::Publication;
 use crate::limits;
 use crate::metrics;
@@ -25,16 +26,22 @@ const HOLD: Duration = Duration::from_secs(1);
 /// Publishes what one caller may.
 pub struct Publisher {
     state: Data<ApiState>,
-    caller: Caller,
+    caller: RefCell<Caller>,
+    /// What it was let in for.
+    scope: Scope,
+    /// The door by which the caller's rights were looked at last.
+    door: RefCell<Option<Arc<Door>>>,
     client: Option<IpAddr>,
 }
 
 impl Publisher {
-    /// Publishes what that caller may.
-    pub fn new(call: &Call<'_>, caller: Caller) -> Self {
+    /// Publishes what that caller may, who was let in for that.
+    pub fn new(call: &Call<'_>, caller: Caller, scope: Scope) -> Self {
         Self {
             state: call.state.clone(),
-            caller,
+            caller: RefCell::new(caller),
+            scope,
+            door: RefCell::default(),
             client: call.client(),
         }
     }
@@ -48,13 +55,31 @@ impl Publisher {
         self.hand_in(item).await
     }
 
+    /// Looks again at what the caller may, where who may come in has been configured anew since: what
+    /// it sends may come for as long as it likes.
+    ///
+    /// # Errors
+    /// `unauthorized` or `forbidden`, not counted yet, where it would not be let in any more.
+    pub fn renew(&self) -> Result<(), Refusal> {
+        let door = self.state.door.now();
+        let mut seen = self.door.borrow_mut();
+        if seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &door)) {
+            return Ok(());
+        }
+        let mut caller = self.caller.borrow_mut();
+        let renewed = door.renewed_caller(&caller, self.scope);
+        *caller = renewed.map_err(|denied| denied.refusal())?;
+        *seen = Some(door);
+        Ok(())
+    }
+
     /// Refuses topics that the caller may not publish to.
     ///
     /// # Errors
-    /// `forbidden`.
+    /// `forbidden`, not counted yet.
     pub fn check_topic(&self, topic: &TopicName) -> Result<(), Refusal> {
         let rules = self.state.broker.rules().now();
-        if rules.may_publish(&self.caller.access, topic) {
+        if rules.may_publish(&self.caller.borrow().access, topic) {
             return Ok(());
         }
         let message = if topic.is_reserved() {
@@ -62,7 +87,7 @@ impl Publisher {
         } else {
             "the key may not publish to this topic; use one whose 'topics' has it"
         };
-        Err(self.counted(Refusal::new(ErrorCode::Forbidden, message)))
+        Err(Refusal::new(ErrorCode::Forbidden, message))
     }
 
     /// Waits a moment until this worker can take more.
@@ -111,8 +136,9 @@ impl Publisher {
     /// # Errors
     /// `rate_limited`.
     pub fn admitted(&self) -> Result<(), Refusal> {
-        let who = || match &self.caller.key {
-            Some(key) => limits::Publisher::Key(Arc::clone(key)),
+        let key = self.caller.borrow().key.clone();
+        let who = || match key {
+            Some(key) => limits::Publisher::Key(key),
             None => limits::Publisher::Address(limits::Source::of(self.client)),
         };
         let admitted = self.state.throttle.publish(who, Instant::now());
@@ -133,7 +159,9 @@ impl Publisher {
 
     fn checked(&self, item: Item) -> Result<Publication, Refusal> {
         let Item { publish, key } = item;
-        self.check_topic(&publish.topic)?;
+        self.renew().map_err(|refusal| self.counted(refusal))?;
+        self.check_topic(&publish.topic)
+            .map_err(|refusal| self.counted(refusal))?;
         let most = self.state.config.now().limits.message_bytes;
         let length = publish.payload.data.len();
         if length > most {
@@ -141,8 +169,8 @@ impl Publisher {
             return Err(self.counted(Refusal::new(ErrorCode::TooLarge, message)));
         }
         self.admitted()?;
-        let publisher = self.caller.key.as_deref();
-        let once = key.map(|key| Box::new(key.once(publisher, &publish)));
+        let publisher = self.caller.borrow().key.clone();
+        let once = key.map(|key| Box::new(key.once(publisher.as_deref(), &publish)));
         Ok(Publication {
             topic: publish.topic,
             payload: publish.payload,
@@ -157,9 +185,19 @@ impl Publisher {
 
     /// Counts what the broker never got to see.
     pub fn counted(&self, refusal: Refusal) -> Refusal {
-        let code = metrics::ErrorCode::named(refusal.code.as_str());
-        self.state.broker.metrics().publish_failed(code);
+        self.count(refusal.code);
         refusal
+    }
+
+    /// Counts a request that was refused as a whole, as one message.
+    pub fn refused(&self, problem: Problem) -> Problem {
+        self.count(problem.code());
+        problem
+    }
+
+    fn count(&self, code: ErrorCode) {
+        let code = metrics::ErrorCode::named(code.as_str());
+        self.state.broker.metrics().publish_failed(code);
     }
 }
 

@@ -8,6 +8,7 @@ use actix_http::BoxedPayloadStream;
 use actix_web::body::MessageBody as _;
 use actix_web::dev;
 use actix_web::error::PayloadError;
+use actix_web::http::header::AUTHORIZATION;
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -191,6 +192,84 @@ fn empty_lines_keep_a_body_open() {
         assert_eq!((lines.len(), &lines[0]["offset"]), (1, &json!(1)));
         slow.await.unwrap();
     });
+}
+
+#[test]
+fn a_key_that_is_gone_publishes_no_further_line_and_one_that_changed_what_it_still_may() {
+    let (publish, read) = (&[Scope::Publish][..], &[Scope::Read][..]);
+    let before = with_keys(&[key("k", publish, None)]);
+    for (after, expected) in [
+        (
+            key("other", publish, None),
+            [json!("unauthorized"), Value::Null],
+        ),
+        (key("k", read, None), [json!("forbidden"), Value::Null]),
+        (
+            key("k", publish, Some(&["chat/b"])),
+            [json!("forbidden"), json!("chat/b")],
+        ),
+    ] {
+        run(before.clone(), async |api| {
+            let (mut request, sender) = open();
+            let bearer = "Bearer k".parse().unwrap();
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+            let app = App::new().configure(|services| configure(services, api.state.clone()));
+            let service = init_service(app).await;
+            let mut body = pin!(call_service(&service, request).await.into_body());
+            sender.feed("{\"topic\":\"chat/a\",\"data\":1}\n");
+            let first = poll_fn(|cx| body.as_mut().poll_next(cx)).await;
+            assert!(
+                first
+                    .unwrap()
+                    .unwrap()
+                    .starts_with(b"{\"topic\":\"chat/a\"")
+            );
+            api.state
+                .door
+                .replace(Door::from_config(&with_keys(&[after])));
+            sender.feed("{\"topic\":\"chat/a\",\"data\":2}\n");
+            sender.feed("{\"topic\":\"chat/b\",\"data\":3}\n");
+            drop(sender);
+            let mut rest = Vec::new();
+            while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+                rest.extend_from_slice(&piece.unwrap());
+            }
+            let lines: Vec<Value> = String::from_utf8(rest)
+                .unwrap()
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            assert_eq!(lines[0]["code"], expected[0]);
+            assert_eq!(
+                lines.get(1).map_or(&Value::Null, |line| &line["topic"]),
+                &expected[1]
+            );
+        });
+    }
+}
+
+#[test]
+fn a_message_that_came_slowly_is_not_published_by_a_key_that_is_gone() {
+    let keys = [key("k", &[Scope::Publish, Scope::Admin], None)];
+    for path in ["/v1/topics/chat/a/messages", "/v1/broadcast"] {
+        run(with_keys(&keys), async |api| {
+            let request = TestRequest::post()
+                .uri(path)
+                .insert_header(("Authorization", "Bearer k"));
+            let (sender, mut receiver) = unbounded_channel::<Result<web::Bytes, PayloadError>>();
+            let (door, gone) = (Arc::clone(&api.state.door), with_keys(&[]));
+            let body: BoxedPayloadStream = Box::pin(stream::poll_fn(move |cx| {
+                // The body is being read, so the key was accepted.
+                door.replace(Door::from_config(&gone));
+                receiver.poll_recv(cx)
+            }));
+            sender.send(Ok("1".into())).unwrap();
+            drop(sender);
+            let request = request.to_request();
+            let (request, _) = request.replace_payload(dev::Payload::from(body));
+            api.send_whole(request).await.problem(401, "unauthorized");
+        });
+    }
 }
 
 #[test]

@@ -68,6 +68,30 @@ fn every_call_of_the_description_is_served() {
 }
 
 #[test]
+fn too_many_wrong_keys_are_answered_as_it_is_described() {
+    run(usual(), async |api| {
+        for operation in OPERATIONS.iter().copied().flatten() {
+            let path = operation.pattern.replace(['{', '}'], "");
+            let mut status = 0;
+            for _ in 0..200 {
+                let request = TestRequest::with_uri(&path)
+                    .method(operation.method.parse().unwrap())
+                    .insert_header(("Authorization", "Bearer wrong"));
+                status = api.send(local(request)).await.status;
+                if status != 401 {
+                    break;
+                }
+            }
+            let told = format!("{} {path}: {status}", operation.method);
+            let needs_key = path.starts_with("/v1/") || path == "/metrics";
+            assert_eq!(status == 429, needs_key, "{told}");
+            let is_described = status == 200 || operation.statuses().contains(&status);
+            assert!(is_described, "{told}");
+        }
+    });
+}
+
+#[test]
 fn the_methods_that_are_allowed_are_those_that_are_described() {
     run(usual(), async |api| {
         let document = described(api).await;

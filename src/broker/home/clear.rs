@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Delivery, Home, unavailable};
-use crate::broker::directory::TopicCard;
+use crate::broker::directory::{TopicCard, no_such_topic};
 use crate::broker::message::Cleared;
 use crate::model::{Timestamp, TopicName};
-use crate::protocol::{ErrorCode, Event, Published, Refusal, Removed};
+use crate::protocol::{Event, Published, Refusal, Removed};
 
 impl Home {
     /// Removes the history and the retained message; the delivery tells subscribers, in order with
@@ -21,10 +21,7 @@ impl Home {
         now: Timestamp,
     ) -> Result<(Cleared, Option<Delivery>), Refusal> {
         let Some(entry) = self.topics.get_mut(topic) else {
-            return Err(Refusal::new(
-                ErrorCode::NotFound,
-                "the topic has neither sessions nor history nor a retained message at present",
-            ));
+            return Err(no_such_topic());
         };
         if let Some(history) = entry.kept.history_mut() {
             history.trim(now);

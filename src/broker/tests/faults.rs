@@ -81,13 +81,13 @@ fn panics(broker: &Broker, place: &str) -> bool {
 }
 
 /// Another worker, until it is dropped.
-struct Other {
+pub(super) struct Other {
     is_over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Other {
-    fn start(broker: &Broker) -> Self {
+    pub(super) fn start(broker: &Broker) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (broker, over) = (broker.clone(), Arc::clone(&is_over));
         let thread = std::thread::spawn(move || {

@@ -91,7 +91,8 @@ fn one_name_goes_on_from_its_position_and_all_else_by_time() {
     for (last, of, since) in [
         ("", alone, (None, None)),
         ("rubbish", alone, (None, None)),
-        ("abc:7:900", alone, (position(cursor), None)),
+        ("abc:7:900", alone, (position(cursor), then)),
+        ("abc:7:1000001", alone, (position(cursor), None)),
         ("-:0:900", alone, (position(nowhere), then)),
         ("abc:7:900", several, (position(cursor), then)),
         ("-:0:900", several, (position(nowhere), then)),
@@ -175,7 +176,7 @@ fn one_name_is_told_exactly_what_it_misses() {
         (
             "other:5:900",
             stood("a", Some(0), Some(false), 0),
-            &["a 0 null null", "id: abc:0:1000000"],
+            &["a 0 1 0", "id: abc:0:1000000"],
         ),
         // Without history nobody knows.
         (

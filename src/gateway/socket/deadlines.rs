@@ -12,7 +12,7 @@ use crate::websocket::ping_bytes;
 
 use super::Socket;
 use crate::gateway::heartbeat::Beat;
-use crate::gateway::watch::{LINGER, Timing};
+use crate::gateway::watch::LINGER;
 use crate::gateway::wheel::{Slot, Timed};
 
 /// A peer that is taken for dead is given so long to be told: one turn.
@@ -38,18 +38,26 @@ impl Socket {
         if subscriber.is_ending() {
             return Some(self.ending_deadline(subscriber, now));
         }
-        let Timing { write, auth, .. } = self.watch.timing;
+        let write = self.watch.timing.write;
         let written = self
             .waiting_since(subscriber)
             .filter(|_| !write.is_zero())
             .map(|since| since + write);
-        let authenticated = (self.awaits_auth.get() && !auth.is_zero()).then(|| self.opened + auth);
+        let authenticated = self.auth_deadline();
         let held_back = subscriber.next_release();
         [self.heartbeat.due(now), written, authenticated, held_back]
             .into_iter()
             .flatten()
             .min()
             .map(|due| due.max(now))
+    }
+
+    /// When a session ends whose credentials are still to come.
+    fn auth_deadline(&self) -> Option<Instant> {
+        let awaited = self.awaits_auth.get().then(|| self.watch.auth_timeout());
+        awaited
+            .filter(|time| !time.is_zero())
+            .map(|time| self.opened + time)
     }
 
     /// Since when the peer has not taken what is for it: also what the HTTP service had for it
@@ -123,7 +131,7 @@ impl Timed for Socket {
             return Some(deadline);
         }
         subscriber.release(now);
-        let Timing { write, auth, .. } = self.watch.timing;
+        let write = self.watch.timing.write;
         let is_slow = !write.is_zero()
             && self
                 .waiting_since(&subscriber)
@@ -132,7 +140,7 @@ impl Timed for Socket {
             self.overdue.set(true);
             let reason = "what was sent was not taken within session.write_timeout";
             subscriber.close(&Close::new(CloseCode::SLOW, reason), Ending::Abrupt, now);
-        } else if self.awaits_auth.get() && !auth.is_zero() && now >= self.opened + auth {
+        } else if self.auth_deadline().is_some_and(|due| now >= due) {
             let reason = "no credentials came within auth.timeout";
             subscriber.close(
                 &Close::new(CloseCode::CREDENTIALS_REFUSED, reason),
