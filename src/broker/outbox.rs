@@ -242,8 +242,8 @@ impl Outbox {
     pub fn flush(&mut self, wire: &dyn Wire, now: Instant) -> Flushed {
         let mut done = Flushed::default();
         while !self.segments.is_empty() {
-            self.tell_skipped();
-            match self.write_some(wire) {
+            let ready = self.tell_skipped();
+            match self.write_some(wire, ready) {
                 Ok(0) => {
                     done.end = FlushEnd::Broken;
                     return done;
@@ -274,13 +274,13 @@ impl Outbox {
         done
     }
 
-    fn write_some(&self, wire: &dyn Wire) -> io::Result<usize> {
+    fn write_some(&self, wire: &dyn Wire, ready: usize) -> io::Result<usize> {
         if let (1, Some(only)) = (self.segments.len(), self.segments.front()) {
             return wire.try_write(&only.bytes);
         }
         let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
         let mut used = 0;
-        for (piece, segment) in pieces.iter_mut().zip(&self.segments) {
+        for (piece, segment) in pieces.iter_mut().zip(&self.segments).take(ready) {
             *piece = IoSlice::new(&segment.bytes);
             used += 1;
         }

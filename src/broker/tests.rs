@@ -20,6 +20,7 @@ mod faults;
 mod lost;
 mod machine;
 mod overflow;
+mod overflow_churn;
 mod removal;
 mod retained;
 mod retained_churn;

@@ -11,6 +11,9 @@ use super::{MAX_PIECES, Outbox};
 use crate::model::{Overflow, TopicName};
 use crate::protocol::with_skipped;
 
+/// Bytes that are made ready for one write.
+const AHEAD: usize = 64 * 1024;
+
 /// What takes the place of what: a topic, and a key of it where the message has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
@@ -141,26 +144,34 @@ impl Outbox {
         conflated
     }
 
-    /// Lets those that are about to be written tell for how many they stand.
-    pub(super) fn tell_skipped(&mut self) {
+    /// Lets those that are about to be written tell for how many they stand; returns how many segments
+    /// may be written then. What was compressed is larger once it tells, so it is done only as far as
+    /// the kernel may take it.
+    pub(super) fn tell_skipped(&mut self) -> usize {
         if self
             .aside
             .as_ref()
             .is_none_or(|aside| aside.index.is_empty())
         {
-            return;
+            return MAX_PIECES;
         }
-        for segment in self.segments.iter_mut().take(MAX_PIECES) {
+        let mut ahead = 0;
+        for (at, segment) in self.segments.iter_mut().take(MAX_PIECES).enumerate() {
             if let Frames::Newest(newest) = &mut segment.frames
                 && newest.skipped > 0
                 && newest.pristine.is_none()
             {
+                if ahead > AHEAD {
+                    return at;
+                }
                 let told = with_skipped(self.format, &segment.bytes, newest.skipped);
                 self.bytes += told.len();
                 self.bytes -= segment.bytes.len();
                 newest.pristine = Some(mem::replace(&mut segment.bytes, told));
             }
+            ahead += segment.len();
         }
+        MAX_PIECES
     }
 
     /// A message has left whole.

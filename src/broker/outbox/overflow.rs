@@ -92,9 +92,13 @@ impl Outbox {
             ..Taken::default()
         };
         let bound = self.share(share);
-        if self.bytes > bound && self.messages() > 1 {
-            taken.dropped = self.drop_oldest(bound, None);
-            taken.is_overfull = self.bytes > bound && self.messages() > 1;
+        let known = self.aside.as_ref().map_or(0, |aside| aside.pace.weight());
+        let is_over = |outbox: &Self| {
+            outbox.bytes + known > bound && (outbox.messages() > 1 || known > bound)
+        };
+        if is_over(self) {
+            taken.dropped = self.drop_oldest(bound.saturating_sub(known), None);
+            taken.is_overfull = is_over(self);
         }
         taken
     }

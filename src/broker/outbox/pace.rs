@@ -14,6 +14,9 @@ use crate::model::TopicName;
 /// Keys that are known before it is looked for those that may be forgotten.
 const FEW: usize = 16;
 
+/// About what it takes to know a key, beside its text.
+const KEY: usize = 128;
+
 /// What a session is not given yet.
 #[derive(Debug, Default)]
 pub struct Pace {
@@ -26,6 +29,8 @@ pub struct Pace {
     count: u64,
     /// When the last of the keys is due.
     latest: Option<Instant>,
+    /// Bytes of the keys' texts.
+    texts: usize,
     /// How many keys may be known before it is looked for those that may be forgotten.
     enough: usize,
 }
@@ -65,14 +70,17 @@ impl Pace {
     ) -> Option<usize> {
         if self.keys.len() > self.enough.max(FEW) {
             self.forget(now);
-            self.enough = self.keys.len() * 2;
+            self.enough = self.keys.len() + self.keys.len() / 4;
         }
         self.count += 1;
-        let fresh = Key {
-            due: now,
-            held: None,
-        };
-        let key = self.keys.entry(newest.slot.clone()).or_insert(fresh);
+        let texts = &mut self.texts;
+        let key = self.keys.entry(newest.slot.clone()).or_insert_with(|| {
+            *texts += text_len(&newest.slot);
+            Key {
+                due: now,
+                held: None,
+            }
+        });
         let topic = newest.slot.topic.clone();
         let line = self.lines.entry(topic.clone()).or_default();
         let older = key.held.replace(self.count);
@@ -127,6 +135,7 @@ impl Pace {
     pub fn forget(&mut self, now: Instant) {
         self.keys
             .retain(|_, key| key.held.is_some() || key.due > now);
+        self.texts = self.keys.keys().map(text_len).sum();
         if self.keys.is_empty() {
             self.latest = None;
         }
@@ -141,6 +150,11 @@ impl Pace {
     /// Whether nothing is held, and no key has to wait.
     pub fn is_idle(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// About what it takes to know which keys have to wait, in bytes.
+    pub fn weight(&self) -> usize {
+        self.keys.len() * KEY + self.texts
     }
 
     /// How many messages are held.
@@ -180,6 +194,10 @@ impl Pace {
             None => drop(self.lines.remove(topic)),
         }
     }
+}
+
+fn text_len(slot: &Slot) -> usize {
+    slot.key.as_ref().map_or(0, |key| key.len())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::newest::{Newest, Slot};
 use super::*;
 use crate::broker::testing::FakeWire;
 use crate::model::{Epoch, Overflow, Position, TopicName};
@@ -169,6 +170,27 @@ fn a_bound_that_shrinks_drops_what_may_go_and_else_ends_the_session() {
     assert!(outbox.shrink(4).is_overfull);
     outbox.flush(&*wire, Instant::now());
     assert!(written(&wire).contains(r#""count":3,"epoch":"e1","from":1,"to":3}"#));
+}
+
+#[test]
+fn only_as_many_tell_how_many_they_stand_for_as_the_kernel_may_take() {
+    let mut outbox = Outbox::new(usize::MAX, WireFormat::Sse);
+    let message = Bytes::from(format!("data: {{{}}}\n\n", " ".repeat(40_000)));
+    for _ in 0..2 {
+        for key in ["k", "l", "m"] {
+            let slot = Slot {
+                topic: TopicName::new("t").unwrap(),
+                key: Some(key.into()),
+            };
+            outbox.put_newest(Newest::new(slot), message.clone());
+        }
+    }
+    let wire = FakeWire::with_room(0);
+    outbox.flush(&*wire, Instant::now());
+    let told = r#","skipped":1"#.len();
+    assert_eq!(outbox.queued(), 3 * message.len() + 2 * told);
+    assert_eq!(let_go(&mut outbox, &wire, usize::MAX), (3, FlushEnd::Empty));
+    assert_eq!(wire.taken.borrow().len(), 3 * (message.len() + told));
 }
 
 #[test]

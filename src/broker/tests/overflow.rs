@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::{Ending, Rule, Rules, TopicRule};
+use super::super::{Ending, Publication, Rule, Rules, TopicRule};
 use super::*;
 use crate::history::Bounds;
 use crate::model::{Overflow, Overflows};
@@ -234,6 +234,21 @@ fn what_is_held_back_of_a_session_that_goes_is_counted_and_a_queue_of_it_has_its
         );
         settle().await;
         assert_eq!(metric(broker.metrics(), "fanfare_session_queued_bytes"), 0);
+        // Nor are more keys remembered for a session than it may have waiting.
+        let client = Client::new(&worker, 3, WireFormat::Json);
+        client.subscribe_with(paced("d/#", &client)).await;
+        for n in 0..50 {
+            let message = Publication {
+                key: Some(n.to_string().into()),
+                ..publication(&topic("d/a"), "x", None)
+            };
+            worker.publish(message, Instant::now(), ReplyTo::Nobody);
+            settle().await;
+        }
+        assert_eq!(
+            client.subscriber.closed_with().map(|(code, _)| code.0),
+            Some(4008)
+        );
     });
 }
 

@@ -101,6 +101,20 @@ fn keys_that_need_not_wait_are_not_remembered() {
         now += Duration::from_millis(10);
         assert!(pace.keys.len() < 50, "{}", pace.keys.len());
     }
+    pace.forget(now + INTERVAL);
+    assert_eq!((pace.keys.len(), pace.weight()), (0, 0));
+}
+
+#[test]
+fn what_it_takes_to_know_keys_is_known() {
+    let mut pace = Pace::default();
+    let now = Instant::now();
+    let long = "k".repeat(1000);
+    for _ in 0..3 {
+        offer(&mut pace, slot("a", Some(&long)), "x", now);
+        offer(&mut pace, slot("b", None), "x", now);
+        assert_eq!(pace.weight(), 2 * KEY + 1000);
+    }
 }
 
 proptest! {
