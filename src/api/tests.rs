@@ -7,6 +7,7 @@ mod once;
 mod openapi;
 mod publishing;
 mod reading;
+mod refused;
 mod sessions;
 
 use std::rc::Rc;
