@@ -23,6 +23,10 @@ autobahn *ARGS:
 bench *ARGS:
     cargo bench --bench fanout -- {{ ARGS }}
 
+# Fanfare beside its peers, into the README's table. Ten minutes, on a quiet machine.
+compare *ARGS:
+    ./benches/compare/run {{ ARGS }}
+
 fmt:
     cargo fmt --all
 

@@ -5,6 +5,8 @@
 pub mod api;
 pub mod app;
 pub mod auth;
+#[cfg(target_os = "linux")]
+pub mod bench;
 pub mod broker;
 pub mod cli;
 pub mod config;

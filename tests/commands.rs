@@ -1,5 +1,6 @@
 //! The program as a client of a real broker, and what it writes for newcomers.
 
+mod benching;
 mod publishing;
 mod starting;
 mod subscribing;

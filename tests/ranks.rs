@@ -10,7 +10,7 @@ use tokens::{Token, names_above, names_below, tokens};
 
 /// A module imports only from lower ranks; the highest know everything.
 const RANKS: &[(usize, &[&str])] = &[
-    (6, &["main", "lib", "cli", "app"]),
+    (6, &["main", "lib", "cli", "app", "bench"]),
     (5, &["gateway", "api", "admin"]),
     (4, &["session"]),
     (3, &["broker"]),

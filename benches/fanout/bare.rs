@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use tungstenite::handshake::derive_accept_key;
 
-use crate::events;
-use crate::frames;
-use crate::message;
-use crate::poll::{Poll, Ready};
+use fanfare::bench::events;
+use fanfare::bench::frames;
+use fanfare::bench::message;
+use fanfare::bench::poll::{Poll, Ready};
 
 const LISTENER: usize = usize::MAX;
 

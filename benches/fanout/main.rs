@@ -11,15 +11,8 @@
 )]
 
 mod bare;
-mod checker;
-mod connect;
-mod events;
-mod frames;
-mod histogram;
-mod load;
-mod message;
+mod cores;
 mod options;
-mod poll;
 mod report;
 mod round;
 mod scenario;
@@ -27,15 +20,15 @@ mod self_test;
 mod target;
 
 use std::io;
-use std::num::NonZeroU64;
 use std::process::ExitCode;
 
 use clap::Parser;
+use fanfare::bench::{checker, message, process};
 
 use crate::options::{Only, Options, Task};
 use crate::report::{Comparison, Idle, Report};
 use crate::scenario::{IDLE, IDLE_TARGET, SCENARIOS, Scenario, Transport};
-use crate::target::{Core, Kind};
+use crate::target::Kind;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -68,9 +61,8 @@ fn measure(options: &Options) -> io::Result<bool> {
     }
     let chosen =
         |name| options.scenarios.is_empty() || options.scenarios.iter().any(|one| one == name);
-    // The load's naps shall end when they are over, not when it suits the kernel.
-    rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
-    let descriptors = target::raise_descriptors()?;
+    process::sharpen_naps()?;
+    let descriptors = process::raise_descriptors()?;
     let broker = match &options.server {
         None => Kind::Broker,
         Some(url) => {
@@ -83,7 +75,7 @@ fn measure(options: &Options) -> io::Result<bool> {
         }
     };
     let mut report = Report {
-        pinned: target::pin(Core::Load),
+        pinned: cores::pin(cores::Core::Load),
         ..Report::default()
     };
     if !options.json {

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::checker::Faults;
-use crate::histogram::Histogram;
 use crate::round::Round;
 use crate::scenario::Scenario;
+use fanfare::bench::checker::Faults;
+use fanfare::bench::histogram::Histogram;
 
 /// One server in one scenario, over all its rounds.
 #[derive(Clone, Debug, Serialize)]

@@ -3,15 +3,19 @@
 use std::io;
 use std::time::Duration;
 
-use crate::histogram::Histogram;
-use crate::load::{Load, Outcome, Plan};
 use crate::scenario::{Scenario, Transport};
-use crate::target::{Kind, Target, own_cpu};
+use crate::target::{Kind, Target};
+use fanfare::bench::fanfare::{Fanfare, Speech};
+use fanfare::bench::histogram::Histogram;
+use fanfare::bench::load::{Load, Outcome, Plan};
+use fanfare::bench::process::own_cpu;
 
 /// The load runs for so long before anything counts.
 const WARM_UP: Duration = Duration::from_millis(300);
 /// How long a server may keep still while it owes messages, before they count as lost.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How many sessions are being opened at a time: fewer than any server's backlog.
+const AT_ONCE: usize = 128;
 /// How long a server may take to come to rest once all sessions are there.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -36,7 +40,7 @@ pub struct Round {
 pub fn run(kind: &Kind, scenario: &Scenario, time: Duration) -> io::Result<Round> {
     let sessions = scenario.topics * scenario.subscribers + 1;
     let target = Target::start(kind, sessions)?;
-    let mut load = Load::open(plan(&target, scenario))?;
+    let mut load = Load::open(dialect(&target, scenario), plan(&target, scenario))?;
     load.run_for(WARM_UP)?;
     let (server_before, load_before) = (target.cpu(), own_cpu());
     let tally = load.run_for(time)?;
@@ -75,10 +79,11 @@ pub fn idle(
         transport,
         target: None,
     };
-    let mut load = Load::open(Plan {
+    let plan = Plan {
         publishers: 0,
         ..plan(&target, &scenario)
-    })?;
+    };
+    let mut load = Load::open(dialect(&target, &scenario), plan)?;
     load.listen_for(SETTLE)?;
     let after = target.memory();
     let each = after
@@ -87,16 +92,31 @@ pub fn idle(
     Ok((each, load.finish()?))
 }
 
+fn dialect(target: &Target, scenario: &Scenario) -> Fanfare {
+    let host = target.address.to_string();
+    let dialect = Fanfare::new(host, target.path.clone(), scenario.payload);
+    Fanfare {
+        speech: match scenario.transport {
+            Transport::WebSocket => Speech::Json,
+            Transport::Events => Speech::Events,
+        },
+        ..dialect
+    }
+}
+
 fn plan(target: &Target, scenario: &Scenario) -> Plan {
     Plan {
         address: target.address,
-        path: target.path.clone(),
-        transport: scenario.transport,
+        publish_at: None,
+        prefix: "bench".into(),
         topics: scenario.topics,
         subscribers: scenario.subscribers,
         publishers: 1,
         payload: scenario.payload,
         outstanding: scenario.outstanding,
+        rate: None,
+        is_answered: false,
+        at_once: AT_ONCE,
         patience: PATIENCE,
     }
 }

@@ -8,15 +8,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use crate::cores::{Core, on_core};
 
-use crate::connect;
+use fanfare::bench::connect::{self, is_status};
+use fanfare::bench::process;
 
 /// How long a server may take until it is ready.
 const START: Duration = Duration::from_secs(10);
-/// The kernel counts CPU time for user space in hundredths of a second on every machine.
-const TICKS: f64 = 100.0;
 
 /// Which server a round measures.
 #[derive(Clone, Debug)]
@@ -92,7 +90,7 @@ impl Target {
 
     fn wait(&mut self) -> io::Result<()> {
         let start = Instant::now();
-        while !connect::is_ready(self.address) {
+        while !is_ready(self.address) {
             if let Some(child) = &mut self.child
                 && let Some(status) = child.try_wait()?
             {
@@ -108,16 +106,12 @@ impl Target {
 
     /// The CPU time in seconds that the server took so far.
     pub fn cpu(&self) -> Option<f64> {
-        cpu(&self.pid?.to_string())
+        process::cpu(self.pid?)
     }
 
     /// The memory in bytes that the server has resident.
     pub fn memory(&self) -> Option<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid?)).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
-        Some(line.split_whitespace().next()?.parse::<f64>().ok()? * 1024.0)
+        process::memory(self.pid?)
     }
 }
 
@@ -146,6 +140,11 @@ fn broker(port: u16, sessions: usize) -> Command {
     command
 }
 
+/// Whether the server says at /readyz that it is ready.
+fn is_ready(address: SocketAddr) -> bool {
+    connect::get(address, "/readyz", "").is_ok_and(|(head, _)| is_status(&head, "200"))
+}
+
 /// Takes `ws://HOST:PORT/PATH` apart; without a path it is `/ws`.
 pub fn parse_url(url: &str) -> io::Result<(SocketAddr, String)> {
     let wrong = || io::Error::other(format!("{url}: not of the form ws://HOST:PORT/PATH"));
@@ -153,65 +152,4 @@ pub fn parse_url(url: &str) -> io::Result<(SocketAddr, String)> {
     let (host, path) = rest.split_once('/').unwrap_or((rest, "ws"));
     let address = host.to_socket_addrs()?.next().ok_or_else(wrong)?;
     Ok((address, format!("/{path}")))
-}
-
-/// The CPU time in seconds that this process took so far.
-pub fn own_cpu() -> f64 {
-    cpu("self").unwrap_or_default()
-}
-
-fn cpu(process: &str) -> Option<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Behind the name, which may hold anything, utime and stime are the twelfth and thirteenth.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<f64>().ok();
-    Some((ticks()? + ticks()?) / TICKS)
-}
-
-/// Who has which core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Core {
-    /// The first one.
-    Server,
-    /// The second one.
-    Load,
-}
-
-/// Keeps this thread to a core. False: there are not two cores to part.
-pub fn pin(core: Core) -> bool {
-    // What was allowed when the program began, however this thread was pinned since.
-    static ALLOWED: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
-    let allowed = ALLOWED.get_or_init(|| {
-        let set = sched_getaffinity(None).unwrap_or_default();
-        (0..CpuSet::MAX_CPU)
-            .filter(|core| set.is_set(*core))
-            .collect()
-    });
-    let &[server, load, ..] = allowed.as_slice() else {
-        return false;
-    };
-    let mut set = CpuSet::new();
-    set.set(if core == Core::Server { server } else { load });
-    sched_setaffinity(None, &set).is_ok()
-}
-
-/// Does something on a core; a process that is started there stays there.
-fn on_core<T>(core: Core, act: impl FnOnce() -> T) -> T {
-    pin(core);
-    let result = act();
-    pin(Core::Load);
-    result
-}
-
-/// Allows this process, and those that it starts, as many descriptors as the system lets it.
-pub fn raise_descriptors() -> io::Result<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )?;
-    Ok(limit.maximum.unwrap_or(u64::MAX))
 }

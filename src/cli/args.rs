@@ -4,6 +4,8 @@
 
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod clients;
 
 use std::path::PathBuf;
@@ -13,6 +15,10 @@ use clap_complete::Shell;
 
 use crate::config::Overrides;
 
+#[cfg(target_os = "linux")]
+use bench::BENCH_EXAMPLES;
+#[cfg(target_os = "linux")]
+pub(super) use bench::{BenchArgs, Protocol};
 pub(super) use clients::{BrokerArgs, KindArgs, PubArgs, SubArgs};
 use clients::{PUB_EXAMPLES, SUB_EXAMPLES};
 
@@ -80,6 +86,10 @@ pub(super) enum Command {
     /// Subscribe, and print each message
     #[command(after_help = SUB_EXAMPLES)]
     Sub(SubArgs),
+    /// Put a broker under load, and check that every message comes, once and in order
+    #[cfg(target_os = "linux")]
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
     /// Write a configuration, a chat page and a backend to begin with
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),

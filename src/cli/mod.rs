@@ -1,8 +1,10 @@
-//! The command line: `serve`, `config`, `pub`, `sub`, `init`, `completions` and `health`.
+//! The command line: `serve`, `config`, `pub`, `sub`, `bench`, `init`, `completions` and `health`.
 //!
 //! [`main`] takes arguments, environment and streams from the process; everything below is given them.
 
 mod args;
+#[cfg(target_os = "linux")]
+mod bench;
 mod completions;
 mod configuration;
 mod connection;
@@ -207,6 +209,8 @@ where
         }
         Command::Pub(args) => publish::run(&args, process, interrupt::watch),
         Command::Sub(args) => subscribe::run(&args, process, interrupt::watch()?),
+        #[cfg(target_os = "linux")]
+        Command::Bench(args) => bench::run(&args, process),
         Command::Init(args) => init::run(&args, process),
         Command::Completions(args) => completions::run(&args, process),
         Command::Health(args) => health::run(&args, process),

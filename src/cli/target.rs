@@ -72,6 +72,13 @@ impl Target {
         self
     }
 
+    /// The same place, with that path and no query.
+    pub(super) fn at_path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self.query = None;
+        self
+    }
+
     /// Host and port, as in a `Host` header and for people.
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)

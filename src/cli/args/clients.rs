@@ -153,7 +153,7 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
-fn topic(text: &str) -> Result<String, String> {
+pub(super) fn topic(text: &str) -> Result<String, String> {
     TopicName::new(text)
         .map(|topic| topic.as_str().to_owned())
         .map_err(|error| error.to_string())
@@ -165,7 +165,7 @@ fn filter(text: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 

@@ -1,7 +1,7 @@
 //! Server-sent events, as much of them as a load and a yardstick need.
 
-use crate::frames::{self, Frame};
-use crate::message;
+use super::frames::{self, Frame};
+use super::message;
 
 /// The path of event streams.
 pub const PATH: &str = "/sse";
@@ -17,7 +17,7 @@ const END: &[u8] = b"\n\n";
 pub fn next(bytes: &[u8], at: usize) -> Option<Frame> {
     let rest = bytes.get(at..).unwrap_or_default();
     let length = find(rest, END)? + END.len();
-    let data = find(&rest[..length], DATA);
+    let data = find(rest.get(..length)?, DATA);
     Some(Frame {
         opcode: if data.is_some() {
             frames::TEXT
@@ -43,7 +43,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
         from += bytes.get(from..)?.iter().position(|byte| *byte == first)?;
-        if bytes[from..].starts_with(wanted) {
+        if bytes.get(from..)?.starts_with(wanted) {
             return Some(from);
         }
         from += 1;

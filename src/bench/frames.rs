@@ -1,8 +1,12 @@
 //! WebSocket frames (RFC 6455), as much of them as a load and a yardstick need: walk what was read,
 //! write a header, mask and unmask.
 
+/// What goes on with the message of the frame before: of servers that send a message in several.
+pub const CONTINUATION: u8 = 0;
 /// A frame of text.
 pub const TEXT: u8 = 1;
+/// A frame of bytes.
+pub const BINARY: u8 = 2;
 /// A frame that closes the connection.
 pub const CLOSE: u8 = 8;
 /// A ping, to be answered with a pong of the same payload.
@@ -29,6 +33,9 @@ pub struct Frame {
 
 /// The frame that begins at `at`, or none where it is not whole yet. Both sides here send only whole
 /// messages without extensions, so a fragment or a reserved bit is an error.
+///
+/// # Errors
+/// What stands there is no such frame.
 #[inline]
 pub fn next(bytes: &[u8], at: usize) -> Result<Option<Frame>, &'static str> {
     let Some(&[first, second, ref rest @ ..]) = bytes.get(at..) else {
@@ -39,14 +46,14 @@ pub fn next(bytes: &[u8], at: usize) -> Result<Option<Frame>, &'static str> {
     }
     let (size, extra) = match (second & 0x7f, rest) {
         (126, [a, b, ..]) => (usize::from(u16::from_be_bytes([*a, *b])), 2),
-        (127, rest) if rest.len() >= 8 => {
-            let size = u64::from_be_bytes(rest[..8].try_into().unwrap());
-            (
-                usize::try_from(size).map_err(|_| "a frame beyond any size")?,
-                8,
-            )
+        (126, _) => return Ok(None),
+        (127, rest) => {
+            let Some(size) = rest.first_chunk() else {
+                return Ok(None);
+            };
+            let size = usize::try_from(u64::from_be_bytes(*size));
+            (size.map_err(|_| "a frame beyond any size")?, 8)
         }
-        (126 | 127, _) => return Ok(None),
         (size, _) => (usize::from(size), 0),
     };
     let masked = second & 0x80 != 0;
@@ -76,7 +83,9 @@ pub fn put_header(out: &mut Vec<u8>, opcode: u8, size: usize, key: Option<[u8; 4
         out.push(masked + 127);
         out.extend_from_slice(&(size as u64).to_be_bytes());
     }
-    out.extend_from_slice(&key.unwrap_or_default()[..if key.is_some() { 4 } else { 0 }]);
+    if let Some(key) = key {
+        out.extend_from_slice(&key);
+    }
 }
 
 /// Appends a masked frame with the payload that the parts make together.
@@ -91,12 +100,13 @@ pub fn put_masked(out: &mut Vec<u8>, opcode: u8, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }
-    mask(&mut out[start..], KEY);
+    mask(out.get_mut(start..).unwrap_or_default(), KEY);
 }
 
 /// Masks a payload, or unmasks it: the same thing twice is nothing.
 pub fn mask(payload: &mut [u8], key: [u8; 4]) {
-    let wide = u64::from_ne_bytes([key, key].concat().try_into().unwrap());
+    let [a, b, c, d] = key;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
@@ -109,7 +119,14 @@ pub fn mask(payload: &mut [u8], key: [u8; 4]) {
 /// Unmasks the payload of a frame where it lies.
 pub fn unmask(bytes: &mut [u8], frame: Frame) {
     if frame.masked {
-        let key = bytes[frame.start - 4..frame.start].try_into().unwrap();
-        mask(&mut bytes[frame.start..frame.end], key);
+        let Some((head, payload)) = bytes
+            .get_mut(..frame.end)
+            .and_then(|bytes| bytes.split_at_mut_checked(frame.start))
+        else {
+            return;
+        };
+        if let Some(key) = head.last_chunk() {
+            mask(payload, *key);
+        }
     }
 }

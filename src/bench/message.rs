@@ -4,7 +4,7 @@
 //! eight that count the publishes of the topic from 0. The time of sending is not in it; the load sent it,
 //! so it remembers.
 
-use crate::frames;
+use super::frames;
 
 /// How many bytes of the data the stamp takes.
 pub const STAMP: usize = 16;
@@ -19,9 +19,9 @@ const AFTER_DATA: &[u8] = br#"","time":1700000000000}"#;
 /// history. The bare loop writes so many, unless it is told how many the broker writes.
 pub const ENVELOPE: usize = MESSAGE.len() + BEFORE_DATA.len() + AFTER_DATA.len();
 
-/// The name of a topic.
-pub fn topic(index: usize) -> String {
-    format!("bench/{index}")
+/// The name of a topic below a prefix.
+pub fn topic(prefix: &str, index: usize) -> String {
+    format!("{prefix}/{index}")
 }
 
 /// The data of a run's publishes: a place for the stamp, and printable bytes to the size that is asked for.
@@ -34,8 +34,9 @@ pub fn data(run: u32, size: usize) -> Vec<u8> {
 /// Writes the count into the data's stamp.
 pub fn set_stamp(data: &mut [u8], count: u32) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (place, byte) in data[8..STAMP].iter_mut().enumerate() {
-        *byte = DIGITS[(count >> (28 - 4 * place)) as usize & 15];
+    for (place, byte) in data.iter_mut().skip(8).take(STAMP - 8).enumerate() {
+        let digit = (count >> (28 - 4 * place)) as usize & 15;
+        *byte = DIGITS.get(digit).copied().unwrap_or_default();
     }
 }
 
@@ -68,10 +69,9 @@ pub fn put_publish(out: &mut Vec<u8>, topic: &str, data: &[u8]) {
 /// Topic and data of a publish as `put_publish` writes it.
 pub fn read_publish(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = payload.strip_prefix(PUBLISH)?;
-    let topic = &rest[..rest.iter().position(|byte| *byte == b'"')?];
-    let data = rest[topic.len()..]
-        .strip_prefix(BEFORE_DATA)?
-        .strip_suffix(b"\"}")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    let (topic, rest) = rest.split_at_checked(end)?;
+    let data = rest.strip_prefix(BEFORE_DATA)?.strip_suffix(b"\"}")?;
     Some((topic, data))
 }
 

@@ -14,13 +14,21 @@ pub enum Verdict {
 }
 
 /// What one session saw of its topic.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Checker {
     next: u32,
     missing: Vec<u32>,
 }
 
 impl Checker {
+    /// A session that is owed what comes from this count on.
+    pub fn from(next: u32) -> Self {
+        Self {
+            next,
+            missing: Vec::new(),
+        }
+    }
+
     /// Takes note of a message.
     #[inline]
     pub fn see(&mut self, count: u32) -> Verdict {
@@ -47,9 +55,34 @@ impl Checker {
         }
     }
 
+    /// The session is told that it misses these, the last one included; returns those that it did not have, each
+    /// of which counts as seen from now on.
+    pub fn excuse(&mut self, first: u32, last: u32) -> Vec<u32> {
+        let excused = |count: &u32| (first..=last).contains(count);
+        let mut told: Vec<u32> = self.missing.iter().copied().filter(excused).collect();
+        self.missing.retain(|count| !excused(count));
+        if last >= self.next {
+            let from = first.max(self.next);
+            self.missing.extend(self.next..from);
+            told.extend(from..=last);
+            self.next = last.saturating_add(1);
+        }
+        told
+    }
+
+    /// The count of the message that would be next.
+    pub fn next(&self) -> u32 {
+        self.next
+    }
+
     /// How many of so many published messages never came.
     pub fn lost(&self, published: u32) -> u64 {
         self.missing.len() as u64 + u64::from(published.saturating_sub(self.next))
+    }
+
+    /// How many never came of those before the newest that did.
+    pub fn skipped(&self) -> u64 {
+        self.missing.len() as u64
     }
 }
 
@@ -84,5 +117,26 @@ impl Faults {
         self.damaged += other.damaged;
         self.closed += other.closed;
         self.unexpected += other.unexpected;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_is_told_to_miss_is_not_lost_and_does_not_come_again() {
+        let mut checker = Checker::from(10);
+        assert_eq!(checker.see(10), Verdict::Next);
+        assert_eq!(checker.excuse(11, 13), [11, 12, 13]);
+        assert_eq!(checker.see(14), Verdict::Next);
+        assert_eq!(checker.see(12), Verdict::Duplicate);
+        assert_eq!(checker.lost(15), 0);
+        // What lies before a gap and is not in it is lost.
+        assert_eq!(checker.excuse(17, 18), [17, 18]);
+        assert_eq!((checker.skipped(), checker.lost(20)), (2, 3));
+        assert_eq!(checker.excuse(0, 15), [15]);
+        assert_eq!(checker.see(16), Verdict::Late);
+        assert_eq!(checker.lost(19), 0);
     }
 }
