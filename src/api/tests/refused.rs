@@ -1,8 +1,5 @@
 //! Publishes that are refused: how they are counted.
 
-use actix_web::test::TestRequest;
-use serde_json::json;
-
 use super::*;
 
 #[test]
