@@ -218,7 +218,7 @@ export class Load {
   }
 
   async #paused(topic) {
-    const slow = await this.#session("json");
+    const slow = await this.#session("json", { perMessageDeflate: false });
     await slow.do({ type: "subscribe", topic });
     slow.socket.pause();
     return slow;
