@@ -14,6 +14,8 @@ export const CONFIG = config({
   endpoint: "last = 3",
   // The timeout is longer than a reader that stops is waited for, which answers no ping either.
   more: `
+[limits]
+memory = "4GiB"
 [heartbeat]
 interval = "1s"
 timeout = "6s"
@@ -94,6 +96,8 @@ export class Busy {
 
   async #publish([json, raw, packed]) {
     await json.do({ type: "publish", topic: "kept/a", data: { some: "data" } });
+    // Long enough to be compressed.
+    await json.do({ type: "publish", topic: "kept/a", data: "more data, ".repeat(100) });
     await packed.do({ type: "publish", topic: "kept/a", data: new Uint8Array([1, 2, 3]) });
     raw.socket.send("some text");
     assert.equal((await this.#post("/v1/topics/kept/b/messages", { some: "data" })).status, 200);

@@ -20,6 +20,7 @@ const MAY_BE_ZERO = new Map([
   ["Registry mailbox", "a registry that keeps up has nothing waiting when it is looked at"],
   ["Limits exceeded", "nobody does too much"],
   ["Short of descriptors", "there are enough"],
+  ["Short of memory", "there is enough"],
   ["Bytes still waiting", "nothing waits when the run is over"],
 ]);
 
