@@ -32,7 +32,8 @@ pub type Clearing = (u64, Removed);
 /// What falls due for one topic, encoding by encoding.
 #[derive(Default)]
 pub struct Batch {
-    encodings: [EncodedBatch; Encoding::COUNT],
+    /// Those that anybody needs; mostly it is one.
+    encodings: SmallVec<[(Encoding, EncodedBatch); 1]>,
     /// When the oldest message in it was accepted.
     accepted: Option<Instant>,
     first: Option<First>,
@@ -99,7 +100,7 @@ pub struct Sealed {
     pub topic: TopicName,
     /// What its subscriptions may ask for, should their sessions be too slow.
     pub overflows: Overflows,
-    encodings: [Vec<Chunk>; Encoding::COUNT],
+    encodings: SmallVec<[(Encoding, Vec<Chunk>); 1]>,
     /// The worker's count at the first frame.
     pub first_sequence: u64,
     /// The first frame's place in history.
@@ -159,9 +160,14 @@ impl Batch {
             let Some(frame) = published.encoded(encoding, deflaters) else {
                 continue;
             };
-            if let Some(batch) = self.encodings.get_mut(encoding.index()) {
+            added += frame.len();
+            let mut known = self.encodings.iter_mut();
+            if let Some((_, batch)) = known.find(|(known, _)| *known == encoding) {
                 batch.add(frame, mark.clone());
-                added += frame.len();
+            } else {
+                let mut batch = EncodedBatch::default();
+                batch.add(frame, mark.clone());
+                self.encodings.push((encoding, batch));
             }
         }
         self.accepted.get_or_insert(accepted);
@@ -192,7 +198,9 @@ impl Batch {
         Sealed {
             topic,
             overflows,
-            encodings: batch.encodings.map(EncodedBatch::seal),
+            encodings: (batch.encodings.into_iter())
+                .map(|(encoding, batch)| (encoding, batch.seal()))
+                .collect(),
             first_sequence,
             first_position,
             authors: batch.authors,
@@ -284,9 +292,15 @@ impl Sealed {
 
     /// The chunks of one encoding.
     pub fn chunks(&self, encoding: Encoding) -> &[Chunk] {
-        self.encodings
-            .get(encoding.index())
-            .map_or(&[], |chunks| chunks.as_slice())
+        let mut all = self.encodings();
+        all.find(|(known, _)| *known == encoding)
+            .map_or(&[], |(_, chunks)| chunks)
+    }
+
+    /// The encodings that there are chunks of.
+    pub fn encodings(&self) -> impl Iterator<Item = (Encoding, &[Chunk])> {
+        let all = self.encodings.iter();
+        all.map(|(encoding, chunks)| (*encoding, chunks.as_slice()))
     }
 }
 

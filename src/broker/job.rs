@@ -67,10 +67,9 @@ impl Job {
 
     /// Goes on with the delivery; true once every member has been visited.
     pub fn run(&mut self, budget: &mut usize, alone: bool, now: Instant) -> bool {
-        let pieces: [Pieces<'_>; Encoding::COUNT] =
-            Encoding::ALL.map(|encoding| Pieces::of(self.batch.chunks(encoding)));
+        let mut pieces: SmallVec<[Pieces<'_>; 1]> =
+            self.batch.encodings().map(Pieces::of).collect();
         let overlapping = self.audiences.len() > 1;
-        let mut tally = [(0_u64, 0_u64); Encoding::COUNT];
         let mut spoken: Option<Rc<Subscriber>> = None;
         let mut finished = true;
         'audiences: while let Some(audience) = self.audiences.get(self.audience) {
@@ -102,25 +101,25 @@ impl Job {
                 if overlapping && !subscriber.visit(self.number) {
                     continue;
                 }
-                let index = subscriber.encoding().index();
-                let Some(ready) = pieces.get(index) else {
-                    continue;
-                };
+                let encoding = subscriber.encoding();
+                let ready = pieces.iter_mut().find(|ready| ready.encoding == encoding);
                 let clears = !self.batch.clearings.is_empty() && subscriber.is_selective();
-                if ready.total == 0 && !clears {
+                if ready.is_none() && !clears {
                     continue;
                 }
                 let echo = member.role == Role::Live;
                 let whole = member.from <= self.batch.first_sequence
                     && self.batch.is_whole_for(subscriber.id(), Wanted::live(echo));
-                if whole && ready.fits && subscriber.is_direct(alone) {
+                let ready = ready.filter(|ready| ready.fits);
+                if whole
+                    && subscriber.is_direct(alone)
+                    && let Some(ready) = ready
+                {
                     match subscriber.write(&ready.slices, ready.total) {
                         Ok(bytes) => {
                             subscriber.note_delivered(ready.messages);
-                            if let Some(sum) = tally.get_mut(index) {
-                                sum.0 += ready.messages;
-                                sum.1 += bytes as u64;
-                            }
+                            ready.delivered.0 += ready.messages;
+                            ready.delivered.1 += bytes as u64;
                             if spoken.is_none() {
                                 spoken = Some(Rc::clone(subscriber));
                             }
@@ -140,7 +139,12 @@ impl Job {
             self.member = 0;
         }
         if let Some(subscriber) = spoken {
-            for (encoding, (messages, bytes)) in Encoding::ALL.into_iter().zip(tally) {
+            for Pieces {
+                encoding,
+                delivered: (messages, bytes),
+                ..
+            } in pieces
+            {
                 subscriber.count_delivered_as(encoding.format, messages, bytes);
             }
         }
@@ -150,16 +154,21 @@ impl Job {
 
 /// The chunks of one encoding as the kernel wants them.
 struct Pieces<'a> {
-    slices: SmallVec<[IoSlice<'a>; 4]>,
+    encoding: Encoding,
+    slices: SmallVec<[IoSlice<'a>; 2]>,
     total: usize,
     messages: u64,
     /// Whether they go in one call.
     fits: bool,
+    /// Messages and bytes that were written.
+    delivered: (u64, u64),
 }
 
 impl<'a> Pieces<'a> {
-    fn of(chunks: &'a [Chunk]) -> Self {
+    fn of((encoding, chunks): (Encoding, &'a [Chunk])) -> Self {
         Self {
+            encoding,
+            delivered: (0, 0),
             slices: chunks.iter().map(|c| IoSlice::new(&c.bytes)).collect(),
             total: chunks.iter().map(|c| c.bytes.len()).sum(),
             messages: chunks.iter().map(|c| c.messages() as u64).sum(),
