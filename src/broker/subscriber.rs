@@ -60,14 +60,18 @@ pub enum Ending {
 
 /// A session as the broker sees it. Owned by its worker; shared between the session and the
 /// audiences it stands in.
+///
+/// What a delivery touches stands first and together: of many sessions none is in the processor's cache.
+#[repr(C)]
 pub struct Subscriber {
     flags: Cell<u8>,
     encoding: Encoding,
+    id: SessionId,
+    wire: Rc<dyn Wire>,
+    facts: facts::Facts,
     /// The last delivery job that visited it, so that overlapping subscriptions deliver once.
     visited: Cell<u64>,
-    wire: Rc<dyn Wire>,
     outbox: RefCell<Outbox>,
-    id: SessionId,
     rights: Rc<Rights>,
     turn: Rc<Turn>,
     reported_bytes: Cell<usize>,
@@ -78,7 +82,6 @@ pub struct Subscriber {
     owed: Cell<u32>,
     /// The moment from which an event stream of several topics catches up, while it does.
     catching_up: Cell<Option<Timestamp>>,
-    facts: facts::Facts,
     pub(super) book: RefCell<Book>,
 }
 

@@ -8,9 +8,10 @@ use crate::model::{Filter, Member, Timestamp};
 
 /// What a session is known by, beside its outbox and its subscriptions.
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Facts {
-    published: Cell<u64>,
     delivered: Cell<u64>,
+    published: Cell<u64>,
     /// In microseconds; 0 where it has not answered a ping.
     round_trip: Cell<u32>,
 }
