@@ -11,27 +11,9 @@ use tungstenite::{Message, WebSocket};
 
 use super::*;
 use crate::config::{Config, HistoryRule, TopicRule};
-use crate::history::{Bounds, History, HistoryError, HistoryStore, Retained};
-use crate::model::{Filter, TopicName};
+use crate::history::trapped::Trapped;
+use crate::model::Filter;
 use crate::shutdown;
-
-/// A store that panics where a topic is opened whose name ends with `trap`.
-struct Trapped(MemoryStore);
-
-impl HistoryStore for Trapped {
-    fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
-        assert!(!topic.as_str().ends_with("trap"), "on purpose");
-        self.0.open(topic, bounds)
-    }
-
-    fn open_retained(&self, topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError> {
-        self.0.open_retained(topic)
-    }
-
-    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
-        self.0.remembers(filter, from)
-    }
-}
 
 /// Two workers, every topic with a history.
 fn trapped() -> App {

@@ -8,6 +8,8 @@
 #[cfg(test)]
 pub(crate) mod contract;
 mod memory;
+#[cfg(test)]
+pub(crate) mod trapped;
 
 use std::fmt;
 use std::sync::Arc;

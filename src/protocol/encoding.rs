@@ -90,12 +90,6 @@ impl Encoding {
         }
     }
 
-    /// The same without compression.
-    #[must_use]
-    pub const fn as_plain(self) -> Self {
-        Self::plain(self.format)
-    }
-
     /// A number below [`Encoding::COUNT`], for arrays with one entry for each encoding.
     pub const fn index(self) -> usize {
         match (self.window, self.format) {
@@ -184,7 +178,8 @@ mod tests {
     fn each_encoding_has_a_place_of_its_own() {
         for (index, encoding) in Encoding::ALL.into_iter().enumerate() {
             assert_eq!(encoding.index(), index, "{encoding:?}");
-            assert_eq!(encoding.as_plain().index(), encoding.format.index());
+            let plain = Encoding::plain(encoding.format);
+            assert_eq!(plain.index(), encoding.format.index());
         }
     }
 

@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::broker::testing::{everything, rules, store};
 use crate::broker::{Settings, Wire};
-use crate::history::{Bounds, History, HistoryError, HistoryStore, MemoryStore, Retained};
+use crate::history::trapped::Trapped;
 use crate::metrics::Metrics;
-use crate::model::{Filter, Timestamp, TopicName};
 use crate::protocol::ErrorCode;
 
 /// A wire whose writes panic once it is told to.
@@ -40,29 +39,11 @@ impl Wire for Trap {
     }
 }
 
-/// A store that panics where a topic is opened whose name ends with `trap`.
-struct Trapped(Arc<MemoryStore>);
-
-impl HistoryStore for Trapped {
-    fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
-        assert!(!topic.as_str().ends_with("trap"), "on purpose");
-        self.0.open(topic, bounds)
-    }
-
-    fn open_retained(&self, topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError> {
-        self.0.open_retained(topic)
-    }
-
-    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
-        self.0.remembers(filter, from)
-    }
-}
-
 fn trapped(workers: usize) -> Broker {
     let settings = Settings {
         workers,
         rules: rules(),
-        store: Arc::new(Trapped(store())),
+        store: Arc::new(Trapped((*store()).clone())),
         max_topics: 1000,
         max_replay: 1000,
         max_subscriptions: 100,
