@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::round::Round;
-use crate::scenario::Scenario;
+use crate::scenario::{Goal, Scenario};
 use fanfare::bench::checker::Faults;
 use fanfare::bench::histogram::Histogram;
 
@@ -52,8 +52,10 @@ pub struct Comparison {
     /// The same of what a second of the server's CPU delivers. It stands firmer where other programs
     /// take a part of the machine.
     pub cpu_ratio: Option<f64>,
-    /// What the ratio shall be at least.
-    pub target: Option<f64>,
+    /// Median of the ratios, round by round, of the time within which 99 % of the deliveries came.
+    pub p99_ratio: Option<f64>,
+    /// What is asked for.
+    pub goal: Option<Goal>,
 }
 
 /// The memory of idle sessions.
@@ -141,6 +143,10 @@ impl Comparison {
         let by_cpu: Vec<f64> = pairs()
             .filter_map(|(broker, bare)| Some(bare.cost? / broker.cost?))
             .collect();
+        let p99 = |round: &Round| round.latency.percentile(0.99) as f64;
+        let by_p99: Vec<f64> = pairs()
+            .map(|(broker, bare)| p99(broker) / p99(bare))
+            .collect();
         ratios.sort_by(f64::total_cmp);
         let range = ratios.first().copied().zip(ratios.last().copied());
         Self {
@@ -149,8 +155,21 @@ impl Comparison {
             ratio: range.map(|_| median(ratios)),
             ratio_range: range,
             cpu_ratio: (!by_cpu.is_empty()).then(|| median(by_cpu)),
-            target: scenario.target,
+            p99_ratio: (!by_p99.is_empty()).then(|| median(by_p99)),
+            goal: scenario.goal,
         }
+    }
+
+    /// What is asked for, and whether it came; nothing where the bare loop was not measured.
+    fn verdict(&self) -> Option<String> {
+        let (asked, met) = match self.goal? {
+            Goal::Deliveries(least) => (format!("at least {least}"), self.ratio? >= least),
+            Goal::P99(most) => {
+                let ratio = self.p99_ratio?;
+                (format!("p99 {ratio:.2}, at most {most}"), ratio <= most)
+            }
+        };
+        Some(format!("{asked}: {}", if met { "met" } else { "MISSED" }))
     }
 
     /// Prints the lines of the table.
@@ -179,15 +198,12 @@ impl Comparison {
             print_faults(&server.faults, server.complaint.as_deref());
         }
         if let (Some(ratio), Some((low, high))) = (self.ratio, self.ratio_range) {
-            let verdict = self.target.map_or(String::new(), |target| {
-                let met = if ratio >= target { "met" } else { "MISSED" };
-                format!("   at least {target}: {met}")
-            });
+            let verdict = self.verdict().unwrap_or_default();
             let by_cpu = self
                 .cpu_ratio
                 .map_or(String::new(), |ratio| format!(", {ratio:.3} by CPU"));
             println!(
-                "{:<12} ratio   {ratio:>12.3}   ({low:.3} to {high:.3}{by_cpu}){verdict}",
+                "{:<12} ratio   {ratio:>12.3}   ({low:.3} to {high:.3}{by_cpu})   {verdict}",
                 ""
             );
         }

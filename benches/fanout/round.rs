@@ -76,8 +76,9 @@ pub fn idle(
         subscribers: sessions,
         payload: 128,
         outstanding: 1,
+        rate: None,
         transport,
-        target: None,
+        goal: None,
     };
     let plan = Plan {
         publishers: 0,
@@ -114,7 +115,7 @@ fn plan(target: &Target, scenario: &Scenario) -> Plan {
         publishers: 1,
         payload: scenario.payload,
         outstanding: scenario.outstanding,
-        rate: None,
+        rate: scenario.rate,
         is_answered: false,
         at_once: AT_ONCE,
         patience: PATIENCE,
