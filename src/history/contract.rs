@@ -10,8 +10,11 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bounds, History, HistoryError, HistoryStore, Limit, Retain};
-use crate::model::{Epoch, Message, Payload, Position, Timestamp, TopicName};
+use super::{
+    Answer, Bounds, Completion, History, HistoryError, HistoryStore, Limit, News, Retain, Terms,
+    Told,
+};
+use crate::model::{Durability, Epoch, Message, Payload, Position, Timestamp, TopicName};
 
 pub(crate) use model::a_history_does_what_a_plain_list_would;
 pub(crate) use retained::*;
@@ -23,8 +26,91 @@ pub(crate) trait Subject {
     fn begin(now: Timestamp) -> Self;
     /// The store.
     fn store(&self) -> &dyn HistoryStore;
-    /// Returns once every message appended so far is complete.
-    fn settle(&self) {}
+    /// What its topics are opened with.
+    fn news(&self) -> &Arc<News>;
+    /// What it tells next; waits for it.
+    fn hear(&self) -> Vec<Told> {
+        panic!("this store has nothing to tell");
+    }
+    /// What a message outlives.
+    fn durability(&self) -> Durability {
+        Durability::Memory
+    }
+
+    /// Opens a topic.
+    fn open(&self, name: &str, bounds: Bounds) -> Box<dyn History> {
+        self.store()
+            .open(&topic(name), self.terms(bounds), self.news())
+            .unwrap()
+    }
+
+    /// Those bounds, with its durability.
+    fn terms(&self, bounds: Bounds) -> Terms {
+        let durability = self.durability();
+        Terms { bounds, durability }
+    }
+
+    /// Returns once that is complete, and the history knows.
+    fn settle(&self, history: &mut dyn History, completion: Completion) {
+        let Completion::Later(ticket) = completion else {
+            return;
+        };
+        loop {
+            for told in self.hear() {
+                match told {
+                    Told::Settled(upto) => {
+                        history.settle(upto);
+                        if upto >= ticket {
+                            return;
+                        }
+                    }
+                    told => panic!("{told:?}"),
+                }
+            }
+        }
+    }
+
+    /// Reads, however long it takes.
+    fn read(
+        &self,
+        history: &mut dyn History,
+        after: u64,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Vec<Arc<Message>> {
+        match history.read(after, limit, now) {
+            Answer::Now(messages) => messages,
+            Answer::Later(lookup) => {
+                let Told::Found {
+                    lookup: told,
+                    finding,
+                    ..
+                } = self.hear().remove(0)
+                else {
+                    panic!("something else was told")
+                };
+                assert_eq!(told, lookup);
+                history.found(finding.unwrap(), now)
+            }
+        }
+    }
+
+    /// Where messages since `from` begin, however long it takes to find out.
+    fn first_since(&self, history: &mut dyn History, from: Timestamp, now: Timestamp) -> u64 {
+        loop {
+            match history.first_since(from) {
+                Answer::Now(after) => return after,
+                Answer::Later(_) => {
+                    for told in self.hear() {
+                        let Told::Found { finding, .. } = told else {
+                            panic!("something else was told")
+                        };
+                        history.found(finding.unwrap(), now);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Makes every rule of the contract a test of the subject named.
@@ -115,7 +201,7 @@ struct Open<S> {
 impl<S: Subject> Open<S> {
     fn new(bounds: Bounds) -> Self {
         let subject = S::begin(BEGUN);
-        let history = subject.store().open(&topic("t"), bounds).unwrap();
+        let history = subject.open("t", bounds);
         Self { history, subject }
     }
 
@@ -132,9 +218,18 @@ impl<S: Subject> Open<S> {
     }
 
     fn append_and(&mut self, retain: Retain, size: usize, now: Timestamp) -> Arc<Message> {
-        let appended = self.history.append(message("t", size), retain, now);
-        self.subject.settle();
-        appended.unwrap().message
+        self.take(message("t", size), retain, now)
+    }
+
+    fn take(&mut self, message: Message, retain: Retain, now: Timestamp) -> Arc<Message> {
+        let appended = self.history.append(message, retain.into(), now).unwrap();
+        self.subject.settle(&mut *self.history, appended.completion);
+        appended.message
+    }
+
+    fn clear(&mut self) {
+        let completion = self.history.clear().unwrap();
+        self.subject.settle(&mut *self.history, completion);
     }
 
     /// The offset of the retained message.
@@ -143,8 +238,16 @@ impl<S: Subject> Open<S> {
         retained.position.map(|position| position.offset)
     }
 
-    fn read(&self, after: u64, now: Timestamp) -> Vec<u64> {
-        offsets(&self.history.read(after, ALL, now))
+    fn read(&mut self, after: u64, now: Timestamp) -> Vec<u64> {
+        offsets(&self.read_within(after, ALL, now))
+    }
+
+    fn read_within(&mut self, after: u64, limit: Limit, now: Timestamp) -> Vec<Arc<Message>> {
+        self.subject.read(&mut *self.history, after, limit, now)
+    }
+
+    fn first_since(&mut self, from: Timestamp, now: Timestamp) -> u64 {
+        self.subject.first_since(&mut *self.history, from, now)
     }
 
     fn cursor(&self, offset: u64) -> Position {

@@ -11,9 +11,10 @@ mod forgotten;
 mod retained;
 
 use super::{
-    Appended, Bounds, Completion, History, HistoryError, HistoryStore, Limit, Retain, Retained,
+    Answer, Appended, Beside, Bounds, Completion, History, HistoryError, HistoryStore, Limit, News,
+    Retain, Retained, Terms,
 };
-use crate::model::{Epoch, Filter, Message, Position, Timestamp, TopicName};
+use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
 use forgotten::Forgotten;
 use retained::Slot;
 
@@ -80,7 +81,12 @@ impl MemoryStore {
 }
 
 impl HistoryStore for MemoryStore {
-    fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
+    fn open(
+        &self,
+        topic: &TopicName,
+        Terms { bounds, .. }: Terms,
+        _news: &Arc<News>,
+    ) -> Result<Box<dyn History>, HistoryError> {
         if bounds.messages == 0 {
             return Err(HistoryError::NoMessages);
         }
@@ -98,7 +104,12 @@ impl HistoryStore for MemoryStore {
         }))
     }
 
-    fn open_retained(&self, _topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError> {
+    fn open_retained(
+        &self,
+        _topic: &TopicName,
+        _durability: Durability,
+        _news: &Arc<News>,
+    ) -> Result<Box<dyn Retained>, HistoryError> {
         Ok(Box::new(Slot::new(&self.shared)))
     }
 
@@ -106,7 +117,7 @@ impl HistoryStore for MemoryStore {
         self.shared.is_short()
     }
 
-    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+    fn remembers(&self, filter: &Filter, from: Timestamp, _least: Durability) -> bool {
         self.shared.forgotten.remembers(filter, from)
     }
 }
@@ -199,6 +210,11 @@ impl MemoryHistory {
         self.oldest() + self.expired(now) as u64
     }
 
+    /// The offset of the last message before that time, or the one before the oldest held.
+    fn before(&self, from: Timestamp) -> u64 {
+        self.oldest() - 1 + self.ring.partition_point(|held| held.time < from) as u64
+    }
+
     fn drop_oldest(&mut self) {
         if let Some(gone) = self.ring.pop_front() {
             let weight = gone.weight();
@@ -249,7 +265,7 @@ impl History for MemoryHistory {
     fn append(
         &mut self,
         mut message: Message,
-        retain: Retain,
+        Beside { retain, .. }: Beside,
         now: Timestamp,
     ) -> Result<Appended, HistoryError> {
         let room = match retain {
@@ -303,11 +319,12 @@ impl History for MemoryHistory {
         self.newest + 1 - self.ring.len() as u64
     }
 
-    fn read(&self, after: u64, limit: Limit, now: Timestamp) -> Vec<Arc<Message>> {
+    fn read(&mut self, after: u64, limit: Limit, now: Timestamp) -> Answer<Vec<Arc<Message>>> {
         let first = after.saturating_add(1).max(self.oldest_at(now));
         let skipped = usize::try_from(first - self.oldest()).unwrap_or(usize::MAX);
         let mut bytes = 0_usize;
-        self.ring
+        let read = self
+            .ring
             .range(skipped.min(self.ring.len())..)
             .take(limit.messages)
             .enumerate()
@@ -316,7 +333,8 @@ impl History for MemoryHistory {
                 *taken == 0 || bytes <= limit.bytes
             })
             .map(|(_, message)| Arc::clone(message))
-            .collect()
+            .collect();
+        Answer::Now(read)
     }
 
     fn rebound(&mut self, bounds: Bounds, now: Timestamp) {
@@ -338,7 +356,7 @@ impl History for MemoryHistory {
         self.shrink();
     }
 
-    fn clear(&mut self) -> Result<(), HistoryError> {
+    fn clear(&mut self) -> Result<Completion, HistoryError> {
         while !self.ring.is_empty() {
             self.drop_oldest();
         }
@@ -346,15 +364,15 @@ impl History for MemoryHistory {
         self.retained.clear();
         self.epoch = self.shared.new_epoch();
         self.newest = 0;
-        Ok(())
+        Ok(Completion::Now)
     }
 
-    fn first_since(&self, from: Timestamp) -> u64 {
-        self.oldest() - 1 + self.ring.partition_point(|held| held.time < from) as u64
+    fn first_since(&mut self, from: Timestamp) -> Answer<u64> {
+        Answer::Now(self.before(from))
     }
 
     fn holds_since(&self, from: Timestamp, now: Timestamp) -> bool {
-        from >= self.lost_before && self.first_since(from) + 1 >= self.oldest_at(now)
+        from >= self.lost_before && self.before(from) + 1 >= self.oldest_at(now)
     }
 
     fn recovers(&self, cursor: Position, now: Timestamp) -> bool {

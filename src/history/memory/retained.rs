@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use crate::history::{Completion, HistoryError, Retained};
+use crate::history::{Completion, HistoryError, Once, Retained};
 use crate::model::Message;
 
 /// Where a topic's retained message is.
@@ -72,7 +72,11 @@ impl Retained for Slot {
         self.message.clone()
     }
 
-    fn set(&mut self, message: Option<Arc<Message>>) -> Result<Completion, HistoryError> {
+    fn set(
+        &mut self,
+        message: Option<Arc<Message>>,
+        _once: Option<Once>,
+    ) -> Result<Completion, HistoryError> {
         match message {
             Some(message) => {
                 let room = self.make_room(message.weight())?;

@@ -1,0 +1,212 @@
+//! How a store tells a home of what takes longer than a call.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use super::HistoryError;
+use crate::model::{Durability, Message, TopicName};
+
+/// What one home is to hear of its histories. The home makes it, gives it along where it opens a
+/// history, and looks here whenever it is woken.
+#[derive(Debug)]
+pub struct News {
+    /// Tells the homes of a process apart.
+    home: u64,
+    /// How often the store failed this home, as far as the home knows.
+    generation: AtomicU64,
+    /// The last ticket of each durability that has any.
+    written: AtomicU64,
+    synced: AtomicU64,
+    has_any: AtomicBool,
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    told: Vec<Told>,
+    waker: Option<Waker>,
+}
+
+/// One thing that a store tells.
+#[derive(Debug)]
+pub enum Told {
+    /// Everything up to this ticket is as durable as its topic asks. Tickets of one durability are
+    /// told of in order, and one tells of all before it; those of two durabilities keep no order.
+    Settled(Ticket),
+    /// Nothing that this home gave the store and that was not told of as settled is kept, of
+    /// whatever durability. The home takes it back from every history and retained message
+    /// ([`History::take_back`](super::History::take_back)) before it gives the store anything else.
+    Failed {
+        /// The [generation](News::generation) that begins.
+        generation: u64,
+        /// Why.
+        error: HistoryError,
+    },
+    /// What was asked of a topic's history.
+    Found {
+        /// What was asked.
+        lookup: Lookup,
+        /// The topic. It may be closed by now, or another life of it open.
+        topic: TopicName,
+        /// What it is: for the history to take ([`History::found`](super::History::found)), or an
+        /// error where it cannot be had at present.
+        finding: Result<Finding, HistoryError>,
+    },
+}
+
+/// What a store found out. Its contents are between the store and its histories, but for messages.
+#[derive(Debug)]
+pub enum Finding {
+    /// Messages that were asked for ([`History::read`](super::History::read)), oldest first. Some of
+    /// them may have been dropped meanwhile.
+    Messages(Vec<Arc<Message>>),
+    /// Where the messages stand that a search was for; what asked for it is to be asked again.
+    Place(Place),
+}
+
+/// A place in a history, found by searching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Stands for what was searched for.
+    pub sought: Sought,
+    /// The life of the history that was looked through.
+    pub epoch: crate::model::Epoch,
+    /// The first message that is what was sought; `newest + 1` where none is.
+    pub offset: u64,
+    /// Its time; that of the newest message where none is.
+    pub time: crate::model::Timestamp,
+    /// What all messages before it that are held weigh together.
+    pub weight_before: u64,
+}
+
+/// What to search a history for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// The first message of this time or later.
+    Time(crate::model::Timestamp),
+    /// The first message from which on all weigh no more than this together.
+    Weight(u64),
+    /// The first message that is whole, after one that is damaged.
+    Whole(u64),
+    /// That message.
+    Offset(u64),
+}
+
+/// Stands for what is not yet as durable as it should be.
+///
+/// Within a home and a durability tickets rise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    /// Of what durability.
+    pub durability: Durability,
+    /// Which.
+    pub number: u64,
+}
+
+/// Stands for a question that waits for the store. Never given twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lookup(pub u64);
+
+/// What a history says to a question: the answer, or that it comes later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// The answer.
+    Now(T),
+    /// It is told of ([`Told::Found`]) by the news that the history was opened with.
+    Later(Lookup),
+}
+
+/// Numbers that are never given twice in a process: of homes and of lookups.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+impl Lookup {
+    /// One that was never given before.
+    pub fn unique() -> Self {
+        Self(NUMBERS.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl News {
+    /// Nothing yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            home: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            generation: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            has_any: AtomicBool::new(false),
+            inbox: Mutex::default(),
+        })
+    }
+
+    /// The next ticket. Only the home's own thread draws any, in the order in which it gives the store
+    /// what they stand for.
+    pub fn ticket(&self, durability: Durability) -> Ticket {
+        let last = match durability {
+            Durability::Memory | Durability::Written => &self.written,
+            Durability::Synced => &self.synced,
+        };
+        Ticket {
+            durability,
+            number: last.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+
+    /// Stands on everything that the home gives a store. When the store has failed, what is still
+    /// under way from generations before the one that [`Told::Failed`] names is thrown away: the home
+    /// takes it back.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// The number of the home. No other in the process has it.
+    pub fn home(&self) -> u64 {
+        self.home
+    }
+
+    /// Tells the home, and wakes it.
+    pub fn tell(&self, told: impl IntoIterator<Item = Told>) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.told.extend(told);
+        // Under the lock, so that who takes the news finds all that it says there is.
+        self.has_any
+            .store(!inbox.told.is_empty(), Ordering::Release);
+        let waker = inbox.waker.take();
+        drop(inbox);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether there is something to take. Costs next to nothing.
+    pub fn has_any(&self) -> bool {
+        self.has_any.load(Ordering::Acquire)
+    }
+
+    /// Takes what was told, oldest first, to be heeded at once: from here on the home is of the
+    /// generation that the last of it names.
+    pub fn take(&self) -> Vec<Told> {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_any.store(false, Ordering::Release);
+        let told = std::mem::take(&mut inbox.told);
+        drop(inbox);
+        for told in &told {
+            if let Told::Failed { generation, .. } = told {
+                self.generation.store(*generation, Ordering::Relaxed);
+            }
+        }
+        told
+    }
+
+    /// Wakes `waker` when next something is told; at once where something waits.
+    pub fn wake(&self, waker: &Waker) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if inbox.told.is_empty() {
+            inbox.waker = Some(waker.clone());
+        } else {
+            drop(inbox);
+            waker.wake_by_ref();
+        }
+    }
+}
