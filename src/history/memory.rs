@@ -68,16 +68,6 @@ impl MemoryStore {
             }),
         }
     }
-
-    /// What is held at this moment, over all topics.
-    pub fn usage(&self) -> Usage {
-        Usage {
-            messages: self.shared.messages.load(Ordering::Relaxed),
-            bytes: self.shared.bytes.load(Ordering::Relaxed),
-            retained: self.shared.retained.load(Ordering::Relaxed),
-            retained_bytes: self.shared.retained_bytes.load(Ordering::Relaxed),
-        }
-    }
 }
 
 impl HistoryStore for MemoryStore {
@@ -111,6 +101,15 @@ impl HistoryStore for MemoryStore {
         _news: &Arc<News>,
     ) -> Result<Box<dyn Retained>, HistoryError> {
         Ok(Box::new(Slot::new(&self.shared)))
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            messages: self.shared.messages.load(Ordering::Relaxed),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            retained: self.shared.retained.load(Ordering::Relaxed),
+            retained_bytes: self.shared.retained_bytes.load(Ordering::Relaxed),
+        }
     }
 
     fn is_short(&self) -> bool {
@@ -319,6 +318,10 @@ impl History for MemoryHistory {
         self.newest + 1 - self.ring.len() as u64
     }
 
+    fn oldest_time(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ring.get(self.expired(now)).map(|oldest| oldest.time)
+    }
+
     fn read(&mut self, after: u64, limit: Limit, now: Timestamp) -> Answer<Vec<Arc<Message>>> {
         let first = after.saturating_add(1).max(self.oldest_at(now));
         let skipped = usize::try_from(first - self.oldest()).unwrap_or(usize::MAX);
@@ -337,8 +340,8 @@ impl History for MemoryHistory {
         Answer::Now(read)
     }
 
-    fn rebound(&mut self, bounds: Bounds, now: Timestamp) {
-        self.bounds = bounds;
+    fn rebound(&mut self, terms: Terms, now: Timestamp) {
+        self.bounds = terms.bounds;
         self.drop_expired(now);
         self.drop_excess();
     }

@@ -11,6 +11,8 @@ pub(crate) mod contract;
 mod memory;
 mod news;
 #[cfg(test)]
+pub(crate) mod tardy;
+#[cfg(test)]
 pub(crate) mod trapped;
 
 use std::fmt;
@@ -86,6 +88,10 @@ pub trait History: Send + fmt::Debug {
     /// too old since the last append or [`trim`](History::trim).
     fn oldest(&self) -> u64;
 
+    /// The time of the oldest message that is not too old at `now`; `None` where none is. Of what is
+    /// only on a disk it may be earlier.
+    fn oldest_time(&self, now: Timestamp) -> Option<Timestamp>;
+
     /// The messages with offsets above `after`, oldest first, as many as `limit` lets through.
     ///
     /// Never one that is too old at `now`, nor one beyond [`settled`](History::settled). A first
@@ -95,8 +101,9 @@ pub trait History: Send + fmt::Debug {
     /// An answer that comes later is for [`found`](History::found), which gives the messages.
     fn read(&mut self, after: u64, limit: Limit, now: Timestamp) -> Answer<Vec<Arc<Message>>>;
 
-    /// Keeps to other bounds from now on, and drops what they do not allow.
-    fn rebound(&mut self, bounds: Bounds, now: Timestamp);
+    /// Keeps to other bounds from now on, and drops what they do not allow. What is appended from now
+    /// on is as durable as that says; nothing may be under way then.
+    fn rebound(&mut self, terms: Terms, now: Timestamp);
 
     /// Drops what is too old at `now`. Appending and reading see to age by themselves; this is for
     /// topics that nobody publishes to, whose memory would otherwise stay taken.
@@ -207,7 +214,10 @@ pub trait HistoryStore: Send + Sync {
         Vec::new()
     }
 
-    /// Why the store can keep nothing at present, if it cannot.
+    /// What is held at this moment, over all topics, in memory and elsewhere.
+    fn usage(&self) -> Usage;
+
+    /// Why the store can keep nothing at present, if it cannot: a sentence for operators.
     fn fault(&self) -> Option<String> {
         None
     }

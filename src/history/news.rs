@@ -18,7 +18,8 @@ pub struct News {
     /// The last ticket of each durability that has any.
     written: AtomicU64,
     synced: AtomicU64,
-    has_any: AtomicBool,
+    /// Whether nothing was told since the home looked, and it is woken when something is.
+    is_watched: AtomicBool,
     inbox: Mutex<Inbox>,
 }
 
@@ -135,7 +136,7 @@ impl News {
             generation: AtomicU64::new(0),
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
-            has_any: AtomicBool::new(false),
+            is_watched: AtomicBool::new(false),
             inbox: Mutex::default(),
         })
     }
@@ -169,9 +170,10 @@ impl News {
     pub fn tell(&self, told: impl IntoIterator<Item = Told>) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.told.extend(told);
-        // Under the lock, so that who takes the news finds all that it says there is.
-        self.has_any
-            .store(!inbox.told.is_empty(), Ordering::Release);
+        if inbox.told.is_empty() {
+            return;
+        }
+        self.is_watched.store(false, Ordering::Release);
         let waker = inbox.waker.take();
         drop(inbox);
         if let Some(waker) = waker {
@@ -179,16 +181,15 @@ impl News {
         }
     }
 
-    /// Whether there is something to take. Costs next to nothing.
-    pub fn has_any(&self) -> bool {
-        self.has_any.load(Ordering::Acquire)
+    /// Whether nothing was told since [`News::watch`]. Costs next to nothing.
+    pub fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Acquire)
     }
 
     /// Takes what was told, oldest first, to be heeded at once: from here on the home is of the
     /// generation that the last of it names.
     pub fn take(&self) -> Vec<Told> {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        self.has_any.store(false, Ordering::Release);
         let told = std::mem::take(&mut inbox.told);
         drop(inbox);
         for told in &told {
@@ -199,14 +200,10 @@ impl News {
         told
     }
 
-    /// Wakes `waker` when next something is told; at once where something waits.
-    pub fn wake(&self, waker: &Waker) {
+    /// Wakes `waker` when next something is told. What was told before is to be taken after this.
+    pub fn watch(&self, waker: &Waker) {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if inbox.told.is_empty() {
-            inbox.waker = Some(waker.clone());
-        } else {
-            drop(inbox);
-            waker.wake_by_ref();
-        }
+        inbox.waker = Some(waker.clone());
+        self.is_watched.store(true, Ordering::Release);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{History, HistoryError, HistoryStore, MemoryStore, News, Retained, Terms};
+use super::{History, HistoryError, HistoryStore, MemoryStore, News, Retained, Terms, Usage};
 use crate::model::{Durability, Filter, Timestamp, TopicName};
 
 /// A store that panics where a topic is opened whose name ends with `trap`.
@@ -26,6 +26,10 @@ impl HistoryStore for Trapped {
         news: &Arc<News>,
     ) -> Result<Box<dyn Retained>, HistoryError> {
         self.0.open_retained(topic, durability, news)
+    }
+
+    fn usage(&self) -> Usage {
+        self.0.usage()
     }
 
     fn remembers(&self, filter: &Filter, from: Timestamp, least: Durability) -> bool {
