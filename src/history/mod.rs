@@ -214,6 +214,9 @@ pub trait HistoryStore: Send + Sync {
         Vec::new()
     }
 
+    /// Writes what waits, and keeps nothing from now on: the process ends.
+    fn close(&self) {}
+
     /// What is held at this moment, over all topics, in memory and elsewhere.
     fn usage(&self) -> Usage;
 
