@@ -4,19 +4,18 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 mod forgotten;
-mod retained;
 
+use super::ceiling::{Ceiling, Usage};
+use super::slot::Slot;
 use super::{
     Answer, Appended, Beside, Bounds, Completion, History, HistoryError, HistoryStore, Limit, News,
     Retain, Retained, Terms,
 };
 use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
-use forgotten::Forgotten;
-use retained::Slot;
+pub(super) use forgotten::Forgotten;
 
 /// Keeps histories and retained messages in memory, under one ceiling for all topics.
 ///
@@ -34,19 +33,6 @@ pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
-/// What all topics of a store hold together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Messages held in histories.
-    pub messages: usize,
-    /// What they weigh, in bytes ([`Message::weight`]).
-    pub bytes: usize,
-    /// Retained messages. One that a history holds as well counts in both.
-    pub retained: usize,
-    /// What these weigh.
-    pub retained_bytes: usize,
-}
-
 impl MemoryStore {
     /// A store that starts to remember at `now`. `ceiling` is in bytes, over all topics
     /// (`usize::MAX` for none). `random` makes the epochs: if it repeated a number between two
@@ -56,17 +42,23 @@ impl MemoryStore {
         random: impl Fn() -> u64 + Send + Sync + 'static,
         now: Timestamp,
     ) -> Self {
+        Self::below(Arc::new(Ceiling::new(ceiling)), Arc::new(random), now)
+    }
+
+    /// The same, below a ceiling that others are below as well.
+    pub(super) fn below(ceiling: Arc<Ceiling>, random: Random, now: Timestamp) -> Self {
         Self {
             shared: Arc::new(Shared {
                 ceiling,
-                random: Box::new(random),
-                messages: AtomicUsize::new(0),
-                bytes: AtomicUsize::new(0),
-                retained: AtomicUsize::new(0),
-                retained_bytes: AtomicUsize::new(0),
+                random,
                 forgotten: Forgotten::new(now),
             }),
         }
+    }
+
+    /// Every message of the topic that went with it, as far as that is known, is older.
+    pub(super) fn gone_before(&self, topic: &TopicName) -> Timestamp {
+        self.shared.forgotten.gone_before(topic)
     }
 }
 
@@ -90,7 +82,7 @@ impl HistoryStore for MemoryStore {
             newest: 0,
             last_time: Timestamp(0),
             lost_before: self.shared.forgotten.whole_from(topic),
-            retained: Slot::new(&self.shared),
+            retained: Slot::new(&self.shared.ceiling),
         }))
     }
 
@@ -100,20 +92,15 @@ impl HistoryStore for MemoryStore {
         _durability: Durability,
         _news: &Arc<News>,
     ) -> Result<Box<dyn Retained>, HistoryError> {
-        Ok(Box::new(Slot::new(&self.shared)))
+        Ok(Box::new(Slot::new(&self.shared.ceiling)))
     }
 
     fn usage(&self) -> Usage {
-        Usage {
-            messages: self.shared.messages.load(Ordering::Relaxed),
-            bytes: self.shared.bytes.load(Ordering::Relaxed),
-            retained: self.shared.retained.load(Ordering::Relaxed),
-            retained_bytes: self.shared.retained_bytes.load(Ordering::Relaxed),
-        }
+        self.shared.ceiling.usage()
     }
 
     fn is_short(&self) -> bool {
-        self.shared.is_short()
+        self.shared.ceiling.is_short()
     }
 
     fn remembers(&self, filter: &Filter, from: Timestamp, _least: Durability) -> bool {
@@ -127,14 +114,12 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
+/// What makes the epochs.
+pub(super) type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 struct Shared {
-    ceiling: usize,
-    random: Box<dyn Fn() -> u64 + Send + Sync>,
-    // Counts of their own: nothing is ordered by them, hence Relaxed.
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-    retained: AtomicUsize,
-    retained_bytes: AtomicUsize,
+    ceiling: Arc<Ceiling>,
+    random: Random,
     forgotten: Forgotten,
 }
 
@@ -142,26 +127,12 @@ impl Shared {
     fn new_epoch(&self) -> Epoch {
         Epoch::from_random((self.random)())
     }
-
-    fn held(&self) -> usize {
-        let retained = self.retained_bytes.load(Ordering::Relaxed);
-        self.bytes.load(Ordering::Relaxed).saturating_add(retained)
-    }
-
-    /// Whether what is left is for those that have next to nothing.
-    fn is_short(&self) -> bool {
-        self.held() > self.ceiling - self.ceiling / 16
-    }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
             .field("ceiling", &self.ceiling)
-            .field("messages", &self.messages)
-            .field("bytes", &self.bytes)
-            .field("retained", &self.retained)
-            .field("retained_bytes", &self.retained_bytes)
             .finish_non_exhaustive()
     }
 }
@@ -220,13 +191,8 @@ impl MemoryHistory {
             let after = Timestamp(gone.time.0.saturating_add(1));
             self.lost_before = self.lost_before.max(after);
             self.bytes = self.bytes.saturating_sub(weight);
-            self.release(1, weight);
+            self.shared.ceiling.release(1, weight);
         }
-    }
-
-    fn release(&self, messages: usize, bytes: usize) {
-        self.shared.messages.fetch_sub(messages, Ordering::Relaxed);
-        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn drop_expired(&mut self, now: Timestamp) {
@@ -241,11 +207,11 @@ impl MemoryHistory {
         while self.ring.len() > 1
             && (self.ring.len() > self.bounds.messages
                 || self.bytes > self.bounds.bytes
-                || self.shared.is_short())
+                || self.shared.ceiling.is_short())
         {
             self.drop_oldest();
         }
-        if self.shared.held() > self.shared.ceiling {
+        if self.shared.ceiling.is_exceeded() {
             self.drop_oldest();
         }
     }
@@ -284,8 +250,7 @@ impl History for MemoryHistory {
         let message = Arc::new(message);
         self.ring.push_back(Arc::clone(&message));
         self.bytes += weight;
-        self.shared.messages.fetch_add(1, Ordering::Relaxed);
-        self.shared.bytes.fetch_add(weight, Ordering::Relaxed);
+        self.shared.ceiling.take(weight);
         match room {
             Some(room) => self.retained.put(Arc::clone(&message), room),
             None if retain == Retain::Clear => self.retained.clear(),
@@ -353,7 +318,7 @@ impl History for MemoryHistory {
 
     fn give_way(&mut self) {
         let keep = self.ring.len().div_ceil(2);
-        while self.ring.len() > keep && self.shared.is_short() {
+        while self.ring.len() > keep && self.shared.ceiling.is_short() {
             self.drop_oldest();
         }
         self.shrink();
@@ -395,7 +360,7 @@ impl History for MemoryHistory {
 
 impl Drop for MemoryHistory {
     fn drop(&mut self) {
-        self.release(self.ring.len(), self.bytes);
+        self.shared.ceiling.release(self.ring.len(), self.bytes);
         if self.last_time > Timestamp(0) {
             self.shared.forgotten.note(&self.topic, self.last_time);
         }

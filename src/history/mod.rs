@@ -6,10 +6,13 @@
 //! Nothing here reads a clock or waits: time is passed in, and what takes longer than a call is told by
 //! the home's [`News`], under a [`Ticket`] or a [`Lookup`].
 
+mod ceiling;
 #[cfg(test)]
 pub(crate) mod contract;
+mod disk;
 mod memory;
 mod news;
+mod slot;
 #[cfg(test)]
 pub(crate) mod tardy;
 #[cfg(test)]
@@ -23,8 +26,10 @@ use thiserror::Error;
 
 use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
 
-pub use memory::{MemoryStore, Usage};
-pub use news::{Answer, Finding, Lookup, News, Place, Sought, Ticket, Told};
+pub use ceiling::Usage;
+pub use disk::{DiskStore, Settings as DiskSettings, StoreError};
+pub use memory::MemoryStore;
+pub use news::{Answer, Finding, Lookup, News, Ticket, Told};
 
 /// One topic's history, its retained message included. It gives the topic's messages their offsets, and nothing else ever does.
 ///

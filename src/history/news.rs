@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 use super::HistoryError;
+use super::disk::{Edge, Since};
 use crate::model::{Durability, Message, TopicName};
 
 /// What one home is to hear of its histories. The home makes it, gives it along where it opens a
@@ -57,41 +58,18 @@ pub enum Told {
 }
 
 /// What a store found out. Its contents are between the store and its histories, but for messages.
+///
+/// A history asks questions of its own as well, of which its home does not know the [`Lookup`]: all that
+/// is found goes to the topic's history, whoever asked.
 #[derive(Debug)]
 pub enum Finding {
     /// Messages that were asked for ([`History::read`](super::History::read)), oldest first. Some of
     /// them may have been dropped meanwhile.
     Messages(Vec<Arc<Message>>),
-    /// Where the messages stand that a search was for; what asked for it is to be asked again.
-    Place(Place),
-}
-
-/// A place in a history, found by searching.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Stands for what was searched for.
-    pub sought: Sought,
-    /// The life of the history that was looked through.
-    pub epoch: crate::model::Epoch,
-    /// The first message that is what was sought; `newest + 1` where none is.
-    pub offset: u64,
-    /// Its time; that of the newest message where none is.
-    pub time: crate::model::Timestamp,
-    /// What all messages before it that are held weigh together.
-    pub weight_before: u64,
-}
-
-/// What to search a history for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sought {
-    /// The first message of this time or later.
-    Time(crate::model::Timestamp),
-    /// The first message from which on all weigh no more than this together.
-    Weight(u64),
-    /// The first message that is whole, after one that is damaged.
-    Whole(u64),
-    /// That message.
-    Offset(u64),
+    /// Where the messages of a time begin; what asked for it is to be asked again.
+    Since(Since),
+    /// Where the history begins by its bounds, or after what is damaged.
+    Edge(Edge),
 }
 
 /// Stands for what is not yet as durable as it should be.

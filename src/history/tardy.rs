@@ -120,7 +120,7 @@ impl History for TardyHistory {
     fn found(&mut self, finding: Finding, _now: Timestamp) -> Vec<Arc<Message>> {
         match finding {
             Finding::Messages(messages) => messages,
-            Finding::Place(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
