@@ -27,7 +27,7 @@ use thiserror::Error;
 use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
 
 pub use ceiling::Usage;
-pub use disk::{DiskStore, Settings as DiskSettings, StoreError};
+pub use disk::{DiskStore, Settings as DiskSettings, StoreError, tools};
 pub use memory::MemoryStore;
 pub use news::{Answer, Finding, Lookup, News, Ticket, Told};
 

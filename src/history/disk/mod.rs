@@ -19,11 +19,13 @@ mod recent;
 mod record;
 mod retained;
 mod schema;
+mod standing;
 mod start;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tidy;
+pub mod tools;
 mod writer;
 
 use std::collections::VecDeque;

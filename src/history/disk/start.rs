@@ -13,6 +13,7 @@ use super::catalog::{Catalog, Entry, Kept};
 use super::lock::Lock;
 use super::queue::Queue;
 use super::record::{read_once, read_retained, read_topic, write_topic};
+use super::standing::Standing;
 use super::state::State;
 use super::writer::Writer;
 use super::{DiskStore, Settings, Shared, reader, schema};
@@ -164,15 +165,23 @@ fn open(file: &Path) -> Result<Connection, StoreError> {
         schema::create(&conn).map_err(unusable)?;
         return Ok(conn);
     }
+    recognise(&conn, file)?;
+    schema::set_up(&conn).map_err(unusable)?;
+    Ok(conn)
+}
+
+/// Whether the file is a store of the format that is read.
+///
+/// # Errors
+/// Says what it is instead.
+pub(super) fn recognise(conn: &Connection, file: &Path) -> Result<(), StoreError> {
     let file = file.to_owned();
-    match schema::format(&conn).map_err(unusable)? {
-        None => Err(StoreError::Foreign { file }),
-        Some(found) if found > schema::FORMAT => Err(StoreError::Newer { file, found }),
-        Some(found) if found < schema::FORMAT => Err(StoreError::Older { file, found }),
-        Some(_) => {
-            schema::set_up(&conn).map_err(unusable)?;
-            Ok(conn)
-        }
+    match schema::format(conn) {
+        Err(error) => Err(StoreError::Unusable { file, error }),
+        Ok(None) => Err(StoreError::Foreign { file }),
+        Ok(Some(found)) if found > schema::FORMAT => Err(StoreError::Newer { file, found }),
+        Ok(Some(found)) if found < schema::FORMAT => Err(StoreError::Older { file, found }),
+        Ok(Some(_)) => Ok(()),
     }
 }
 
@@ -214,12 +223,8 @@ fn load(
     now: Timestamp,
 ) -> rusqlite::Result<Found> {
     let figures = super::Figures::default();
-    let boot = boot();
     let is_new = schema::meta(conn, "created")?.is_none();
-    // Whether the machine may have stopped with something that was not on its disk.
-    let is_unclean = !is_new
-        && schema::meta(conn, "clean")?.as_deref() != Some("1")
-        && (boot.is_none() || schema::meta(conn, "boot")? != boot);
+    let standing = Standing::of(conn)?;
     schema::set_synced(conn, true)?;
     // What a process left in the log that was killed while syncs failed may never reach the disk: what
     // is synced from now on does not stand on that.
@@ -229,16 +234,19 @@ fn load(
         schema::set_meta(conn, "created", &now.0.to_string())?;
         schema::set_meta(conn, "known_from", &now.0.to_string())?;
     }
-    schema::set_meta(conn, "clean", "0")?;
-    schema::set_meta(conn, "boot", boot.as_deref().unwrap_or_default())?;
+    if standing == Standing::None {
+        // Whole topics may be gone of which the copy does not know.
+        schema::set_meta(conn, "known_from", &now.0.to_string())?;
+    }
+    Standing::begin(conn)?;
     let known_from = schema::meta(conn, "known_from")?.and_then(|text| text.parse().ok());
     let known_from = Timestamp(known_from.unwrap_or(now.0));
     let rows = topics(conn, &figures)?;
     let catalog = Catalog::new(first_free(conn, &rows)?);
     let mut out = Vec::new();
     for (topic, durability, mut state) in rows {
-        if is_unclean && durability < Durability::Synced {
-            tracing::warn!(%topic, "the machine stopped without notice: the topic begins another epoch");
+        if !standing.includes(durability) {
+            tracing::warn!(%topic, "what was acknowledged last may be gone: the topic begins another epoch");
             state.epoch = Epoch::from_random(random());
             state.lost_before = state.lost_before.max(now);
             write_topic(&topic, durability, &state, &mut out);
@@ -339,10 +347,4 @@ fn once(
     }
     once.reverse();
     Ok(once)
-}
-
-/// What tells one start of the machine from another, where the system says it.
-fn boot() -> Option<String> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(boot.trim().to_owned())
 }

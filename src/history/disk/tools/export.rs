@@ -1,0 +1,255 @@
+//! Writes a store out as lines of JSON, one record after another.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use rusqlite::OptionalExtension as _;
+
+use super::check::{all, blob, number_of, once_of};
+use super::line::{self, EXPORT, FORMAT, First, Last, Once, Topic, write, write_digest};
+use super::rows::Seen;
+use super::walk::{CHECKSUM, Damage, Found, Place, UNREADABLE, walk};
+use super::{Source, ToolError};
+use crate::history::Remembered;
+use crate::history::disk::reader::is_corrupt;
+use crate::history::disk::record::{read_message, read_retained, read_topic};
+use crate::history::disk::schema;
+use crate::history::disk::state::{State, after};
+use crate::model::{Durability, Filter, Message, Timestamp, TopicName};
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Topics.
+    pub topics: u64,
+    /// Messages of their histories.
+    pub messages: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// Idempotency keys.
+    pub once: u64,
+    /// Damages: these, and in a history what is before them, were left out.
+    pub damages: u64,
+}
+
+/// Writes out all topics that the filter matches, and tells what is damaged.
+///
+/// What is damaged is left out, and of a history all that is before it: what remains is one unbroken run.
+///
+/// # Errors
+/// Where the store cannot be read, or `out` cannot be written.
+pub fn export(
+    source: &Source,
+    filter: Option<&Filter>,
+    now: Timestamp,
+    out: &mut dyn Write,
+    tell: &mut dyn FnMut(&Damage),
+) -> Result<Exported, ToolError> {
+    let known_from = schema::meta(&source.conn, "known_from")?;
+    let known_from = known_from.and_then(|text| text.parse().ok());
+    // Of what is not exported nothing is known.
+    let known_from = known_from.filter(|_| filter.is_none()).unwrap_or(now.0);
+    let first = First {
+        fanfare: Cow::Borrowed(EXPORT),
+        format: FORMAT,
+        time: now.0,
+        known_from,
+        epochs: source.standing()?,
+        filter: filter.map(|filter| Cow::Borrowed(filter.as_str())),
+    };
+    write(out, &first)?;
+    let mut exporting = Exporting {
+        source,
+        filter,
+        out,
+        tell,
+        done: Exported::default(),
+    };
+    exporting.topics()?;
+    exporting.once()?;
+    let done = exporting.done;
+    let last = Last {
+        end: true,
+        topics: done.topics,
+        messages: done.messages,
+        retained: done.retained,
+        once: done.once,
+    };
+    write(out, &last)?;
+    out.flush().map_err(ToolError::Output)?;
+    Ok(done)
+}
+
+struct Exporting<'a> {
+    source: &'a Source,
+    filter: Option<&'a Filter>,
+    out: &'a mut dyn Write,
+    tell: &'a mut dyn FnMut(&Damage),
+    done: Exported,
+}
+
+impl Exporting<'_> {
+    fn damaged(&mut self, place: Place, what: &str) {
+        self.done.damages += 1;
+        (self.tell)(&Damage::new(place, what));
+    }
+
+    fn is_asked_for(&self, topic: &TopicName) -> bool {
+        self.filter.is_none_or(|filter| filter.matches(topic))
+    }
+
+    fn topics(&mut self) -> Result<(), ToolError> {
+        let select = "SELECT id, body FROM topic WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
+        let source = self.source;
+        all(select).each(&source.conn, |seen| {
+            let table = "topic";
+            match seen {
+                Seen::Unreadable(first, last) => {
+                    self.damaged(Place::Records { table, first, last }, UNREADABLE);
+                }
+                Seen::Row(row) => {
+                    let id = number_of(row);
+                    match blob(row, 1).and_then(|body| read_topic(id, body).ok()) {
+                        Some((topic, durability, state)) if self.is_asked_for(&topic) => {
+                            self.topic(&topic, durability, state)?;
+                        }
+                        Some(_) => {}
+                        None => {
+                            let (first, last) = (id, id);
+                            self.damaged(Place::Records { table, first, last }, CHECKSUM);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn topic(
+        &mut self,
+        topic: &TopicName,
+        durability: Durability,
+        state: State,
+    ) -> Result<(), ToolError> {
+        let state = self.unbroken(topic, state)?;
+        write(
+            self.out,
+            &Topic {
+                topic: Cow::Borrowed(topic.as_str()),
+                epoch: Cow::Borrowed(state.epoch.as_str()),
+                newest: state.newest,
+                oldest: state.start.offset,
+                time: state.time.0,
+                lost_before: state.lost_before.0,
+                durability: Cow::Borrowed(durability.as_str()),
+            },
+        )?;
+        self.done.topics += 1;
+        walk(&self.source.conn, &state, |found| {
+            // What is damaged was left out above: this is the same moment.
+            if let Found::Whole(mark, body) = found
+                && let Ok(message) = read_message((state.id, state.epoch), mark, topic, body)
+            {
+                line::write_message(self.out, &message, false)?;
+                self.done.messages += 1;
+            }
+            Ok::<(), ToolError>(())
+        })?;
+        if let Some(message) = self.retained(topic, state.id)? {
+            line::write_message(self.out, &message, true)?;
+            self.done.retained += 1;
+        }
+        Ok(())
+    }
+
+    /// The topic without what is damaged of its history, and what is before that.
+    fn unbroken(&mut self, topic: &TopicName, mut state: State) -> Result<State, ToolError> {
+        let whole = state;
+        let mut is_after_damage = false;
+        walk(&self.source.conn, &whole, |found| {
+            let damaged = match found {
+                Found::Whole(mark, body) => {
+                    let message = read_message((whole.id, whole.epoch), mark, topic, body);
+                    if message.is_ok() {
+                        if std::mem::take(&mut is_after_damage) {
+                            // Not later than this one.
+                            state.begin_at(mark, mark.time);
+                        }
+                        return Ok(());
+                    }
+                    (mark.offset, mark.offset, CHECKSUM)
+                }
+                Found::Damaged(first, last, what) => (first, last, what),
+            };
+            let (first, last, what) = damaged;
+            let topic = topic.clone();
+            self.damaged(Place::Messages { topic, first, last }, what);
+            is_after_damage = true;
+            Ok::<(), ToolError>(())
+        })?;
+        if is_after_damage {
+            state.start = state.end();
+            state.lost_before = state.lost_before.max(after(state.time));
+        }
+        Ok(state)
+    }
+
+    fn retained(&mut self, topic: &TopicName, id: i64) -> Result<Option<Message>, ToolError> {
+        let found = self
+            .source
+            .conn
+            .prepare_cached("SELECT body FROM retained WHERE topic = ?1")?
+            .query_row([id], |row| {
+                Ok(blob(row, 0).and_then(|body| read_retained(id, topic, body).ok()))
+            })
+            .optional();
+        let what = match found {
+            Ok(None) => return Ok(None),
+            Ok(Some(Some(message))) => return Ok(Some(message)),
+            Ok(Some(None)) => CHECKSUM,
+            Err(error) if is_corrupt(&error) => UNREADABLE,
+            Err(error) => return Err(error.into()),
+        };
+        self.damaged(Place::Retained(topic.clone()), what);
+        Ok(None)
+    }
+
+    fn once(&mut self) -> Result<(), ToolError> {
+        let select = "SELECT seq, time, body FROM once WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
+        let source = self.source;
+        let table = "idempotency key";
+        all(select).each(&source.conn, |seen| {
+            match seen {
+                Seen::Unreadable(first, last) => {
+                    self.damaged(Place::Records { table, first, last }, UNREADABLE);
+                }
+                Seen::Row(row) => match once_of(row) {
+                    Some(once) if self.is_asked_for(&once.topic) => self.write_once(&once)?,
+                    Some(_) => {}
+                    None => {
+                        let first = number_of(row);
+                        let last = first;
+                        self.damaged(Place::Records { table, first, last }, CHECKSUM);
+                    }
+                },
+            }
+            Ok(())
+        })
+    }
+
+    fn write_once(&mut self, once: &Remembered) -> Result<(), ToolError> {
+        let line = Once {
+            once: Cow::Owned(write_digest(once.once.name)),
+            body: Cow::Owned(write_digest(once.once.body)),
+            topic: Cow::Borrowed(once.topic.as_str()),
+            epoch: once
+                .position
+                .map(|position| Cow::Owned(position.epoch.to_string())),
+            offset: once.position.map(|position| position.offset),
+            time: once.time.0,
+        };
+        write(self.out, &line)?;
+        self.done.once += 1;
+        Ok(())
+    }
+}

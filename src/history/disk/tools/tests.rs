@@ -1,0 +1,1 @@
+//! What goes out comes in again, and what is damaged is named.
