@@ -3,11 +3,11 @@
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::load::boot;
 use super::schema;
-use crate::model::Durability;
 
-/// Which topics go on in their epochs where a store is opened. The others begin new ones: something that
-/// had an offset may be gone, and the offset would be given to another message.
+/// Which topics go on in their epochs where a copy of a store is opened. The others begin new ones:
+/// something that had an offset may be missing, and the offset would be given to another message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Standing {
@@ -15,7 +15,7 @@ pub(super) enum Standing {
     All,
     /// Those that are synced: the machine stopped without notice.
     Synced,
-    /// None: it is a copy of a store that went on.
+    /// None: it is a copy of a store that went on, or its end is damaged.
     None,
 }
 
@@ -23,21 +23,16 @@ pub(super) enum Standing {
 const COPY: &str = "copy";
 
 impl Standing {
-    /// What a store says of itself.
+    /// What a store says of itself that no broker uses.
     pub(super) fn of(conn: &Connection) -> rusqlite::Result<Self> {
-        let says = |key: &str, value: &str| {
-            schema::meta(conn, key).map(|found| found.as_deref() == Some(value))
-        };
-        if says(COPY, "1")? {
+        if is_copy(conn)? {
             return Ok(Self::None);
         }
-        if says("clean", "1")? || schema::meta(conn, "created")?.is_none() {
+        let is_new = schema::meta(conn, "created")?.is_none();
+        if is_new || is_closed(conn)? || is_of_this_boot(conn)? {
             return Ok(Self::All);
         }
-        let boot = boot();
-        // A process that ended leaves everything to the system, and that is the one that runs.
-        let is_here = boot.is_some() && schema::meta(conn, "boot")? == boot;
-        Ok(if is_here { Self::All } else { Self::Synced })
+        Ok(Self::Synced)
     }
 
     /// Has the next start find it.
@@ -51,26 +46,25 @@ impl Standing {
         schema::set_meta(conn, "clean", clean)?;
         schema::set_meta(conn, "boot", "")
     }
-
-    /// Has a start that takes place find that nothing was closed as it should be, if it ends so.
-    pub(super) fn begin(conn: &Connection) -> rusqlite::Result<()> {
-        schema::set_meta(conn, COPY, "0")?;
-        schema::set_meta(conn, "clean", "0")?;
-        schema::set_meta(conn, "boot", boot().as_deref().unwrap_or_default())
-    }
-
-    /// Whether the epochs of such topics stand.
-    pub(super) fn includes(self, durability: Durability) -> bool {
-        match self {
-            Self::All => true,
-            Self::Synced => durability >= Durability::Synced,
-            Self::None => false,
-        }
-    }
 }
 
-/// What tells one start of the machine from another, where the system says it.
-fn boot() -> Option<String> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(boot.trim().to_owned())
+/// Whether it is a copy of a store that went on, and was not used yet.
+pub(super) fn is_copy(conn: &Connection) -> rusqlite::Result<bool> {
+    schema::meta(conn, COPY).map(|copy| copy.as_deref() == Some("1"))
+}
+
+/// From now on it is a store like others.
+pub(super) fn is_used(conn: &Connection) -> rusqlite::Result<()> {
+    schema::set_meta(conn, COPY, "0")
+}
+
+/// Whether the last to use it closed it.
+pub(super) fn is_closed(conn: &Connection) -> rusqlite::Result<bool> {
+    schema::meta(conn, "clean").map(|clean| clean.as_deref() == Some("1"))
+}
+
+/// Whether the machine still runs on which it was last used: what was written is there.
+pub(super) fn is_of_this_boot(conn: &Connection) -> rusqlite::Result<bool> {
+    let boot = boot();
+    Ok(boot.is_some() && schema::meta(conn, "boot")? == boot)
 }

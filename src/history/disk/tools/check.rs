@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::rows::{Rows, Seen};
+use super::tail::Tail;
 use super::walk::{CHECKSUM, Damage, Found, Place, UNREADABLE, walk};
 use super::{Source, ToolError};
 use crate::history::disk::reader::is_corrupt;
@@ -39,6 +40,7 @@ pub fn check(source: &Source, tell: &mut dyn FnMut(&Damage)) -> Result<Checked, 
     let (file, free) = source.room()?;
     let mut checking = Checking {
         conn: &source.conn,
+        tail: &source.tail,
         tell,
         found: Checked {
             file,
@@ -47,6 +49,14 @@ pub fn check(source: &Source, tell: &mut dyn FnMut(&Damage)) -> Result<Checked, 
         },
     };
     checking.pages()?;
+    if source.lost > 0 {
+        let lost = source.lost;
+        let what = format!("its log ends early: the last messages are lost, {lost} of them");
+        checking.damaged(Place::File, what);
+    }
+    for damage in &source.tail.damages {
+        checking.damaged(damage.place.clone(), damage.what.clone());
+    }
     checking.topics()?;
     checking.strays()?;
     checking.once()?;
@@ -55,6 +65,7 @@ pub fn check(source: &Source, tell: &mut dyn FnMut(&Damage)) -> Result<Checked, 
 
 struct Checking<'a> {
     conn: &'a Connection,
+    tail: &'a Tail,
     tell: &'a mut dyn FnMut(&Damage),
     found: Checked,
 }
@@ -102,7 +113,10 @@ impl Checking<'_> {
                 };
                 let id = number_of(row);
                 match blob(row, 1).and_then(|body| read_topic(id, body).ok()) {
-                    Some((topic, _, state)) => self.topic(&topic, &state),
+                    Some((topic, _, state)) => {
+                        let state = self.tail.extend(conn, &topic, state)?;
+                        self.topic(&topic, &state)
+                    }
                     None => self.lost(id, CHECKSUM),
                 }
             },
@@ -113,7 +127,7 @@ impl Checking<'_> {
     fn lost(&mut self, id: i64, what: &str) -> Result<(), ToolError> {
         let ends = self
             .conn
-            .prepare_cached("SELECT min(offset), max(offset) FROM message WHERE topic = ?1")?
+            .prepare_cached("SELECT min(offset), max(offset) FROM place WHERE topic = ?1")?
             .query_row([id], |row| {
                 Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
             });
@@ -138,7 +152,7 @@ impl Checking<'_> {
         let conn = self.conn;
         // What all messages up to the one before weigh, and when that was, where it was whole.
         let mut before: Option<(u64, Timestamp)> = None;
-        walk(conn, state, |found| {
+        walk(conn, state, self.tail.of(state.id), |found| {
             let (mark, body) = match found {
                 Found::Whole(mark, body) => (mark, body),
                 Found::Damaged(first, last, what) => {
@@ -182,7 +196,7 @@ impl Checking<'_> {
     fn beyond(&mut self, topic: &TopicName, state: &State) -> Result<(), ToolError> {
         let last = self
             .conn
-            .prepare_cached("SELECT max(offset) FROM message WHERE topic = ?1 AND offset > ?2")?
+            .prepare_cached("SELECT max(offset) FROM place WHERE topic = ?1 AND offset > ?2")?
             .query_row([state.id, state.newest.cast_signed()], |row| {
                 row.get::<_, Option<i64>>(0)
             });
@@ -226,14 +240,14 @@ impl Checking<'_> {
     fn strays(&mut self) -> Result<(), ToolError> {
         for (table, is_expected) in [
             (
-                "message",
+                "place",
                 "SELECT EXISTS (SELECT 1 FROM topic WHERE id = ?1)
                      OR EXISTS (SELECT 1 FROM dropped WHERE topic = ?1)",
             ),
             (
                 "retained",
                 "SELECT EXISTS (SELECT 1 FROM topic WHERE id = ?1)
-                     OR EXISTS (SELECT 1 FROM message WHERE topic = ?1)",
+                     OR EXISTS (SELECT 1 FROM place WHERE topic = ?1)",
             ),
         ] {
             match self.strays_of(table, is_expected) {

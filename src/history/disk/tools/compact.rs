@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row};
 
 use super::target::Target;
 use super::{ToolError, file_error};
-use crate::history::disk::apply::{delete_before, first_there};
 use crate::history::disk::lock::Lock;
 use crate::history::disk::record::read_topic;
-use crate::history::disk::{StoreError, schema, start};
+use crate::history::disk::{StoreError, load, schema, start};
 
 /// What the store took and takes, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,26 +72,42 @@ fn size(file: &Path) -> Result<u64, ToolError> {
 /// Deletes what a broker would delete by and by.
 fn delete_dropped(conn: &Connection) -> Result<(), ToolError> {
     let transaction = conn.unchecked_transaction()?;
+    // What goes may be what was written last, and nobody is to miss it.
+    let last = load::last(conn)?;
+    schema::set_meta(conn, "last", &last.to_string())?;
+    let placed = schema::meta(conn, "placed")?.and_then(|text| text.parse().ok());
     conn.execute(
-        "DELETE FROM message WHERE topic IN (SELECT topic FROM dropped)",
-        params![],
+        "DELETE FROM message WHERE seq > ?1 AND topic NOT IN (SELECT id FROM topic)",
+        [placed.unwrap_or(0_i64)],
     )?;
-    conn.execute("DELETE FROM dropped", params![])?;
+    let mut select = conn.prepare("SELECT topic FROM dropped")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        delete_before(conn, row.get(0)?, i64::MAX)?;
+    }
+    conn.execute("DELETE FROM dropped", [])?;
     let mut select = conn.prepare("SELECT id, body FROM topic")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
         // What is damaged is left as it is, for whoever looks at it.
-        let Ok((_, _, state)) = read_topic(id, row.get_ref(1)?.as_blob().unwrap_or_default())
-        else {
-            continue;
-        };
-        if first_there(conn, id)?.is_some_and(|first| first < state.start.offset) {
-            delete_before(conn, id, state.start.offset)?;
+        if let Ok((_, _, state)) = read_topic(id, row.get_ref(1)?.as_blob().unwrap_or_default()) {
+            delete_before(conn, id, state.start.offset.cast_signed())?;
         }
     }
     drop(rows);
     drop(select);
     transaction.commit()?;
     Ok(())
+}
+
+/// Deletes the messages of a topic before that offset.
+fn delete_before(conn: &Connection, id: i64, upto: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "DELETE FROM message WHERE seq IN (SELECT seq FROM place WHERE topic = ?1 AND offset < ?2)",
+    )?
+    .execute([id, upto])?;
+    conn.prepare_cached("DELETE FROM place WHERE topic = ?1 AND offset < ?2")?
+        .execute([id, upto])
+        .map(|_| ())
 }

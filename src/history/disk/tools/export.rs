@@ -65,6 +65,7 @@ pub fn export(
         tell,
         done: Exported::default(),
     };
+    exporting.end_of_log();
     exporting.topics()?;
     exporting.once()?;
     let done = exporting.done;
@@ -92,6 +93,16 @@ impl Exporting<'_> {
     fn damaged(&mut self, place: Place, what: &str) {
         self.done.damages += 1;
         (self.tell)(&Damage::new(place, what));
+    }
+
+    fn end_of_log(&mut self) {
+        let source = self.source;
+        if source.lost > 0 {
+            self.damaged(Place::File, "its log ends early: the last messages are lost");
+        }
+        for damage in &source.tail.damages {
+            self.damaged(damage.place.clone(), &damage.what);
+        }
     }
 
     fn is_asked_for(&self, topic: &TopicName) -> bool {
@@ -131,7 +142,10 @@ impl Exporting<'_> {
         durability: Durability,
         state: State,
     ) -> Result<(), ToolError> {
-        let state = self.unbroken(topic, state)?;
+        let source = self.source;
+        let state = source.tail.extend(&source.conn, topic, state)?;
+        let tail = source.tail.of(state.id);
+        let state = self.unbroken(topic, state, tail)?;
         write(
             self.out,
             &Topic {
@@ -145,7 +159,7 @@ impl Exporting<'_> {
             },
         )?;
         self.done.topics += 1;
-        walk(&self.source.conn, &state, |found| {
+        walk(&source.conn, &state, tail, |found| {
             // What is damaged was left out above: this is the same moment.
             if let Found::Whole(mark, body) = found
                 && let Ok(message) = read_message((state.id, state.epoch), mark, topic, body)
@@ -163,10 +177,10 @@ impl Exporting<'_> {
     }
 
     /// The topic without what is damaged of its history, and what is before that.
-    fn unbroken(&mut self, topic: &TopicName, mut state: State) -> Result<State, ToolError> {
+    fn unbroken(&mut self, topic: &TopicName, mut state: State, tail: &[(u64, i64)]) -> Result<State, ToolError> {
         let whole = state;
         let mut is_after_damage = false;
-        walk(&self.source.conn, &whole, |found| {
+        walk(&self.source.conn, &whole, tail, |found| {
             let damaged = match found {
                 Found::Whole(mark, body) => {
                     let message = read_message((whole.id, whole.epoch), mark, topic, body);

@@ -261,20 +261,32 @@ impl<'a> Importing<'a> {
             );
         }
         let mark: Mark = state.take(message.weight(), message.time);
-        write_message(state.id, mark, &message, &mut self.out);
+        let id = state.id;
+        write_message(id, mark, &message, &mut self.out);
+        let seq = self.seq();
         self.conn
             .prepare_cached(
-                "INSERT INTO message(topic, offset, time, before, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO message(seq, topic, offset, time, before, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
-                state.id,
+                seq,
+                id,
                 mark.offset.cast_signed(),
                 mark.time.0.cast_signed(),
                 mark.before.cast_signed(),
                 &self.out,
             ])?;
+        self.conn
+            .prepare_cached("INSERT INTO place(topic, offset, seq) VALUES (?1, ?2, ?3)")?
+            .execute(params![id, mark.offset.cast_signed(), seq])?;
         self.done.messages += 1;
         Ok(())
+    }
+
+    /// The number of the message that comes next.
+    fn seq(&self) -> i64 {
+        i64::try_from(self.done.messages).map_or(i64::MAX, |messages| messages + 1)
     }
 
     fn retain(&mut self, line: &Published<'_>) -> Result<(), Fault> {
@@ -352,6 +364,9 @@ impl<'a> Importing<'a> {
         };
         schema::set_meta(self.conn, "created", &now.0.to_string())?;
         schema::set_meta(self.conn, "known_from", &known_from.to_string())?;
+        let last = (self.seq() - 1).to_string();
+        schema::set_meta(self.conn, "placed", &last)?;
+        schema::set_meta(self.conn, "last", &last)?;
         standing.write(self.conn)?;
         Ok(standing)
     }

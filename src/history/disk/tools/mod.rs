@@ -11,6 +11,7 @@ mod import;
 mod line;
 mod rows;
 mod source;
+mod tail;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,21 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::tail::Tail;
 use super::{ToolError, file_error};
 use crate::history::disk::lock::Lock;
-use crate::history::disk::standing::Standing;
-use crate::history::disk::{StoreError, schema, start};
+use crate::history::disk::reader::is_corrupt;
+use crate::history::disk::standing::{Standing, is_closed, is_of_this_boot};
+use crate::history::disk::watermark::{Reached, Watermark};
+use crate::history::disk::{StoreError, load, schema, start};
 
 /// One moment of a store, which is not changed.
 pub struct Source {
     pub(super) conn: Connection,
+    /// The messages that have not been placed.
+    pub(super) tail: Tail,
+    /// How many of the last messages are lost.
+    pub(super) lost: u64,
     is_live: bool,
     /// Keeps brokers from starting meanwhile, where none runs.
     _lock: Option<Lock>,
@@ -38,6 +45,8 @@ impl Source {
             // Where nothing can be written no broker runs.
             Err(_) => (None, false),
         };
+        // Before the moment: what is in it is at least this.
+        let reached = Watermark::look(directory);
         let conn = look(&file).map_err(|error| StoreError::Unusable {
             file: file.clone(),
             error,
@@ -46,8 +55,12 @@ impl Source {
             return Err(no_store());
         };
         start::recognise(&conn, &file)?;
+        let tail = Tail::read(&conn)?;
+        let lost = lost(&conn, reached, is_live)?;
         Ok(Self {
             conn,
+            tail,
+            lost,
             is_live,
             _lock: lock,
         })
@@ -65,7 +78,7 @@ impl Source {
 
     /// Which topics' epochs stand in a copy of it.
     pub(super) fn standing(&self) -> rusqlite::Result<Standing> {
-        if self.is_live {
+        if self.is_live || self.lost > 0 || !self.tail.is_whole {
             return Ok(Standing::None);
         }
         Standing::of(&self.conn)
@@ -93,4 +106,20 @@ fn look(file: &Path) -> rusqlite::Result<Option<Connection>> {
     // The first look is the moment.
     let is_empty = schema::is_empty(&conn)?;
     Ok((!is_empty).then_some(conn))
+}
+
+/// How many messages were committed that are not there.
+fn lost(conn: &Connection, reached: Reached, is_live: bool) -> rusqlite::Result<u64> {
+    let expected = if is_live || is_closed(conn)? || is_of_this_boot(conn)? {
+        reached.last
+    } else {
+        reached.synced
+    };
+    match load::last(conn) {
+        Ok(last) if last < expected => Ok(expected.abs_diff(last)),
+        Ok(_) => Ok(0),
+        // That page is named by whoever looks at it.
+        Err(error) if is_corrupt(&error) => Ok(0),
+        Err(error) => Err(error),
+    }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::{ToolError, file_error};
 use crate::history::disk::lock::Lock;
-use crate::history::disk::{StoreError, schema};
+use crate::history::disk::{StoreError, schema, watermark};
 
 /// A file beside the store's that takes its place, or goes.
 pub(super) struct Target {
@@ -28,8 +28,8 @@ impl Target {
             .map_err(file_error(directory))?;
         let lock = Lock::take_for(directory, &format!(" ({what})"))?;
         let file = schema::file(directory);
-        // The log of another store would be taken for this one's.
-        for path in [schema::log(&file), file] {
+        // What lies beside another store would be taken for this one's.
+        for path in [file.clone(), schema::log(&file), watermark::path(directory)] {
             if path.symlink_metadata().is_ok() {
                 return Err(ToolError::Taken { path });
             }

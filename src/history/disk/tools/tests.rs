@@ -35,6 +35,7 @@ impl Kept {
             queue: usize::MAX / 2,
             window: Duration::from_secs(60),
             most_once: 1000,
+            metrics: None,
         };
         let random = || getrandom::u64().unwrap();
         Self {
@@ -184,11 +185,13 @@ fn imported(text: &str, directory: &Path) -> Result<Imported, ToolError> {
     import(directory, &mut text.as_bytes(), None, Timestamp(T.0 + 2000))
 }
 
-/// What of a directory's store is there, the lock left out.
+/// What of a directory's store is there, lock and watermark left out.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths.filter(|path| !path.ends_with("lock")).collect()
+    paths
+        .filter(|path| !path.ends_with("lock") && !path.ends_with("watermark"))
+        .collect()
 }
 
 #[test]

@@ -4,9 +4,11 @@ use std::fmt;
 
 use rusqlite::Connection;
 
+use super::check::number_of;
 use super::rows::{Rows, Seen};
-use crate::history::disk::reader::mark_of;
-use crate::history::disk::record::{Damaged, check_message};
+use crate::history::disk::reader::is_corrupt;
+use crate::history::disk::record::check_message;
+use crate::history::disk::seen::mark_of;
 use crate::history::disk::state::{Mark, State};
 use crate::model::TopicName;
 
@@ -88,71 +90,146 @@ pub(super) enum Found<'a> {
     Damaged(u64, u64, &'static str),
 }
 
-/// Looks at each message that a topic holds, in order; what is damaged in a row is told as one.
+/// Looks at each message that a topic holds, in order; what is damaged in a row is told as one. `tail` are
+/// the topic's messages that have not been placed.
 ///
 /// # Errors
 /// What is wrong beside damage; what `each` says.
 pub(super) fn walk<E: From<rusqlite::Error>>(
     conn: &Connection,
     state: &State,
-    mut each: impl FnMut(Found<'_>) -> Result<(), E>,
+    tail: &[(u64, i64)],
+    each: impl FnMut(Found<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut next = state.start.offset;
-    let mut damaged: Option<(u64, u64, &'static str)> = None;
-    let mut see = |found: Found<'_>| -> Result<(), E> {
-        if let Found::Damaged(first, last, what) = found {
-            match &mut damaged {
-                Some((_, upto, before)) if *before == what && *upto + 1 == first => *upto = last,
-                _ => {
-                    if let Some((first, last, what)) = damaged.replace((first, last, what)) {
-                        each(Found::Damaged(first, last, what))?;
-                    }
-                }
-            }
-            return Ok(());
-        }
-        if let Some((first, last, what)) = damaged.take() {
-            each(Found::Damaged(first, last, what))?;
-        }
-        each(found)
+    let mut walking = Walking {
+        conn,
+        id: state.id,
+        next: state.start.offset,
+        damaged: None,
+        each,
     };
+    let placed = tail.first().map_or(state.newest, |(first, _)| {
+        state.newest.min(first.saturating_sub(1))
+    });
     let rows = Rows {
-        select: "SELECT offset, time, before, body FROM message
+        select: "SELECT offset, seq FROM place
              WHERE topic = ?3 AND offset BETWEEN ?1 AND ?2 ORDER BY offset",
         topic: Some(state.id),
         first: state.start.offset.cast_signed(),
-        last: state.newest.cast_signed(),
+        last: placed.cast_signed(),
     };
-    rows.each(conn, |seen| {
-        let row = match seen {
-            Seen::Row(row) => row,
-            Seen::Unreadable(first, last) => {
-                next = last.cast_unsigned() + 1;
-                return see(Found::Damaged(
-                    first.cast_unsigned(),
-                    last.cast_unsigned(),
-                    UNREADABLE,
-                ));
-            }
-        };
-        let Ok((mark, body)) = mark_of(row) else {
-            next += 1;
-            return see(Found::Damaged(next - 1, next - 1, CHECKSUM));
-        };
-        if mark.offset > next {
-            see(Found::Damaged(next, mark.offset - 1, MISSING))?;
+    rows.each(conn, |seen| match seen {
+        Seen::Unreadable(first, last) => {
+            let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
+            walking.next = last + 1;
+            walking.see(Found::Damaged(first, last, UNREADABLE))
         }
-        next = mark.offset + 1;
-        match check_message(state.id, mark, body) {
-            Ok(()) => see(Found::Whole(mark, body)),
-            Err(Damaged) => see(Found::Damaged(mark.offset, mark.offset, CHECKSUM)),
+        Seen::Row(row) => {
+            let seq = row.get(1).unwrap_or_default();
+            walking.at(number_of(row).cast_unsigned(), seq)
         }
     })?;
-    if next <= state.newest {
-        see(Found::Damaged(next, state.newest, MISSING))?;
+    for (offset, seq) in tail {
+        if (walking.next..=state.newest).contains(offset) {
+            walking.at(*offset, *seq)?;
+        }
     }
-    if let Some((first, last, what)) = damaged {
-        each(Found::Damaged(first, last, what))?;
+    walking.end(state.newest)
+}
+
+struct Walking<'a, F> {
+    conn: &'a Connection,
+    id: i64,
+    /// The offset that is expected.
+    next: u64,
+    /// What was found last, if that was damage.
+    damaged: Option<(u64, u64, &'static str)>,
+    each: F,
+}
+
+impl<F> Walking<'_, F> {
+    /// Looks at the message that should stand at an offset.
+    fn at<E>(&mut self, offset: u64, seq: i64) -> Result<(), E>
+    where
+        E: From<rusqlite::Error>,
+        F: FnMut(Found<'_>) -> Result<(), E>,
+    {
+        if offset > self.next {
+            self.see(Found::Damaged(self.next, offset - 1, MISSING))?;
+        }
+        self.next = offset + 1;
+        let (conn, id) = (self.conn, self.id);
+        record(conn, id, (offset, seq), |found| {
+            self.see(match found {
+                Ok((mark, body)) => Found::Whole(mark, body),
+                Err(what) => Found::Damaged(offset, offset, what),
+            })
+        })?
     }
-    Ok(())
+
+    fn see<E>(&mut self, found: Found<'_>) -> Result<(), E>
+    where
+        F: FnMut(Found<'_>) -> Result<(), E>,
+    {
+        if let Found::Damaged(first, last, what) = found {
+            if let Some((_, upto, before)) = &mut self.damaged
+                && *before == what
+                && *upto + 1 == first
+            {
+                *upto = last;
+                return Ok(());
+            }
+            self.flush()?;
+            self.damaged = Some((first, last, what));
+            return Ok(());
+        }
+        self.flush()?;
+        (self.each)(found)
+    }
+
+    fn flush<E>(&mut self) -> Result<(), E>
+    where
+        F: FnMut(Found<'_>) -> Result<(), E>,
+    {
+        match self.damaged.take() {
+            Some((first, last, what)) => (self.each)(Found::Damaged(first, last, what)),
+            None => Ok(()),
+        }
+    }
+
+    fn end<E>(&mut self, newest: u64) -> Result<(), E>
+    where
+        F: FnMut(Found<'_>) -> Result<(), E>,
+    {
+        if self.next <= newest {
+            self.see(Found::Damaged(self.next, newest, MISSING))?;
+        }
+        self.flush()
+    }
+}
+
+/// Gives the record with that number, if it is the whole one of the topic's message at that offset, or says
+/// what is wrong.
+pub(super) fn record<T>(
+    conn: &Connection,
+    id: i64,
+    (offset, seq): (u64, i64),
+    see: impl FnOnce(Result<(Mark, &[u8]), &'static str>) -> T,
+) -> rusqlite::Result<T> {
+    let mut select =
+        conn.prepare_cached("SELECT offset, time, before, body FROM message WHERE seq = ?1")?;
+    let mut rows = select.query([seq])?;
+    match rows.next() {
+        Ok(None) => Ok(see(Err(MISSING))),
+        Err(error) if is_corrupt(&error) => Ok(see(Err(UNREADABLE))),
+        Err(error) => Err(error),
+        Ok(Some(row)) => Ok(see(match mark_of(row) {
+            Ok((mark, body))
+                if mark.offset == offset && check_message(id, mark, body).is_ok() =>
+            {
+                Ok((mark, body))
+            }
+            _ => Err(CHECKSUM),
+        })),
+    }
 }
