@@ -15,19 +15,32 @@ use crate::target::{Kind, Target};
 
 const RATE: f64 = 2000.0;
 
-/// As many sessions as the others have: writing to all takes longer than the interval.
+/// As many sessions as the others have. Writing to all takes longer than the interval, and what comes meanwhile goes
+/// together anyhow: nothing is to be gained here.
 pub fn thousand(options: &Options) -> io::Result<Show> {
-    measure(options, "interval-1000", 1000, RATE)
+    measure(options, "interval-1000", 1000, RATE, None)
 }
 
 /// A tenth of that.
 pub fn hundred(options: &Options) -> io::Result<Show> {
-    measure(options, "interval-100", 100, RATE)
+    measure(
+        options,
+        "interval-100",
+        100,
+        RATE,
+        Some(Wanted::AtMost(1.0)),
+    )
 }
 
 /// Few sessions, many messages.
 pub fn ten(options: &Options) -> io::Result<Show> {
-    measure(options, "interval-10", 10, 10.0 * RATE)
+    measure(
+        options,
+        "interval-10",
+        10,
+        10.0 * RATE,
+        Some(Wanted::AtMost(0.5)),
+    )
 }
 
 fn measure(
@@ -35,6 +48,7 @@ fn measure(
     name: &'static str,
     subscribers: usize,
     rate: f64,
+    wanted: Option<Wanted>,
 ) -> io::Result<Show> {
     let scenario = Scenario {
         name,
@@ -91,12 +105,11 @@ fn measure(
     let [bare, zero, one] = [0, 1, 2].map(|which| each(&all[which], Stretch::cost));
     show.figure("CPU, 0 to the bare loop", &ratios(&zero, &bare), "");
     show.figure("CPU, 1ms to the bare loop", &ratios(&one, &bare), "");
-    show.promise(
-        "CPU, 1ms to 0",
-        &ratios(&one, &zero),
-        "",
-        Wanted::AtMost(1.0),
-    );
+    let less = ratios(&one, &zero);
+    match wanted {
+        Some(wanted) => show.promise("CPU, 1ms to 0", &less, "", wanted),
+        None => show.figure("CPU, 1ms to 0", &less, ""),
+    }
     Ok(show)
 }
 
