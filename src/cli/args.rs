@@ -23,7 +23,7 @@ pub(super) use bench::{BenchArgs, Protocol};
 pub(super) use clients::{BrokerArgs, KindArgs, PubArgs, SubArgs};
 use clients::{PUB_EXAMPLES, SUB_EXAMPLES};
 use store::STORE_EXAMPLES;
-pub(super) use store::{BackupArgs, Epochs, ExportArgs, ImportArgs, StoreArgs, StoreCommand};
+pub(super) use store::{Epochs, ExportArgs, ImportArgs, StoreArgs, StoreCommand};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -2,13 +2,11 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write as _};
+use std::io::{BufRead, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use super::Process;
-use super::args::{
-    BackupArgs, ConfigOptions, Epochs, ExportArgs, ImportArgs, StoreArgs, StoreCommand,
-};
+use super::args::{ConfigOptions, Epochs, ExportArgs, ImportArgs, StoreArgs, StoreCommand};
 use super::configuration;
 use super::exit::{Exit, Failure, Unwritten, print, written};
 use crate::history::tools::{self, Damage, Source, ToolError};

@@ -106,7 +106,9 @@ impl Load<'_> {
         }
         if standing::is_copy(conn)? {
             lost = Lost::Anything;
-            tracing::warn!("the store is a copy of one that went on: its topics begin other epochs");
+            tracing::warn!(
+                "the store is a copy of one that went on: its topics begin other epochs"
+            );
         }
         if lost > Lost::Unsynced || is_topic_lost {
             known_from = self.now;

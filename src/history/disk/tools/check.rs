@@ -1,13 +1,13 @@
 //! Looks through a whole store, and names what is not as it was written.
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, OptionalExtension as _};
 
-use super::rows::{Rows, Seen};
+use super::rows::{Seen, all, blob, number_of, once_of};
 use super::tail::Tail;
 use super::walk::{CHECKSUM, Damage, Found, Place, UNREADABLE, walk};
 use super::{Source, ToolError};
 use crate::history::disk::reader::is_corrupt;
-use crate::history::disk::record::{read_message, read_once, read_retained, read_topic};
+use crate::history::disk::record::{read_message, read_retained, read_topic};
 use crate::history::disk::state::State;
 use crate::model::{Timestamp, TopicName};
 
@@ -297,30 +297,4 @@ impl Checking<'_> {
             },
         )
     }
-}
-
-/// The whole of a table.
-pub(super) fn all(select: &str) -> Rows<'_> {
-    Rows {
-        select,
-        topic: None,
-        first: 0,
-        last: i64::MAX,
-    }
-}
-
-/// The number that names a row.
-pub(super) fn number_of(row: &Row<'_>) -> i64 {
-    row.get(0).unwrap_or_default()
-}
-
-/// The bytes in a column; any value may be of any type where a page is damaged.
-pub(super) fn blob<'a>(row: &'a Row<'_>, index: usize) -> Option<&'a [u8]> {
-    row.get_ref(index).ok()?.as_blob().ok()
-}
-
-/// The idempotency key in a row of its number, time and record.
-pub(super) fn once_of(row: &Row<'_>) -> Option<crate::history::Remembered> {
-    let time = Timestamp(row.get::<_, i64>(1).ok()?.cast_unsigned());
-    read_once(time, blob(row, 2)?).ok()
 }

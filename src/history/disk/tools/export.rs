@@ -5,9 +5,8 @@ use std::io::Write;
 
 use rusqlite::OptionalExtension as _;
 
-use super::check::{all, blob, number_of, once_of};
 use super::line::{self, EXPORT, FORMAT, First, Last, Once, Topic, write, write_digest};
-use super::rows::Seen;
+use super::rows::{Seen, all, blob, number_of, once_of};
 use super::walk::{CHECKSUM, Damage, Found, Place, UNREADABLE, walk};
 use super::{Source, ToolError};
 use crate::history::Remembered;
@@ -98,7 +97,10 @@ impl Exporting<'_> {
     fn end_of_log(&mut self) {
         let source = self.source;
         if source.lost > 0 {
-            self.damaged(Place::File, "its log ends early: the last messages are lost");
+            self.damaged(
+                Place::File,
+                "its log ends early: the last messages are lost",
+            );
         }
         for damage in &source.tail.damages {
             self.damaged(damage.place.clone(), &damage.what);
@@ -177,7 +179,12 @@ impl Exporting<'_> {
     }
 
     /// The topic without what is damaged of its history, and what is before that.
-    fn unbroken(&mut self, topic: &TopicName, mut state: State, tail: &[(u64, i64)]) -> Result<State, ToolError> {
+    fn unbroken(
+        &mut self,
+        topic: &TopicName,
+        mut state: State,
+        tail: &[(u64, i64)],
+    ) -> Result<State, ToolError> {
         let whole = state;
         let mut is_after_damage = false;
         walk(&self.source.conn, &whole, tail, |found| {

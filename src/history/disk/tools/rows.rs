@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, Row, Statement, params_from_iter};
 
+use crate::history::Remembered;
 use crate::history::disk::reader::is_corrupt;
+use crate::history::disk::record::read_once;
+use crate::model::Timestamp;
 
 /// A table, or a part of one, in the order of a number that names each row.
 #[derive(Clone, Copy)]
@@ -104,4 +107,30 @@ impl Rows<'_> {
     fn bounds(&self, from: i64) -> rusqlite::ParamsFromIter<impl Iterator<Item = i64>> {
         params_from_iter([from, self.last].into_iter().chain(self.topic))
     }
+}
+
+/// The whole of a table.
+pub(super) fn all(select: &str) -> Rows<'_> {
+    Rows {
+        select,
+        topic: None,
+        first: 0,
+        last: i64::MAX,
+    }
+}
+
+/// The number that names a row.
+pub(super) fn number_of(row: &Row<'_>) -> i64 {
+    row.get(0).unwrap_or_default()
+}
+
+/// The bytes in a column; any value may be of any type where a page is damaged.
+pub(super) fn blob<'a>(row: &'a Row<'_>, index: usize) -> Option<&'a [u8]> {
+    row.get_ref(index).ok()?.as_blob().ok()
+}
+
+/// The idempotency key in a row of its number, time and record.
+pub(super) fn once_of(row: &Row<'_>) -> Option<Remembered> {
+    let time = Timestamp(row.get::<_, i64>(1).ok()?.cast_unsigned());
+    read_once(time, blob(row, 2)?).ok()
 }

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use rusqlite::Connection;
 
 use super::ToolError;
-use super::check::{blob, number_of};
-use super::rows::{Rows, Seen};
+use super::rows::{Rows, Seen, blob, number_of};
 use super::walk::{CHECKSUM, Damage, Place, UNREADABLE, record};
 use crate::history::disk::record::{check_message, read_message};
 use crate::history::disk::state::{Mark, State};

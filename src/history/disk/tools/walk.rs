@@ -4,8 +4,7 @@ use std::fmt;
 
 use rusqlite::Connection;
 
-use super::check::number_of;
-use super::rows::{Rows, Seen};
+use super::rows::{Rows, Seen, number_of};
 use crate::history::disk::reader::is_corrupt;
 use crate::history::disk::record::check_message;
 use crate::history::disk::seen::mark_of;
@@ -224,9 +223,7 @@ pub(super) fn record<T>(
         Err(error) if is_corrupt(&error) => Ok(see(Err(UNREADABLE))),
         Err(error) => Err(error),
         Ok(Some(row)) => Ok(see(match mark_of(row) {
-            Ok((mark, body))
-                if mark.offset == offset && check_message(id, mark, body).is_ok() =>
-            {
+            Ok((mark, body)) if mark.offset == offset && check_message(id, mark, body).is_ok() => {
                 Ok((mark, body))
             }
             _ => Err(CHECKSUM),
