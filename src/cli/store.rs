@@ -9,7 +9,7 @@ use super::Process;
 use super::args::{ConfigOptions, Epochs, ExportArgs, ImportArgs, StoreArgs, StoreCommand};
 use super::configuration;
 use super::exit::{Exit, Failure, Unwritten, print, written};
-use crate::history::tools::{self, Damage, Source, ToolError};
+use crate::history::store_tools::{self as tools, Damage, Source, ToolError};
 use crate::model::Timestamp;
 
 /// Does what is asked. `outer` are the options before the command.

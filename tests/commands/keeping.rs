@@ -108,7 +108,11 @@ fn what_is_exported_and_imported_answers_as_before() {
         &["store", "import", "--path", "to", "all.ndjson"],
     );
     assert_eq!(again.code, Some(1));
-    assert!(again.stderr.contains("is there already"), "{}", again.stderr);
+    assert!(
+        again.stderr.contains("is there already"),
+        "{}",
+        again.stderr
+    );
 
     let broker = broker(&home.path().join("to"));
     let after = ["chat/lobby", "synced/orders"].map(|topic| kept(&broker, topic));
@@ -135,13 +139,27 @@ fn a_backup_of_a_broker_that_runs_is_whole_and_begins_other_epochs() {
     );
     let refused = store(&["backup", "copy"]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("is there already"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("is there already"),
+        "{}",
+        refused.stderr
+    );
     let compacted = store(&["compact"]);
     assert_eq!(compacted.code, Some(1));
-    assert!(compacted.stderr.contains("in use by process"), "{}", compacted.stderr);
+    assert!(
+        compacted.stderr.contains("in use by process"),
+        "{}",
+        compacted.stderr
+    );
     let checked = store(&["check"]);
-    assert_eq!((checked.code, checked.stdout[1].as_str()), (Some(0), "sound"));
-    assert!(checked.stdout[0].contains("1 topic, 30 messages"), "{checked:?}");
+    assert_eq!(
+        (checked.code, checked.stdout[1].as_str()),
+        (Some(0), "sound")
+    );
+    assert!(
+        checked.stdout[0].contains("1 topic, 30 messages"),
+        "{checked:?}"
+    );
     let exported = store(&["export", "--topic", "b/#"]);
     assert_eq!((exported.code, exported.stdout.len()), (Some(0), 2));
     publish(&running, "a", &json!(30));
@@ -221,7 +239,10 @@ fn a_pipe_that_closes_ends_an_export_and_a_pipe_feeds_an_import() {
         .current_dir(home.path())
         .output()
         .unwrap();
-    assert!(piped.status.success() && piped.stderr.is_empty(), "{piped:?}");
+    assert!(
+        piped.status.success() && piped.stderr.is_empty(),
+        "{piped:?}"
+    );
     let piped = std::process::Command::new("sh")
         .args([
             "-c",
@@ -237,7 +258,10 @@ fn a_pipe_that_closes_ends_an_export_and_a_pipe_feeds_an_import() {
         exported[1..].to_vec()
     };
     let copy = home.path().join("copy");
-    assert_eq!(export(copy.to_str().unwrap()), export(data.to_str().unwrap()));
+    assert_eq!(
+        export(copy.to_str().unwrap()),
+        export(data.to_str().unwrap())
+    );
     let cut = std::process::Command::new("sh")
         .args([
             "-c",

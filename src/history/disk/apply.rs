@@ -63,7 +63,7 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
                 Retain::Clear => delete_kept(conn, id)?,
             }
             if let Some(once) = once {
-                remember(conn, item, *once, (message.time, Some(message)), out)?;
+                remember(conn, &remembered(item, *once, Some(message)), out)?;
             }
         }
         What::Clear { old } => {
@@ -75,9 +75,7 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
                 None => delete_kept(conn, id)?,
             }
             if let Some(once) = once {
-                let message = message.as_deref();
-                let time = message.map_or_else(Timestamp::now, |message| message.time);
-                remember(conn, item, *once, (time, message), out)?;
+                remember(conn, &remembered(item, *once, message.as_deref()), out)?;
             }
         }
         What::Trim => {}
@@ -86,7 +84,8 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
     Ok(())
 }
 
-fn insert(
+/// Writes a message under a number of its own.
+pub(super) fn insert(
     conn: &Connection,
     (seq, id): (i64, i64),
     mark: Mark,
@@ -109,7 +108,8 @@ fn insert(
     .map(|_| ())
 }
 
-fn write_kept(
+/// Writes what a topic retains.
+pub(super) fn write_kept(
     conn: &Connection,
     id: i64,
     message: &Message,
@@ -121,29 +121,32 @@ fn write_kept(
         .map(|_| ())
 }
 
-fn delete_kept(conn: &Connection, id: i64) -> rusqlite::Result<()> {
+/// Deletes what a topic retains.
+pub(super) fn delete_kept(conn: &Connection, id: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM retained WHERE topic = ?1")?
         .execute([id])
         .map(|_| ())
 }
 
-fn remember(
+/// Writes that a message is not to be published again.
+pub(super) fn remember(
     conn: &Connection,
-    item: &Item,
-    once: Once,
-    (time, message): (Timestamp, Option<&Message>),
+    remembered: &Remembered,
     out: &mut Vec<u8>,
 ) -> rusqlite::Result<()> {
-    let remembered = Remembered {
+    write_once(remembered, out);
+    conn.prepare_cached("INSERT INTO once(time, body) VALUES (?1, ?2)")?
+        .execute(params![remembered.time.0.cast_signed(), &*out])
+        .map(|_| ())
+}
+
+fn remembered(item: &Item, once: Once, message: Option<&Message>) -> Remembered {
+    Remembered {
         topic: item.entry.topic.clone(),
         once,
         position: message.and_then(|message| message.position),
-        time,
-    };
-    write_once(&remembered, out);
-    conn.prepare_cached("INSERT INTO once(time, body) VALUES (?1, ?2)")?
-        .execute(params![time.0.cast_signed(), &*out])
-        .map(|_| ())
+        time: message.map_or_else(Timestamp::now, |message| message.time),
+    }
 }
 
 /// Drops a life of a topic; its messages go by and by.
@@ -168,4 +171,24 @@ pub(super) fn write_row(
     conn.prepare_cached("INSERT OR REPLACE INTO topic(id, body) VALUES (?1, ?2)")?
         .execute(params![state.id, &*out])
         .map(|_| ())
+}
+
+/// Puts a life of a topic in the place of one whose pages are damaged, and are not touched any more.
+pub(super) fn renew(
+    conn: &Connection,
+    (topic, durability): (&TopicName, Durability),
+    old: i64,
+    new: &State,
+    retained: Option<&Message>,
+    out: &mut Vec<u8>,
+) -> rusqlite::Result<()> {
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    conn.prepare_cached("DELETE FROM topic WHERE id = ?1")?
+        .execute([old])?;
+    write_row(conn, topic, durability, new, out)?;
+    if let Some(message) = retained {
+        delete_kept(conn, old)?;
+        write_kept(conn, new.id, message, out)?;
+    }
+    transaction.commit()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::apply::write_row;
+use super::apply::{delete_kept, drop_life, write_row};
 use super::catalog::{Catalog, Entry, Kept};
 use super::figures::Figures;
 use super::record::{read_message, read_once, read_retained, read_topic};
@@ -34,7 +34,6 @@ pub(super) struct Found {
 
 /// What it takes to look.
 pub(super) struct Load<'a> {
-    pub(super) conn: &'a Connection,
     pub(super) random: &'a Random,
     pub(super) ceiling: &'a Arc<Ceiling>,
     pub(super) now: Timestamp,
@@ -61,9 +60,26 @@ enum Lost {
 
 impl Load<'_> {
     /// Looks, and says on the disk that from now on it may be changed.
-    pub(super) fn run(&self, settings: &Settings, reached: Reached) -> rusqlite::Result<Found> {
+    pub(super) fn run(
+        &self,
+        conn: &Connection,
+        settings: &Settings,
+        reached: Reached,
+    ) -> rusqlite::Result<Found> {
+        Looking { load: self, conn }.run(settings, reached)
+    }
+}
+
+/// The same with a connection.
+struct Looking<'a> {
+    load: &'a Load<'a>,
+    conn: &'a Connection,
+}
+
+impl Looking<'_> {
+    fn run(&self, settings: &Settings, reached: Reached) -> rusqlite::Result<Found> {
         let conn = self.conn;
-        let figures = Figures::new(self.metrics.clone());
+        let figures = Figures::new(self.load.metrics.clone());
         schema::set_synced(conn, true)?;
         // What a process left in the log that was killed while syncs failed may never reach the disk:
         // what is synced from now on does not stand on that.
@@ -73,11 +89,11 @@ impl Load<'_> {
         let is_new = schema::meta(conn, "created")?.is_none();
         let is_same_boot = boot.is_some() && schema::meta(conn, "boot")? == boot;
         let is_clean = schema::meta(conn, "clean")?.as_deref() == Some("1");
-        let mut known_from = self.now;
+        let mut known_from = self.load.now;
         if is_new {
-            schema::set_meta(conn, "created", &self.now.0.to_string())?;
+            schema::set_meta(conn, "created", &self.load.now.0.to_string())?;
         } else {
-            known_from = Timestamp(self.number("known_from")?.unwrap_or(self.now.0));
+            known_from = Timestamp(self.number("known_from")?.unwrap_or(self.load.now.0));
         }
         let mut topics = self.topics(&figures)?;
         let is_topic_lost = figures.all_damaged() > 0;
@@ -93,6 +109,13 @@ impl Load<'_> {
             lost = Lost::Unsynced;
             tracing::warn!("the machine stopped without notice: what was only written may be lost");
         }
+        if standing::is_copy(conn)? {
+            lost = Lost::Anything;
+            standing::is_used(conn)?;
+            tracing::warn!(
+                "the store is a copy of one that went on: its topics begin other epochs"
+            );
+        }
         if last < expected {
             lost = Lost::Anything;
             let messages = expected.abs_diff(last);
@@ -104,17 +127,10 @@ impl Load<'_> {
             tracing::error!("the store is damaged: some of its last messages are lost");
             figures.damaged(1);
         }
-        if standing::is_copy(conn)? {
-            lost = Lost::Anything;
-            tracing::warn!(
-                "the store is a copy of one that went on: its topics begin other epochs"
-            );
-        }
         if lost > Lost::Unsynced || is_topic_lost {
-            known_from = self.now;
+            known_from = self.load.now;
         }
         schema::set_meta(conn, "known_from", &known_from.0.to_string())?;
-        standing::is_used(conn)?;
         schema::set_meta(conn, "clean", "0")?;
         schema::set_meta(conn, "boot", boot.as_deref().unwrap_or_default())?;
         let catalog = Catalog::new(self.first_free(topics.keys().copied().max())?);
@@ -123,8 +139,8 @@ impl Load<'_> {
             if lost == Lost::Anything
                 || (lost == Lost::Unsynced && topic.durability < Durability::Synced)
             {
-                topic.state.epoch = Epoch::from_random((self.random)());
-                topic.state.lost_before = topic.state.lost_before.max(self.now);
+                topic.state.epoch = Epoch::from_random((self.load.random)());
+                topic.state.lost_before = topic.state.lost_before.max(self.load.now);
                 write_row(conn, &topic.name, topic.durability, &topic.state, &mut out)?;
             }
             catalog.insert(self.entry(topic, &figures)?);
@@ -154,24 +170,27 @@ impl Load<'_> {
             .prepare("SELECT id, body FROM topic ORDER BY id")?;
         let mut rows = select.query([])?;
         let mut topics: HashMap<i64, Topic> = HashMap::new();
+        let mut damaged = Vec::new();
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
-            match read_topic(id, row.get_ref(1)?.as_blob().unwrap_or_default()) {
-                Ok((name, durability, state)) => {
-                    let tail = Vec::new();
-                    let topic = Topic {
-                        name,
-                        durability,
-                        state,
-                        tail,
-                    };
-                    topics.insert(id, topic);
-                }
-                Err(_) => {
-                    tracing::error!(id, "the store is damaged: a topic's record is set aside");
-                    figures.damaged(1);
-                }
+            let body = row.get_ref(1)?.as_blob().unwrap_or_default();
+            if let Ok((name, durability, state)) = read_topic(id, body) {
+                let tail = Vec::new();
+                let topic = Topic {
+                    name,
+                    durability,
+                    state,
+                    tail,
+                };
+                topics.insert(id, topic);
+            } else {
+                tracing::error!(id, "the store is damaged: a topic's record is set aside");
+                figures.damaged(1);
+                damaged.push(id);
             }
+        }
+        for id in damaged {
+            drop_life(self.conn, id)?;
         }
         Ok(topics)
     }
@@ -242,7 +261,7 @@ impl Load<'_> {
             state,
             tail,
         } = topic;
-        let mut slot = Slot::new(self.ceiling);
+        let mut slot = Slot::new(self.load.ceiling);
         if let Some(message) = self.retained(&name, &state, figures)? {
             let room = slot.room_at_any_rate(message.weight());
             slot.put(Arc::new(message), room);
@@ -271,13 +290,14 @@ impl Load<'_> {
         if message.is_err() {
             tracing::error!(%topic, "the store is damaged: the retained message is set aside");
             figures.damaged(1);
+            delete_kept(self.conn, state.id)?;
         }
         Ok(message.ok())
     }
 
     fn once(&self, settings: &Settings) -> rusqlite::Result<Vec<Remembered>> {
         let window = u64::try_from(settings.window.as_millis()).unwrap_or(u64::MAX);
-        let from = self.now.0.saturating_sub(window);
+        let from = self.load.now.0.saturating_sub(window);
         let mut select = self
             .conn
             .prepare("SELECT time, body FROM once ORDER BY seq DESC LIMIT ?1")?;

@@ -20,7 +20,7 @@ pub(super) enum Standing {
 }
 
 /// Set in a copy of a store that went on.
-const COPY: &str = "copy";
+const COPY: &str = "is_copy";
 
 impl Standing {
     /// What a store says of itself that no broker uses.

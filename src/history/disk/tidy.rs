@@ -31,10 +31,40 @@ pub(super) struct Tidy {
     /// Whether lives of topics wait to be deleted.
     has_dropped: bool,
     /// Whether there may be pages to give back.
-    has_room: bool,
+    room: Room,
     /// What was published once only before this is forgotten.
     once_until: Timestamp,
     has_old_once: bool,
+    doing: Doing,
+}
+
+/// Whether there are pages to give back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    None,
+    /// There may be.
+    Some,
+    /// The list of those that are free is damaged.
+    Damaged,
+}
+
+impl Room {
+    fn grows(&mut self) {
+        if *self == Self::None {
+            *self = Self::Some;
+        }
+    }
+}
+
+/// What is done at the moment.
+#[derive(Debug, Default)]
+enum Doing {
+    #[default]
+    Placing,
+    Deleting(Arc<Entry>),
+    DeletingLife(i64),
+    ForgettingOnce,
+    GivingBack,
 }
 
 impl Tidy {
@@ -54,9 +84,10 @@ impl Tidy {
             placed: Instant::now(),
             behind: topics.into(),
             has_dropped: true,
-            has_room: true,
+            room: Room::Some,
             once_until: Timestamp(0),
             has_old_once: false,
+            doing: Doing::Placing,
         }
     }
 
@@ -105,7 +136,7 @@ impl Tidy {
             || (self.places.has_work() && self.placed.elapsed() >= LONG)
             || !self.behind.is_empty()
             || self.has_dropped
-            || self.has_room
+            || self.room == Room::Some
             || self.has_old_once
     }
 
@@ -120,18 +151,50 @@ impl Tidy {
             return self.place(conn, last, out);
         }
         if let Some(entry) = self.behind.pop_front() {
+            self.doing = Doing::Deleting(Arc::clone(&entry));
             return self.delete(conn, entry, out);
         }
         if self.has_dropped {
             return self.delete_dropped(conn);
         }
         if self.has_old_once {
+            self.doing = Doing::ForgettingOnce;
             return self.delete_once(conn);
         }
-        if self.has_room {
+        if self.room == Room::Some {
+            self.doing = Doing::GivingBack;
             return self.give_back(conn);
         }
         Ok(())
+    }
+
+    /// What was done last came upon a damaged page: leaves it at that, and says which topics are
+    /// touched. `None` where it cannot be told.
+    pub(super) fn give_up(
+        &mut self,
+        conn: &Connection,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<Option<Vec<Arc<Entry>>>> {
+        Ok(match std::mem::take(&mut self.doing) {
+            Doing::Placing => {
+                let damaged = self.places.damaged(conn, out)?;
+                (!damaged.is_empty()).then_some(damaged)
+            }
+            Doing::Deleting(entry) => Some(vec![entry]),
+            Doing::DeletingLife(id) => {
+                conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
+                    .execute([id])?;
+                Some(Vec::new())
+            }
+            Doing::ForgettingOnce => {
+                self.has_old_once = false;
+                Some(Vec::new())
+            }
+            Doing::GivingBack => {
+                self.room = Room::Damaged;
+                Some(Vec::new())
+            }
+        })
     }
 
     /// Places all there is.
@@ -148,6 +211,7 @@ impl Tidy {
     }
 
     fn place(&mut self, conn: &Connection, last: i64, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+        self.doing = Doing::Placing;
         let behind = self.places.step(conn, last, out)?;
         self.behind.extend(behind);
         if !self.places.has_work() {
@@ -163,7 +227,7 @@ impl Tidy {
         out: &mut Vec<u8>,
     ) -> rusqlite::Result<()> {
         if delete_dropped(conn, &entry, out)? {
-            self.has_room = true;
+            self.room.grows();
             self.behind.push_back(entry);
         } else {
             let mut kept = entry.lock();
@@ -181,8 +245,9 @@ impl Tidy {
             self.has_dropped = false;
             return Ok(());
         };
+        self.doing = Doing::DeletingLife(id);
         if delete_life(conn, id)? {
-            self.has_room = true;
+            self.room.grows();
             return Ok(());
         }
         conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
@@ -206,8 +271,9 @@ impl Tidy {
     fn give_back(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let count = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")?, count("page_count")?);
-        self.has_room = free > PAGES && free > all / 8;
-        if self.has_room {
+        if free <= PAGES || free <= all / 8 {
+            self.room = Room::None;
+        } else {
             let mut vacuum = conn.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}

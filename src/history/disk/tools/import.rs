@@ -11,7 +11,7 @@ use super::line::{self, EXPORT, FORMAT, First, Last, Once, Published, Sort, Topi
 use super::target::Target;
 use super::{Epochs, ToolError};
 use crate::history::Remembered;
-use crate::history::disk::record::{write_message, write_once, write_retained, write_topic};
+use crate::history::disk::apply::{insert, remember, write_kept, write_row};
 use crate::history::disk::schema;
 use crate::history::disk::standing::Standing;
 use crate::history::disk::state::{Mark, State};
@@ -262,21 +262,8 @@ impl<'a> Importing<'a> {
         }
         let mark: Mark = state.take(message.weight(), message.time);
         let id = state.id;
-        write_message(id, mark, &message, &mut self.out);
         let seq = self.seq();
-        self.conn
-            .prepare_cached(
-                "INSERT INTO message(seq, topic, offset, time, before, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                seq,
-                id,
-                mark.offset.cast_signed(),
-                mark.time.0.cast_signed(),
-                mark.before.cast_signed(),
-                &self.out,
-            ])?;
+        insert(self.conn, (seq, id), mark, &message, &mut self.out)?;
         self.conn
             .prepare_cached("INSERT INTO place(topic, offset, seq) VALUES (?1, ?2, ?3)")?
             .execute(params![id, mark.offset.cast_signed(), seq])?;
@@ -299,10 +286,7 @@ impl<'a> Importing<'a> {
             return Err("the topic retains another message already".into());
         }
         let id = current.state.id;
-        write_retained(id, &message, &mut self.out);
-        self.conn
-            .prepare_cached("INSERT INTO retained(topic, body) VALUES (?1, ?2)")?
-            .execute(params![id, &self.out])?;
+        write_kept(self.conn, id, &message, &mut self.out)?;
         self.done.retained += 1;
         Ok(())
     }
@@ -318,10 +302,7 @@ impl<'a> Importing<'a> {
             position: position(line.epoch.as_deref(), line.offset)?,
             time: Timestamp(line.time),
         };
-        write_once(&remembered, &mut self.out);
-        self.conn
-            .prepare_cached("INSERT INTO once(time, body) VALUES (?1, ?2)")?
-            .execute(params![line.time.cast_signed(), &self.out])?;
+        remember(self.conn, &remembered, &mut self.out)?;
         self.done.once += 1;
         Ok(())
     }
@@ -340,15 +321,13 @@ impl<'a> Importing<'a> {
         }
         // That of a message before, where none is held.
         current.state.time = current.time;
-        write_topic(
-            &current.topic,
-            current.durability,
-            &current.state,
-            &mut self.out,
-        );
-        self.conn
-            .prepare_cached("INSERT INTO topic(id, body) VALUES (?1, ?2)")?
-            .execute(params![current.state.id, &self.out])?;
+        let Current {
+            topic,
+            durability,
+            state,
+            ..
+        } = &current;
+        write_row(self.conn, topic, *durability, state, &mut self.out)?;
         Ok(())
     }
 
