@@ -133,10 +133,10 @@ impl Sort {
             end,
         } = read(line)?;
         let sorts = [
+            (end, Self::Last),
             (data, Self::Published),
             (newest, Self::Topic),
             (once, Self::Once),
-            (end, Self::Last),
         ];
         let sort = sorts.into_iter().find(|(mark, _)| mark.0);
         let none = "it is none of a topic (newest), a message (data), an idempotency key (once) and the end";

@@ -272,7 +272,7 @@ fn lines_are_as_the_protocol_has_them() {
     let first = text.lines().nth(2).unwrap();
     assert_eq!(
         first,
-        r#"{"topic":"chat/lobby","offset":1,"time":1000000,"data":{"a":[1.50,"\n","AAE="],"b":12345678901234567890123},"bytes_at":[15],"user":"Zoë \"z\"","key":"k\n"}"#
+        r#"{"topic":"chat/lobby","offset":1,"time":1000000,"data":{"a":[1.50,"\n","AAE="],"b":12345678901234567890123},"bytes_at":[16],"user":"Zoë \"z\"","key":"k\n"}"#
     );
     assert_eq!(lines[3]["data"], serde_json::Value::Null);
     assert_eq!(lines[4]["encoding"], "text");
