@@ -3,6 +3,7 @@
 mod damage;
 mod faults;
 mod long;
+mod pages;
 mod restarts;
 mod starts;
 mod tools;
