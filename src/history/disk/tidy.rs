@@ -19,7 +19,7 @@ const PAGES: i64 = 64;
 const ONCE: i64 = 256;
 
 /// What is not much is placed after so long.
-const LONG: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// What there is to do.
 #[derive(Debug)]
