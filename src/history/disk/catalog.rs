@@ -36,6 +36,8 @@ pub(super) struct Kept {
     pub(super) is_in_line: bool,
     /// The oldest message of that life that is written to be there, dropped or not, if that is known.
     pub(super) first_there: Option<(i64, u64)>,
+    /// Up to which offset of that life damage has been told of.
+    pub(super) damaged: Option<(i64, u64)>,
     /// Whether the disk has a row of it.
     pub(super) has_row: bool,
 }
@@ -52,6 +54,7 @@ impl Kept {
             tail: VecDeque::new(),
             is_in_line: false,
             first_there: None,
+            damaged: None,
             has_row: false,
         }
     }

@@ -274,7 +274,7 @@ impl HistoryStore for DiskStore {
     }
 
     fn is_short(&self) -> bool {
-        self.shared.ceiling.is_short()
+        self.shared.ceiling.is_full()
     }
 
     fn close(&self) {

@@ -68,8 +68,16 @@ fn answer(shared: &Shared, conn: &Connection, ask: &Ask) -> rusqlite::Result<()>
         }
     };
     if let Some(damaged) = seen.damaged {
-        let (from, last) = (ask.first, damaged);
-        shared.damage(&ask.entry.topic, from, last, "a record is damaged");
+        let told = Some((ask.id, damaged));
+        let is_told = {
+            let mut kept = ask.entry.lock();
+            let before = kept.damaged;
+            kept.damaged = told.max(before);
+            before >= told
+        };
+        if !is_told {
+            shared.damage(&ask.entry.topic, ask.first, damaged, "a record is damaged");
+        }
         if !matches!(finding, Finding::Edge(_)) {
             let edge = seen.edge(|mark| mark.offset > damaged)?;
             ask.answer(Ok(Finding::Edge(edge)));
