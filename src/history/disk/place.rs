@@ -19,6 +19,9 @@ const DEAD: i64 = if cfg!(test) { 4 } else { 1024 };
 /// As many messages wait before a round begins.
 const ROUND: usize = if cfg!(test) { 8 } else { 64 * 1024 };
 
+/// As many bytes of messages wait before a round begins: what is trimmed meanwhile takes room.
+const ROUND_BYTES: usize = 16 * 1024 * 1024;
+
 /// What is to be placed.
 #[derive(Debug, Default)]
 pub(super) struct Places {
@@ -26,6 +29,8 @@ pub(super) struct Places {
     in_line: Vec<Arc<Entry>>,
     /// How many messages they have.
     waiting: usize,
+    /// What these weigh.
+    bytes: usize,
     /// The topics of the round that is under way, the next one last.
     round: Vec<Arc<Entry>>,
     /// The last message that is placed once the round is over.
@@ -35,9 +40,10 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// A topic has changed, by so many messages.
-    pub(super) fn changed(&mut self, entry: &Arc<Entry>, messages: usize) {
+    /// A topic has changed, by so many messages of that weight.
+    pub(super) fn changed(&mut self, entry: &Arc<Entry>, messages: usize, bytes: usize) {
         self.waiting += messages;
+        self.bytes = self.bytes.saturating_add(bytes);
         let mut kept = entry.lock();
         if !std::mem::replace(&mut kept.is_in_line, true) {
             self.in_line.push(Arc::clone(entry));
@@ -51,7 +57,7 @@ impl Places {
 
     /// Whether a round is under way, or is due.
     pub(super) fn is_due(&self) -> bool {
-        !self.round.is_empty() || self.waiting >= ROUND
+        !self.round.is_empty() || self.waiting >= ROUND || self.bytes >= ROUND_BYTES
     }
 
     /// Whether there is anything to place.
@@ -72,6 +78,7 @@ impl Places {
             self.round
                 .sort_by_cached_key(|entry| std::cmp::Reverse(entry.lock().committed.id));
             self.waiting = 0;
+            self.bytes = 0;
             self.upto = last;
         }
         let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
@@ -117,7 +124,7 @@ impl Places {
                 break;
             }
             if has_new {
-                self.changed(&entry, 0);
+                self.changed(&entry, 0, 0);
             }
         }
         Ok(behind)

@@ -46,11 +46,17 @@ enum Room {
     None,
     /// There may be.
     Some,
+    /// Some were, and there may be more.
+    Given,
     /// The list of those that are free is damaged.
     Damaged,
 }
 
 impl Room {
+    fn may_be(self) -> bool {
+        matches!(self, Self::Some | Self::Given)
+    }
+
     fn grows(&mut self) {
         if *self == Self::None {
             *self = Self::Some;
@@ -78,7 +84,7 @@ impl Tidy {
         for entry in &topics {
             let tail = entry.lock().tail.len();
             if tail > 0 {
-                places.changed(entry, tail);
+                places.changed(entry, tail, 0);
             }
         }
         places.bury(dead.into_iter().map(|seq| (0, seq)));
@@ -121,8 +127,9 @@ impl Tidy {
             What::Retained { .. } | What::Trim => {}
         }
         drop(kept);
-        self.places
-            .changed(&item.entry, usize::from(item.is_message()));
+        let messages = usize::from(item.is_message());
+        let bytes = if item.is_message() { item.weight } else { 0 };
+        self.places.changed(&item.entry, messages, bytes);
         if let Some(now) = once {
             let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
             let until = now.0.saturating_sub(window);
@@ -141,7 +148,7 @@ impl Tidy {
             || !self.behind.is_empty()
             || self.has_dropped
             || self.has_dead
-            || self.room == Room::Some
+            || self.room.may_be()
             || self.has_old_once
     }
 
@@ -172,7 +179,7 @@ impl Tidy {
             self.doing = Doing::ForgettingOnce;
             return self.delete_once(conn);
         }
-        if self.room == Room::Some {
+        if self.room.may_be() {
             self.doing = Doing::GivingBack;
             return self.give_back(conn);
         }
@@ -288,8 +295,13 @@ impl Tidy {
         let count = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")?, count("page_count")?);
         if free <= PAGES || free <= all / 8 {
+            // The file is cut only where the log is carried over.
+            if self.room == Room::Given {
+                conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            }
             self.room = Room::None;
         } else {
+            self.room = Room::Given;
             let mut vacuum = conn.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}
