@@ -13,6 +13,9 @@ use super::schema;
 /// As many rows are changed at once: some milliseconds. Tests see many slices and rounds.
 const SLICE: usize = if cfg!(test) { 4 } else { 1024 };
 
+/// As many messages are deleted at once: they lie beside each other.
+const DEAD: i64 = if cfg!(test) { 4 } else { 1024 };
+
 /// As many messages wait before a round begins.
 const ROUND: usize = if cfg!(test) { 8 } else { 64 * 1024 };
 
@@ -74,7 +77,7 @@ impl Places {
         let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
         let dead = self.dead.len().min(SLICE);
         for seq in self.dead.iter().rev().take(dead) {
-            delete_message(conn, *seq)?;
+            bury(conn, *seq)?;
         }
         let mut changed = dead;
         let mut done = Vec::new();
@@ -189,7 +192,7 @@ fn place(
         .prepare_cached("INSERT OR REPLACE INTO place(topic, offset, seq) VALUES (?1, ?2, ?3)")?;
     for (offset, seq) in &tail {
         if *offset < start {
-            delete_message(conn, *seq)?;
+            bury(conn, *seq)?;
         } else {
             insert.execute(params![state.id, offset.cast_signed(), seq])?;
             if *offset == 1 {
@@ -210,10 +213,24 @@ fn place(
     Ok(placed)
 }
 
-fn delete_message(conn: &Connection, seq: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM message WHERE seq = ?1")?
+/// A message is to be deleted.
+fn bury(conn: &Connection, seq: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT OR IGNORE INTO dead(seq) VALUES (?1)")?
         .execute([seq])
         .map(|_| ())
+}
+
+/// Deletes some messages that are to be deleted. Whether there may be more.
+pub(super) fn delete_dead(conn: &Connection) -> rusqlite::Result<bool> {
+    let some = "SELECT seq FROM dead ORDER BY seq LIMIT ?1";
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    conn.prepare_cached(&format!("DELETE FROM message WHERE seq IN ({some})"))?
+        .execute([DEAD])?;
+    let deleted = conn
+        .prepare_cached(&format!("DELETE FROM dead WHERE seq IN ({some})"))?
+        .execute([DEAD])?;
+    transaction.commit()?;
+    Ok(deleted as i64 == DEAD)
 }
 
 /// Deletes some of what a topic has dropped. Whether there may be more.
@@ -260,11 +277,12 @@ fn some_before(conn: &Connection, id: i64, start: u64) -> rusqlite::Result<Optio
     Ok(first.map(|first| start.min(first.saturating_add(SLICE as u64 / 2))))
 }
 
-/// Deletes the placed messages of a topic before that offset.
+/// The placed messages of a topic before that offset are to be deleted.
 fn delete_range(conn: &Connection, id: i64, upto: u64) -> rusqlite::Result<()> {
     let range = params![id, upto.cast_signed()];
     conn.prepare_cached(
-        "DELETE FROM message WHERE seq IN (SELECT seq FROM place WHERE topic = ?1 AND offset < ?2)",
+        "INSERT OR IGNORE INTO dead(seq)
+         SELECT seq FROM place WHERE topic = ?1 AND offset < ?2",
     )?
     .execute(range)?;
     conn.prepare_cached("DELETE FROM place WHERE topic = ?1 AND offset < ?2")?

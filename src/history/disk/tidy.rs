@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 
 use super::catalog::Entry;
-use super::place::{Places, delete_dropped, delete_life};
+use super::place::{Places, delete_dead, delete_dropped, delete_life};
 use super::queue::{Item, What};
 use crate::model::Timestamp;
 
@@ -30,6 +30,8 @@ pub(super) struct Tidy {
     behind: VecDeque<Arc<Entry>>,
     /// Whether lives of topics wait to be deleted.
     has_dropped: bool,
+    /// Whether messages wait to be deleted.
+    has_dead: bool,
     /// Whether there may be pages to give back.
     room: Room,
     /// What was published once only before this is forgotten.
@@ -63,6 +65,7 @@ enum Doing {
     Placing,
     Deleting(Arc<Entry>),
     DeletingLife(i64),
+    DeletingDead,
     ForgettingOnce,
     GivingBack,
 }
@@ -84,6 +87,7 @@ impl Tidy {
             placed: Instant::now(),
             behind: topics.into(),
             has_dropped: true,
+            has_dead: true,
             room: Room::Some,
             once_until: Timestamp(0),
             has_old_once: false,
@@ -136,6 +140,7 @@ impl Tidy {
             || (self.places.has_work() && self.placed.elapsed() >= LONG)
             || !self.behind.is_empty()
             || self.has_dropped
+            || self.has_dead
             || self.room == Room::Some
             || self.has_old_once
     }
@@ -156,6 +161,12 @@ impl Tidy {
         }
         if self.has_dropped {
             return self.delete_dropped(conn);
+        }
+        if self.has_dead {
+            self.doing = Doing::DeletingDead;
+            self.has_dead = delete_dead(conn)?;
+            self.room.grows();
+            return Ok(());
         }
         if self.has_old_once {
             self.doing = Doing::ForgettingOnce;
@@ -186,6 +197,10 @@ impl Tidy {
                     .execute([id])?;
                 Some(Vec::new())
             }
+            Doing::DeletingDead => {
+                self.has_dead = false;
+                Some(Vec::new())
+            }
             Doing::ForgettingOnce => {
                 self.has_old_once = false;
                 Some(Vec::new())
@@ -214,6 +229,7 @@ impl Tidy {
         self.doing = Doing::Placing;
         let behind = self.places.step(conn, last, out)?;
         self.behind.extend(behind);
+        self.has_dead = true;
         if !self.places.has_work() {
             self.placed = Instant::now();
         }
@@ -227,7 +243,7 @@ impl Tidy {
         out: &mut Vec<u8>,
     ) -> rusqlite::Result<()> {
         if delete_dropped(conn, &entry, out)? {
-            self.room.grows();
+            self.has_dead = true;
             self.behind.push_back(entry);
         } else {
             let mut kept = entry.lock();
@@ -247,7 +263,7 @@ impl Tidy {
         };
         self.doing = Doing::DeletingLife(id);
         if delete_life(conn, id)? {
-            self.room.grows();
+            self.has_dead = true;
             return Ok(());
         }
         conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
