@@ -24,7 +24,7 @@ mod wire;
 
 pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
-pub use encoding::{Deflaters, Effort, Encoding, Window};
+pub use encoding::{Deflaters, Effort, Encoding, EncodingSet, Window};
 pub use event::{Event, Published, Removed};
 pub use event_id::EventId;
 pub use problem::{PROBLEM_TYPE, Problem, title};
