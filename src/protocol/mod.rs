@@ -8,6 +8,7 @@ mod encoding;
 mod event;
 mod event_id;
 mod fields;
+mod json_members;
 mod json_out;
 mod json_value;
 mod msgpack_from_json;
