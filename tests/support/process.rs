@@ -45,6 +45,19 @@ impl Process {
         Self::spawn(program, toml, arguments)
     }
 
+    /// The same under that environment.
+    #[track_caller]
+    pub fn start_under(environment: &[(&str, String)], toml: &str) -> Self {
+        let mut program = Command::new("/usr/bin/env");
+        program.args(
+            environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
+        program.arg(env!("CARGO_BIN_EXE_fanfare"));
+        Self::spawn(program, toml, &[])
+    }
+
     /// The same with so many descriptors at most.
     #[track_caller]
     pub fn start_with_descriptors(descriptors: usize, toml: &str) -> Self {
@@ -150,6 +163,22 @@ impl Process {
         let line = status.lines().find_map(|l| l.strip_prefix(which)).unwrap();
         let kib: usize = line.split_whitespace().next().unwrap().parse().unwrap();
         kib * 1024
+    }
+
+    /// Ends it as a crash does, and gives what it logged.
+    #[track_caller]
+    pub fn crash(self) -> String {
+        self.signal(Signal::KILL);
+        self.await_end().1
+    }
+
+    /// Ends it as an operator does, and gives what it logged.
+    #[track_caller]
+    pub fn stop(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, log) = self.await_end();
+        assert_eq!(status.code(), Some(0), "{log}");
+        log
     }
 
     /// Waits for its end; gives its status and what it logged.
