@@ -84,6 +84,51 @@ fn of_two_brokers_on_one_directory_the_second_is_refused_and_the_first_unharmed(
     assert_eq!(held(second.address, "kept/a", 0).len(), 4);
 }
 
+/// Writes there in the header of the store's file, which is `SQLite`'s (<https://sqlite.org/fileformat.html>,
+/// 1.3), at rest.
+fn rewrite_header(disk: &Disk, at: usize, number: u32) {
+    let file = disk.data().join("store.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[at..at + 4].copy_from_slice(&number.to_be_bytes());
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// What stands in all files, without the one that says who was here.
+fn contents(disk: &Disk) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let files = disk.files().into_iter();
+    let files = files.filter(|(path, size)| *size > 0 && !path.ends_with("lock"));
+    let mut contents: Vec<_> = files
+        .map(|(path, _)| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    contents.sort();
+    contents
+}
+
+#[test]
+fn a_store_of_a_newer_format_and_a_file_of_somebody_elses_are_refused_and_left_as_they_are() {
+    const USER_VERSION: usize = 60;
+    const APPLICATION: usize = 68;
+    for (at, number, says) in [
+        (USER_VERSION, 1000, "format 1000"),
+        (APPLICATION, 7, "no store"),
+    ] {
+        let disk = Disk::new(CONFIG);
+        let broker = disk.start();
+        publish(&broker, "kept/a", 3);
+        broker.stop();
+        let before = std::fs::read(disk.data().join("store.db")).unwrap();
+        rewrite_header(&disk, at, number);
+        let spoilt = contents(&disk);
+        for _ in 0..2 {
+            expect_refused(&disk.start_in_vain(), &disk.data(), &[says]);
+        }
+        assert_eq!(contents(&disk), spoilt, "nothing of it was changed");
+        // Who knows that format finds all of it.
+        std::fs::write(disk.data().join("store.db"), before).unwrap();
+        assert_eq!(held(disk.start().address, "kept/a", 0).len(), 3);
+    }
+}
+
 fn publish(broker: &Process, topic: &str, count: usize) {
     for _ in 0..count {
         let path = format!("/v1/topics/{topic}/messages");

@@ -40,6 +40,7 @@ mod history_filters;
 mod http_abuse;
 mod http_api;
 mod http_keys;
+mod keeping;
 mod leaks;
 mod limits;
 mod lines;

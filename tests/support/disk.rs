@@ -58,6 +58,12 @@ impl Disk {
         self
     }
 
+    /// The same data with another configuration.
+    pub fn with(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.toml);
+        self
+    }
+
     /// Where the data is.
     pub fn data(&self) -> PathBuf {
         let at_home = || self.home.path().join("data");
