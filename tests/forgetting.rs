@@ -154,8 +154,17 @@ fn a_sync_that_failed_keeps_nothing_even_if_a_later_one_succeeds() {
     std::fs::remove_file(&go_on).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(read(&disk, "a").unwrap(), "lost");
+    // Nor if it is another process that syncs, unless it writes it again.
+    done(&disk, "printf other > b; sync a b .");
     disk.lose_power(Cut::Forget, &mut Dice::told());
     assert_eq!(read(&disk, "a").unwrap(), "kept");
+    assert_eq!(read(&disk, "b").unwrap(), "other");
+    done(
+        &disk,
+        "printf new! | dd of=a conv=notrunc 2>/dev/null; sync a",
+    );
+    disk.lose_power(Cut::Forget, &mut Dice::told());
+    assert_eq!(read(&disk, "a").unwrap(), "new!");
 }
 
 #[test]

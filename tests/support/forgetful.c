@@ -5,6 +5,7 @@
  *                      INODE.synced  what a file holds for good: what it held when it was synced last
  *                      INODE.names   what a directory lists for good: lines "INODE d|f NAME"
  *                      INODE.live    a link, so that no inode is used twice, and what it held at last
+ *                      INODE.lost    a byte a page: 1 where a sync failed, for the next process
  *                    Not set: nothing is forgotten, syncs are the kernel's.
  * FORGETFUL_CONTROL  a file of words that say what goes wrong from now on:
  *                      sync=eio      syncs fail, and what they were to keep is never kept, even where
@@ -50,7 +51,9 @@ struct file {
   int is_dir;
   int reader;           /* kept open: closing one would drop the process's locks on the file */
   unsigned char *dirty; /* a byte a page */
+  unsigned char *lost;  /* the same: written, clean to the system, and not on the disk */
   size_t pages;
+  int has_lost;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -94,8 +97,10 @@ static void mark(struct file *file, off_t from, off_t to) {
   if (end > file->pages) {
     size_t pages = end * 2;
     file->dirty = realloc(file->dirty, pages);
-    if (!file->dirty) abort();
+    file->lost = realloc(file->lost, pages);
+    if (!file->dirty || !file->lost) abort();
     memset(file->dirty + file->pages, 0, pages - file->pages);
+    memset(file->lost + file->pages, 0, pages - file->pages);
     file->pages = pages;
   }
   if (end > first) memset(file->dirty + first, 1, end - first);
@@ -122,8 +127,15 @@ static struct file *look(int fd) {
   file->reader = REAL(open64)(link, O_RDONLY | O_CLOEXEC);
   if (shadow && !file->is_dir) {
     linkat(AT_FDCWD, link, AT_FDCWD, kept(path, file->ino, "live"), AT_SYMLINK_FOLLOW);
-    /* What a process before this one wrote and did not sync is synced with it. */
+    /* What a process before this one wrote and did not sync is synced with it, but for what could not be. */
     mark(file, 0, stat.st_size);
+    int known_lost = REAL(open64)(kept(path, file->ino, "lost"), O_RDONLY | O_CLOEXEC);
+    if (known_lost >= 0) {
+      ssize_t pages = read(known_lost, file->lost, file->pages);
+      for (ssize_t n = 0; n < pages; n++) file->dirty[n] &= !file->lost[n];
+      file->has_lost = 1;
+      REAL(close)(known_lost);
+    }
   }
   file->next = files;
   files = file;
@@ -324,6 +336,20 @@ static void keep(struct file *file) {
   REAL(close)(out);
 }
 
+/* What is dirty is lost, or is not any more. */
+static void settle(struct file *file, int is_lost) {
+  char path[PATH_MAX];
+  for (size_t n = 0; n < file->pages; n++) {
+    if (file->dirty[n]) file->lost[n] = is_lost;
+    file->dirty[n] = 0;
+  }
+  if (!is_lost && !file->has_lost) return;
+  file->has_lost = 1;
+  int out = REAL(open64)(kept(path, file->ino, "lost"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (out < 0 || REAL(write)(out, file->lost, file->pages) != (ssize_t)file->pages) abort();
+  REAL(close)(out);
+}
+
 static int sync_as(int fd, int (*call)(int)) {
   struct file *file = whose(fd);
   if (!file) return call(fd);
@@ -334,7 +360,7 @@ static int sync_as(int fd, int (*call)(int)) {
   if (shadow) {
     pthread_mutex_lock(&lock);
     if (!fails) keep(file);
-    if (file->dirty) memset(file->dirty, 0, file->pages);
+    settle(file, fails);
     pthread_mutex_unlock(&lock);
   }
   errno = fails ? EIO : error;
