@@ -12,7 +12,7 @@ pub struct Name {
 }
 
 /// Where a message is in its topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub epoch: String,
     pub offset: u64,

@@ -1,6 +1,6 @@
 //! Who subscribes, and comes again with what it had, whenever the broker or it itself went away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
@@ -32,27 +32,50 @@ pub struct Subscriber {
     last_event: String,
     /// What a filter's last `ok` said.
     from: u64,
+    /// What came by a stream that may bring it again.
+    known: HashMap<(String, Place), Option<Name>>,
+}
+
+/// The first message of a topic, which everybody has.
+#[derive(Clone)]
+pub struct First {
+    pub topic: &'static str,
+    pub name: Name,
+    pub place: Place,
+    pub time: u64,
 }
 
 /// The last that somebody had of a topic; `None` where it was told that something is missing.
 pub type Had = Option<Place>;
 
 impl Subscriber {
-    /// Has the first message of each topic, which was published at that time.
-    pub fn new(number: u64, by: By, first: &[(&str, Place, u64)], dice: &Dice) -> Self {
-        let times = first.iter().map(|(.., time)| *time);
-        let from = times.min().expect("topics");
-        let (_, place, time) = &first[0];
-        let had =
-            |(topic, place, _): &(&str, Place, u64)| ((*topic).to_owned(), Some(place.clone()));
+    /// Has these.
+    pub fn new(number: u64, by: By, first: &[First], dice: &Dice) -> Self {
+        let from = first.iter().map(|first| first.time).min().expect("topics");
+        let First { place, time, .. } = &first[0];
+        let had = |first: &First| (first.topic.to_owned(), Some(first.place.clone()));
+        let known = |first: &First| {
+            (
+                (first.topic.to_owned(), first.place.clone()),
+                Some(first.name),
+            )
+        };
+        let heard = |first: &First| {
+            Heard::Message(
+                first.topic.to_owned(),
+                first.place.clone(),
+                Some(first.name),
+            )
+        };
         Self {
-            heard: Vec::new(),
+            heard: first.iter().map(heard).collect(),
             comings: 0,
             by,
             dice: dice.for_the(1000 + number),
             had: first.iter().map(had).collect(),
             last_event: format!("{}:{}:{time}", place.epoch, place.offset),
             from,
+            known: first.iter().map(known).collect(),
         }
     }
 
@@ -196,11 +219,12 @@ impl Subscriber {
         let is_again =
             had.is_some_and(|had| had.epoch == place.epoch && had.offset >= place.offset);
         if is_again && self.by == By::Streams {
-            // It must be what it was.
-            let known = Heard::Message(topic.to_owned(), place, Name::of(&message["data"]));
-            let is_same = self.heard.iter().rev().any(|heard| *heard == known);
-            let is_first = matches!(&known, Heard::Message(_, place, _) if place.offset == 1);
-            assert!(is_same || is_first, "not what it was: {message}");
+            let known = self.known.get(&(topic.to_owned(), place));
+            assert_eq!(
+                known,
+                Some(&Name::of(&message["data"])),
+                "not what it was: {message}"
+            );
             return false;
         }
         self.take(message);
@@ -213,6 +237,9 @@ impl Subscriber {
         let name = Name::of(&message["data"]);
         self.heard
             .push(Heard::Message(topic.clone(), place.clone(), name));
+        if self.by == By::Streams {
+            self.known.insert((topic.clone(), place.clone()), name);
+        }
         self.had.insert(topic, Some(place));
     }
 }

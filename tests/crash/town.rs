@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::checker::{Fault, faults};
 use super::publishing::{Publisher, Way};
 use super::record::{Name, Place, Said, Stored};
-use super::subscribing::{By, Subscriber};
+use super::subscribing::{By, First, Subscriber};
 use crate::support::{Dice, Disk, Http, PATIENCE, Process, command, held};
 
 /// Where it all happens. Nothing is trimmed, so that everything can be looked at in the end.
@@ -60,7 +60,12 @@ impl Town {
             assert_eq!(answer.status, 200, "{}", answer.text());
             founded.ack(topic, name, &answer.json());
             let time = held(broker.address, topic, 0)[0].time;
-            first.push((topic, Place::of(&answer.json()), time));
+            first.push(First {
+                topic,
+                name,
+                place: Place::of(&answer.json()),
+                time,
+            });
         }
         broker.stop();
         let ways = [

@@ -47,8 +47,7 @@ impl Mortal {
             "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ))?;
-        let (status, _) = mortal.head()?;
-        assert_eq!(status, 101);
+        mortal.expect(101)?;
         let welcome = mortal.frame()?;
         assert_eq!(welcome["type"], "welcome", "{welcome}");
         Some(mortal)
@@ -62,8 +61,7 @@ impl Mortal {
         mortal.send(format!(
             "GET /sse?{query} HTTP/1.1\r\nHost: {host}\r\n{last}\r\n"
         ))?;
-        let (status, _) = mortal.head()?;
-        assert_eq!(status, 200);
+        mortal.expect(200)?;
         Some(mortal)
     }
 
@@ -139,6 +137,17 @@ impl Mortal {
     /// Sends lines, as one chunk.
     pub fn line(&mut self, text: &str) -> Option<()> {
         self.send(format!("{:x}\r\n{text}\r\n", text.len()))
+    }
+
+    /// Reads a head that says this, or that the broker is about to go.
+    #[track_caller]
+    pub fn expect(&mut self, wanted: u16) -> Option<()> {
+        let (status, _) = self.head()?;
+        if status == 503 {
+            return None;
+        }
+        assert_eq!(status, wanted);
+        Some(())
     }
 
     /// The head of the answer to what was asked.
