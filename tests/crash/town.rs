@@ -12,14 +12,15 @@ use super::record::{Name, Place, Said, Stored};
 use super::subscribing::{By, First, Subscriber};
 use crate::support::{Dice, Disk, Http, PATIENCE, Process, command, held};
 
-/// Where it all happens. Nothing is trimmed, so that everything can be looked at in the end.
+/// Where it all happens. Nothing is trimmed, so that everything can be looked at in the end; and whatever
+/// matches the filter that is subscribed to outlives the process, else nothing could recover by time.
 pub const CONFIG: &str = r#"
 server.workers = 2
 server.drain = "100ms"
 api.idempotency_window = "30m"
 topic = [
     { filter = "crash/written/#", history = { messages = 10000000, bytes = "4GiB" }, durability = "written" },
-    { filter = "crash/synced/#", history = { messages = 10000000, bytes = "4GiB" }, durability = "synced" },
+    { filter = "crash/#", history = { messages = 10000000, bytes = "4GiB" }, durability = "synced" },
 ]
 "#;
 
