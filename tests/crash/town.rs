@@ -1,6 +1,6 @@
 //! Publishers and subscribers of every kind, who outlive the brokers that they use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::checker::{Fault, faults};
 use super::publishing::{Publisher, Way};
 use super::record::{Name, Place, Said, Stored};
-use super::subscribing::{By, First, Subscriber};
+use super::subscribing::{By, First, Newest, Subscriber};
 use crate::support::{Dice, Disk, Http, PATIENCE, Process, command, held};
 
 /// Where it all happens. Nothing is trimmed, so that everything can be looked at in the end; and whatever
@@ -165,12 +165,10 @@ impl Town {
         let broker = disk.start();
         let stored = stored(&broker);
         let newest = stored.iter().map(|(topic, messages)| {
-            (
-                topic.clone(),
-                messages.last().map_or(0, |(place, _)| place.offset),
-            )
+            let (place, _) = messages.last().expect("messages");
+            (topic.clone(), place.clone())
         });
-        let newest: BTreeMap<_, _> = newest.collect();
+        let newest: Newest = newest.collect();
         let catches_up = |subscriber: &mut Subscriber, address: SocketAddr| {
             subscriber.listen(address, Some(&newest));
         };
@@ -183,13 +181,12 @@ impl Town {
         self.expect_no_faults(&stored);
         for (number, subscriber) in self.subscribers.iter().enumerate() {
             for (topic, had) in subscriber.had() {
-                let offset = match had {
-                    None if self.forgetful.contains(topic.as_str()) => continue,
-                    had => had.as_ref().map(|place| place.offset),
-                };
+                if had.is_none() && self.forgetful.contains(topic.as_str()) {
+                    continue;
+                }
                 assert_eq!(
-                    offset,
-                    Some(newest[topic]),
+                    had.as_ref(),
+                    Some(&newest[topic]),
                     "{number} not within {PATIENCE:?}: {topic}"
                 );
             }
