@@ -75,7 +75,8 @@ fn what_was_synced_outlives_power_cuts_and_what_was_written_is_lost_in_another_e
 fn what_is_acknowledged_between_failures_of_the_disk_outlives_a_power_cut() {
     let mut disk = Disk::forgetful(CONFIG);
     let mut dice = Dice::told();
-    let mut town = Town::found(&disk, dice.clone(), &TOPICS[2..]);
+    let town = Town::found(&disk, dice.clone(), &TOPICS[2..]);
+    let mut town = town.without_those_who_mix_up_their_own();
     for _ in 0..rounds(50).div_ceil(10) {
         let orders = ["sync=eio", "write=enospc", "sync=eio delay=20", "delay=20"];
         let mut chance = dice.for_the(1);

@@ -24,7 +24,7 @@ pub enum Way {
 
 pub struct Publisher {
     pub said: Said,
-    way: Way,
+    pub way: Way,
     number: u32,
     topics: Vec<String>,
     dice: Dice,

@@ -107,6 +107,14 @@ impl Town {
         }
     }
 
+    /// Whoever sends many at a time, and those again that were refused, has no order to keep where some
+    /// are refused and those behind them are not: it goes.
+    pub fn without_those_who_mix_up_their_own(mut self) -> Self {
+        self.publishers
+            .retain(|publisher| publisher.way != Way::KeyedLines);
+        self
+    }
+
     /// A broker's life, from its start to its violent end.
     pub fn round(&mut self, disk: &Disk) {
         // Some do not even get to be ready.
