@@ -3,6 +3,7 @@
 mod listen;
 mod reload;
 mod serve;
+mod store;
 mod sys;
 mod wind_up;
 
@@ -17,11 +18,9 @@ use thiserror::Error;
 use crate::api;
 use crate::broker::{Broker, Rules, Settings};
 use crate::config::{Config, LiveConfig};
-use crate::gateway::random;
-use crate::history::{HistoryStore, MemoryStore};
+use crate::history::{HistoryStore, StoreError};
 use crate::limits::{Memory, Pressure, Throttle};
 use crate::metrics::{Metrics, MetricsError};
-use crate::model::Timestamp;
 use crate::protocol::Effort;
 use crate::shutdown::Shutdown;
 
@@ -36,6 +35,7 @@ type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 pub struct App {
     config: LiveConfig,
     broker: Broker,
+    store: Arc<dyn HistoryStore>,
     throttle: Arc<Throttle>,
     routes: Vec<Routes>,
 }
@@ -54,6 +54,9 @@ pub enum StartError {
     /// The metrics could not be set up.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] MetricsError),
+    /// What is to be kept cannot be.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Workers did not start, or the server ended by itself.
     #[error("the server failed: {0}")]
     Server(#[from] io::Error),
@@ -70,7 +73,7 @@ impl App {
     /// A broker that does what the configuration says.
     ///
     /// # Errors
-    /// [`StartError::Metrics`].
+    /// [`StartError::Metrics`], [`StartError::Store`].
     pub fn build(config: impl Into<LiveConfig>) -> Result<Self, StartError> {
         let live = config.into();
         let config = live.now();
@@ -78,9 +81,9 @@ impl App {
             env!("CARGO_PKG_VERSION"),
             option_env!("FANFARE_REVISION").unwrap_or("unknown"),
         )?;
-        let store = MemoryStore::new(config.store.memory, random, Timestamp::now());
-        let usage = store.clone();
-        let broker = Broker::new(settings(&config, Arc::new(store)), metrics.clone());
+        let store = store::open(&config)?;
+        let usage = Arc::clone(&store);
+        let broker = Broker::new(settings(&config, Arc::clone(&store)), metrics.clone());
         metrics.set_store_limit(config.store.memory);
         let per_topic = config.metrics.per_topic.clone();
         let seen = broker.downgrade();
@@ -111,6 +114,7 @@ impl App {
         Ok(Self {
             config: live,
             broker,
+            store,
             throttle: Arc::new(throttle),
             routes: Vec::new(),
         })
@@ -177,7 +181,7 @@ impl Bound {
     /// See [`StartError`].
     pub async fn run(self, shutdown: Shutdown) -> Result<(), StartError> {
         let Self { app, server, admin } = self;
-        let broker = app.broker.clone();
+        let (broker, store) = (app.broker.clone(), Arc::clone(&app.store));
         let config = app.config.clone();
         let drain = config.now().server.drain;
         let doors = Doors::new(&app.config.now(), admin.as_ref().map(|a| a.address.ip()));
@@ -212,6 +216,8 @@ impl Bound {
         squeezing.abort();
         speaking.abort();
         following.abort();
+        // The workers have ended: nobody gives it anything any more.
+        store.close();
         Ok(served?)
     }
 }

@@ -118,7 +118,14 @@ pub(super) fn ready(call: &Call<'_>) -> Result<HttpResponse, Problem> {
         _ if call.state.throttle.memory.pressure() > Pressure::None => {
             unavailable("the broker is short of memory: it takes no more sessions for now")
         }
-        _ => Ok(json_text(r#"{"status":"ready"}"#.to_owned())),
+        _ => match call.state.broker.store_fault() {
+            Some(fault) => Err(Refusal::new(
+                ErrorCode::Unavailable,
+                format!("the store cannot keep what is published: {fault}"),
+            )
+            .into()),
+            None => Ok(json_text(r#"{"status":"ready"}"#.to_owned())),
+        },
     }
 }
 
@@ -139,7 +146,9 @@ pub fn show_readiness(broker: &Broker, shutdown: &Shutdown, throttle: &Arc<Throt
     let (seen, shutdown) = (broker.downgrade(), shutdown.clone());
     let throttle = Arc::downgrade(throttle);
     broker.metrics().on_scrape(Box::new(move |metrics| {
-        let is_running = |broker| node_state(&broker, &shutdown) == "running";
+        let is_running = |broker: Broker| {
+            node_state(&broker, &shutdown) == "running" && broker.store_fault().is_none()
+        };
         let has_room = |throttle: Arc<Throttle>| {
             !throttle.descriptors.is_short() && throttle.memory.pressure() == Pressure::None
         };

@@ -44,6 +44,8 @@ struct Applied<'a> {
     filter: &'a str,
     /// How much they keep; null: they are live only.
     history: Option<Kept>,
+    /// What a message that they keep outlives once it is acknowledged: memory, written or synced.
+    durability: &'static str,
     /// Whether they tell who is there.
     presence: bool,
     /// Whether they tell who comes and goes.
@@ -163,6 +165,7 @@ impl<'a> From<&'a Rule> for Applied<'a> {
         // Whole, so that nothing of a rule is left untold.
         let TopicRule {
             history,
+            durability,
             presence,
             join_leave,
             retain,
@@ -179,6 +182,7 @@ impl<'a> From<&'a Rule> for Applied<'a> {
                 age_ms: history.age.map(|age| age.as_millis() as u64),
                 bytes: history.bytes,
             }),
+            durability: durability.as_str(),
             presence,
             join_leave,
             retain,

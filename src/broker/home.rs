@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::history::{History, HistoryStore};
+use crate::history::{History, HistoryStore, News};
 use crate::model::{Member, Timestamp, TopicName};
 use crate::protocol::{ErrorCode, Published, Refusal};
 
@@ -24,7 +24,9 @@ mod give_way;
 mod idempotency;
 mod interest;
 mod kept;
+mod parked;
 mod publish;
+mod question;
 mod recover;
 mod retained;
 mod scan;
@@ -36,7 +38,10 @@ use idempotency::Answers;
 pub use idempotency::AnswerBound;
 pub use interest::Interest;
 use kept::Kept;
-pub use scan::Scan;
+use parked::Queues;
+pub use parked::{Asker, Outcome, Taken};
+use question::Questions;
+pub use scan::{Looked, Scan};
 use topic::Topic;
 
 /// What all homes of a node share.
@@ -73,6 +78,14 @@ pub struct Home {
     /// When the oldest message of a topic grows too old.
     expiries: BinaryHeap<Reverse<(Timestamp, TopicName)>>,
     answers: Answers,
+    /// What the store tells this home.
+    news: Arc<News>,
+    /// What is not yet as durable as it should be.
+    parked: Queues,
+    /// What waits until the store has found out.
+    questions: Questions,
+    /// Topics whose rule has changed, and that cannot be held to it before what waits is settled.
+    unamended: BTreeSet<TopicName>,
 }
 
 /// An event and the workers it goes to.
@@ -105,6 +118,49 @@ impl Home {
             histories: BTreeSet::new(),
             gave_way: None,
             expiries: BinaryHeap::new(),
+            news: News::new(),
+            parked: Queues::default(),
+            questions: Questions::default(),
+            unamended: BTreeSet::new(),
+        }
+    }
+
+    /// What the store tells this home.
+    pub fn news(&self) -> &Arc<News> {
+        &self.news
+    }
+
+    /// Opens the topics of which something was left by the process before this, as far as they are at
+    /// home here and their rules still keep it, and remembers what is not to be published again.
+    pub fn begin(&mut self, is_home: impl Fn(&TopicName) -> bool, now: Timestamp, at: Instant) {
+        let store = Arc::clone(&self.common.store);
+        let rules = Arc::clone(&self.common.rules);
+        let mut unkept = 0;
+        for left in store.topics() {
+            if !is_home(&left.topic) {
+                continue;
+            }
+            let rule = rules.now().of(&left.topic);
+            if rule.history.is_none() && !(rule.retain && left.has_retained) {
+                unkept += 1;
+                continue;
+            }
+            if let Err(refusal) = self.create(&left.topic) {
+                tracing::error!(topic = %left.topic, %refusal, "a topic that was kept is not opened");
+            }
+            self.note_retained(&left.topic);
+            self.watch_age(&left.topic, now);
+        }
+        if unkept > 0 {
+            tracing::warn!(
+                topics = unkept,
+                "the store holds topics that no rule keeps any more: they stay where they are, unread"
+            );
+        }
+        for remembered in store.once() {
+            if is_home(&remembered.topic) {
+                self.answers.recall(remembered, now, at);
+            }
         }
     }
 
@@ -140,7 +196,7 @@ impl Home {
             ));
         }
         let rule = self.common.rules.now().of(topic);
-        let kept = match Kept::open(&*self.common.store, topic, rule) {
+        let kept = match Kept::open(&*self.common.store, topic, rule, &self.news) {
             Ok(kept) => kept,
             Err(error) => {
                 self.common.topics.fetch_sub(1, Ordering::Relaxed);
@@ -160,6 +216,8 @@ impl Home {
                 last_time: Timestamp::default(),
                 matched: (0, Interest::default()),
                 expiry: None,
+                due: None,
+                is_emptied: false,
             },
         );
         self.note_history(topic);
@@ -173,7 +231,7 @@ impl Home {
         if let Some(history) = entry.kept.history_mut() {
             history.trim(now);
         }
-        let is_held = !entry.kept.is_empty() || self.answers.has(topic);
+        let is_held = !entry.kept.is_empty() || entry.due.is_some() || self.answers.has(topic);
         if entry.interest.is_empty() && !is_held {
             self.topics.remove(topic);
             self.histories.remove(topic);

@@ -97,6 +97,7 @@ impl Registry {
     /// Takes back what a worker's sessions had at this home; tells others that they left.
     fn forget_worker(&mut self, shard: usize) {
         self.scans.retain(|waiting| waiting.from != shard);
+        self.unsure.retain(|_, waiting| waiting.from != shard);
         for told in self.home.forget_worker(shard, Timestamp::now()) {
             self.deliver(&told);
         }

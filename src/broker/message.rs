@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::auth::Access;
-use crate::history::Limit;
+use crate::history::{Limit, Once};
 use crate::model::{
     Epoch, Filter, Member, Message, Origin, Payload, Position, SessionId, Timestamp, TopicName,
 };
@@ -33,15 +33,6 @@ pub struct Publication {
     pub origin: Origin,
     /// Where it is to be published once only, however often it comes.
     pub once: Option<Box<Once>>,
-}
-
-/// How a message that comes again is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Once {
-    /// Stands for the publisher and the name that it gave the message.
-    pub name: [u8; 32],
-    /// Stands for what the message says.
-    pub body: [u8; 32],
 }
 
 impl Publication {
@@ -216,6 +207,18 @@ pub struct ReadAsk {
     pub limit: Limit,
 }
 
+/// Asks for a page of a topic's history.
+pub struct HistoryAsk {
+    /// The topic.
+    pub topic: TopicName,
+    /// After that position, where it is of this life of the topic.
+    pub since: Option<Cursor>,
+    /// The newest so many.
+    pub last: Option<u64>,
+    /// How much.
+    pub limit: Limit,
+}
+
 /// A piece of a replay.
 #[derive(Debug)]
 pub struct Piece {
@@ -317,7 +320,7 @@ pub enum ToHome {
     /// Read a piece of the retained messages.
     ReadRetained(RetainedAsk, Token),
     /// Read history.
-    History(TopicName, Option<Cursor>, Option<u64>, Limit, Token),
+    History(Box<HistoryAsk>, Token),
     /// Remove what is kept.
     Clear(TopicName, Token),
     /// Who is there.
@@ -333,7 +336,7 @@ impl ToHome {
             | Self::SubscribeFilter(_, token)
             | Self::Read(_, token)
             | Self::ReadRetained(_, token)
-            | Self::History(_, _, _, _, token)
+            | Self::History(_, token)
             | Self::Clear(_, token)
             | Self::Presence(_, token) => Some(*token),
         }

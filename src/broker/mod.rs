@@ -31,6 +31,7 @@ mod serving;
 mod session_directory;
 mod session_query;
 mod settings;
+mod settling;
 mod shards;
 mod subscriber;
 mod subscribing;
@@ -61,7 +62,7 @@ use crate::protocol::{Close, CloseCode, Cursor, ErrorCode, Refusal, WireFormat};
 
 pub use direct::Whom;
 pub use directory::{TopicView, no_such_topic};
-pub use message::{Cleared, HistoryPage, Once, Publication, Receipt};
+pub use message::{Cleared, HistoryAsk, HistoryPage, Publication, Receipt};
 pub use registry::TopicRegistry;
 pub use reply::{Reply, ReplyTo, refuse};
 pub use roster::Opening;
@@ -233,13 +234,22 @@ impl Broker {
         limit: Limit,
     ) -> Result<HistoryPage, Refusal> {
         let home = self.node.shards.home(&topic);
-        let answer = self.ask(home, move |worker, reply| {
-            worker.history(topic, since, last, limit, reply);
+        let ask = Box::new(HistoryAsk {
+            topic,
+            since,
+            last,
+            limit,
         });
+        let answer = self.ask(home, move |worker, reply| worker.history(ask, reply));
         match answer.await? {
             Reply::History(page) => Ok(page),
             _ => Err(internal()),
         }
+    }
+
+    /// Why what is to outlive the process cannot be kept at present, if it cannot.
+    pub fn store_fault(&self) -> Option<String> {
+        self.node.common.store.fault()
     }
 
     /// Removes a topic's history and its retained message. The history begins anew, in another epoch;

@@ -4,21 +4,21 @@
 //! [`Registry`] is the state and its rules; [`TopicRegistry`] is the actor by which the registries
 //! of other workers reach it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::history::Limit;
-use crate::metrics::{Durability, Source};
+use crate::history::Lookup;
+use crate::metrics::Source;
 use crate::model::{Origin, Timestamp, TopicName};
-use crate::protocol::{Cursor, Deflaters, ErrorCode, Refusal};
+use crate::protocol::{Deflaters, ErrorCode, Refusal};
 
 use super::Settings;
 use super::fanout::Fanout;
-use super::home::{Common, Delivery, Home};
+use super::home::{Asker, Common, Delivery, Home};
 use super::lost::Lives;
-use super::message::{HomeAnswer, PeerMessage, Publication, ToHome, Token};
+use super::message::{HistoryAsk, HomeAnswer, PeerMessage, Publication, ToHome, Token};
 use super::peers::Peers;
 use super::reply::{Reply, ReplyTo, close_for};
 use super::scans;
@@ -41,6 +41,8 @@ pub struct Registry {
     pub(super) waiting: WaitingList,
     /// Filters that this home looks through its topics for.
     pub(super) scans: VecDeque<scans::Waiting>,
+    /// Filters that wait until the store has found out.
+    pub(super) unsure: HashMap<Lookup, scans::Waiting>,
     /// Who waits for what is looked through now.
     pub(super) scanning: Option<(usize, Token)>,
     pub(super) max_subscriptions: usize,
@@ -76,6 +78,7 @@ impl Registry {
             replaying: Vec::new(),
             waiting: WaitingList::default(),
             scans: VecDeque::new(),
+            unsure: HashMap::new(),
             scanning: None,
             max_subscriptions: settings.max_subscriptions,
             common,
@@ -98,17 +101,10 @@ impl Registry {
     }
 
     /// Reads history for a session or caller.
-    pub(super) fn history(
-        &mut self,
-        topic: TopicName,
-        since: Option<Cursor>,
-        last: Option<u64>,
-        limit: Limit,
-        reply: ReplyTo,
-    ) {
-        let home = self.shards.home(&topic);
+    pub(super) fn history(&mut self, ask: Box<HistoryAsk>, reply: ReplyTo) {
+        let home = self.shards.home(&ask.topic);
         let token = self.waiting.add(home, Waiting::Reply(reply));
-        self.ask_home(home, ToHome::History(topic, since, last, limit, token));
+        self.ask_home(home, ToHome::History(ask, token));
     }
 
     /// Removes what a topic keeps.
@@ -176,40 +172,25 @@ impl Registry {
         let now = Timestamp::now();
         match ask {
             ToHome::Publish(publication, accepted, token) => {
-                let (origin, bytes) = (publication.origin, publication.payload.data.len());
-                match self.home.publish_once(publication, now, accepted) {
-                    Ok((receipt, None)) => {
-                        self.turn.metrics.repeated();
-                        self.turn.wake();
-                        if let Some(token) = token {
-                            self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
-                        }
-                    }
-                    Ok((receipt, Some(delivery))) => {
-                        self.turn.metrics.published(label(origin), bytes);
-                        self.turn
-                            .metrics
-                            .publish_latency(Durability::Memory, accepted.elapsed());
-                        if let Some(token) = token {
-                            self.answer(from, token, Ok(HomeAnswer::Published(receipt)));
-                        }
-                        self.deliver(&delivery);
-                    }
-                    Err(refusal) => {
-                        self.turn.publish_failed(refusal.code);
-                        if let Some(token) = token {
-                            self.answer(from, token, Err(refusal));
-                        }
-                    }
+                let asker = Asker::new(from, token);
+                match self.home.publish_once(publication, asker, now, accepted) {
+                    Ok(Some(taken)) => self.published(asker, &taken),
+                    // It waits for the disk.
+                    Ok(None) => {}
+                    Err(refusal) => self.refused(asker, refusal),
                 }
             }
-            ToHome::Subscribe(ask, token) => match self.home.subscribe(from, &ask, now) {
-                Ok((stand, told)) => {
-                    self.answer(from, token, Ok(HomeAnswer::Subscribed(stand)));
-                    self.tell(told);
+            ToHome::Subscribe(ask, token) => {
+                let asker = Asker::new(from, Some(token));
+                match self.home.subscribe(ask, asker, now) {
+                    Ok(Some((stand, told))) => {
+                        self.answer(from, token, Ok(HomeAnswer::Subscribed(stand)));
+                        self.tell(told);
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => self.answer(from, token, Err(refusal)),
                 }
-                Err(refusal) => self.answer(from, token, Err(refusal)),
-            },
+            }
             ToHome::Present(topic, member) => self.home.present(from, &topic, member),
             ToHome::Unsubscribe(topic, member) => {
                 let told = self.home.unsubscribe(from, &topic, &member, now);
@@ -218,23 +199,33 @@ impl Registry {
             ToHome::SubscribeFilter(ask, token) => self.scan_for(from, ask, token, now),
             ToHome::UnsubscribeFilter(filter) => self.home.unsubscribe_filter(from, &filter),
             ToHome::Read(ask, token) => {
-                let piece = self.home.read(&ask, now);
-                self.answer(from, token, Ok(HomeAnswer::Piece(piece)));
+                let asker = Asker::new(from, Some(token));
+                if let Some(piece) = self.home.read(ask, asker, now) {
+                    self.answer(from, token, Ok(HomeAnswer::Piece(piece)));
+                }
             }
             ToHome::ReadRetained(ask, token) => {
                 let piece = self.home.read_retained(&ask);
                 self.answer(from, token, Ok(HomeAnswer::Retained(piece)));
             }
-            ToHome::Clear(topic, token) => match self.home.clear(&topic, now) {
-                Ok((cleared, told)) => {
-                    self.answer(from, token, Ok(HomeAnswer::Cleared(cleared)));
-                    self.tell(told);
+            ToHome::Clear(topic, token) => {
+                let asker = Asker::new(from, Some(token));
+                match self.home.clear(&topic, Some(asker), now) {
+                    Ok(Some((cleared, told))) => {
+                        self.answer(from, token, Ok(HomeAnswer::Cleared(cleared)));
+                        self.tell(told);
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => self.answer(from, token, Err(refusal)),
                 }
-                Err(refusal) => self.answer(from, token, Err(refusal)),
-            },
-            ToHome::History(topic, since, last, limit, token) => {
-                let page = self.home.history(&topic, since, last, limit, now);
-                self.answer(from, token, page.map(HomeAnswer::History));
+            }
+            ToHome::History(ask, token) => {
+                let asker = Asker::new(from, Some(token));
+                match self.home.history(ask, asker, now) {
+                    Ok(None) => {}
+                    Ok(Some(page)) => self.answer(from, token, Ok(HomeAnswer::History(page))),
+                    Err(refusal) => self.answer(from, token, Err(refusal)),
+                }
             }
             ToHome::Presence(topic, token) => {
                 let members = self.home.presence(&topic);
@@ -243,7 +234,7 @@ impl Registry {
         }
     }
 
-    fn tell(&mut self, delivery: Option<Delivery>) {
+    pub(super) fn tell(&mut self, delivery: Option<Delivery>) {
         if let Some(delivery) = delivery {
             self.deliver(&delivery);
         }

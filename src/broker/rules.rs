@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::auth::{Access, Standing};
 use crate::config::{self, Who};
 use crate::history::Bounds;
-use crate::model::{Filter, Overflow, Overflows, TopicName};
+use crate::model::{Durability, Filter, Overflow, Overflows, TopicName};
 use crate::protocol::{ErrorCode, Refusal};
 
 /// One rule.
@@ -33,6 +33,8 @@ pub struct Rules(Vec<Rule>);
 pub struct TopicRule {
     /// How much history it keeps; none: it is live only.
     pub history: Option<Bounds>,
+    /// What a message that it keeps outlives once it is acknowledged.
+    pub durability: Durability,
     /// Whether one may ask who is there.
     pub presence: bool,
     /// Whether comings and goings are told.
@@ -75,6 +77,19 @@ impl Rules {
         self.of_all(filter, |rule| {
             rule.history.is_some() || !access.may_read_granted(rule.subscribe)
         })
+    }
+
+    /// What the messages of every topic that the filter matches outlive at least, but for those that are
+    /// withheld from that access.
+    pub fn least_durability(&self, access: &Access, filter: &Filter) -> Durability {
+        let all = |least: Durability| {
+            self.of_all(filter, |rule| {
+                rule.durability >= least || !access.may_read_granted(rule.subscribe)
+            })
+        };
+        let known = [Durability::Synced, Durability::Written];
+        let least = known.into_iter().find(|least| all(*least));
+        least.unwrap_or_default()
     }
 
     /// Whether every topic that the filter matches lets a subscription ask for that.
@@ -147,6 +162,7 @@ impl From<&config::TopicRule> for Rule {
         let &config::TopicRule {
             ref filter,
             ref history,
+            durability,
             presence,
             join_leave,
             retain,
@@ -169,6 +185,7 @@ impl From<&config::TopicRule> for Rule {
             filter: filter.clone(),
             topic: TopicRule {
                 history: history.as_ref().map(bounds),
+                durability,
                 presence,
                 join_leave,
                 retain,

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crate::history::{HistoryError, Lookup};
 use crate::model::Timestamp;
 use crate::protocol::{ErrorCode, Refusal};
 
-use super::home::Scan;
+use super::home::{Looked, Scan};
 use super::message::{HomeAnswer, Token, WildAsk};
 use super::registry::Registry;
 
@@ -36,11 +37,12 @@ impl Registry {
     ) {
         let filter = ask.filter.clone();
         let mut scan = self.home.subscribe_filter(from, ask);
-        if self.home.scan(&mut scan, &mut NAMES.clone(), now) {
+        let looked = self.home.scan(&mut scan, &mut NAMES.clone(), now);
+        if looked == Looked::AtAll {
             let stand = scan.into_stand();
             return self.answer(from, token, Ok(HomeAnswer::SubscribedFilter(stand)));
         }
-        if self.scans.len() >= MOST {
+        if self.scans.len() + self.unsure.len() >= MOST {
             // Who is refused has nothing here.
             self.home.unsubscribe_filter(from, &filter);
             let refusal = Refusal::new(
@@ -50,8 +52,13 @@ impl Registry {
             let refusal = refusal.retry_after(Duration::from_secs(1));
             return self.answer(from, token, Err(refusal));
         }
-        self.scans.push_back(Waiting { from, token, scan });
-        self.turn.wake();
+        let waiting = Waiting { from, token, scan };
+        if let Looked::Waits(lookup) = looked {
+            self.unsure.insert(lookup, waiting);
+        } else {
+            self.scans.push_back(waiting);
+            self.turn.wake();
+        }
     }
 
     /// Looks on for those that wait; true where more is to be looked at.
@@ -60,18 +67,45 @@ impl Registry {
         while let Some(mut first) = self.scans.pop_front() {
             // Who waits for it is answered if this ends in a panic.
             self.scanning = Some((first.from, first.token));
-            let is_done = self
+            let looked = self
                 .home
                 .scan(&mut first.scan, &mut budget, Timestamp::now());
             self.scanning = None;
-            if !is_done {
-                self.scans.push_front(first);
-                return true;
+            match looked {
+                Looked::AtAll => {}
+                Looked::AtSome => {
+                    self.scans.push_front(first);
+                    return true;
+                }
+                Looked::Waits(lookup) => {
+                    self.unsure.insert(lookup, first);
+                    continue;
+                }
             }
             let stand = HomeAnswer::SubscribedFilter(first.scan.into_stand());
             self.answer(first.from, first.token, Ok(stand));
         }
         false
+    }
+
+    /// The store has found out what a filter's topics are looked through for; false where none waits
+    /// for that.
+    pub(super) fn scan_found(&mut self, lookup: Lookup, error: Option<&HistoryError>) -> bool {
+        let Some(waiting) = self.unsure.remove(&lookup) else {
+            return false;
+        };
+        match error {
+            None => self.scans.push_front(waiting),
+            Some(error) => {
+                // Who is refused has nothing here.
+                self.home
+                    .unsubscribe_filter(waiting.from, waiting.scan.filter());
+                let refusal = Refusal::new(ErrorCode::Unavailable, error.to_string());
+                let refusal = refusal.retry_after(Duration::from_secs(1));
+                self.answer(waiting.from, waiting.token, Err(refusal));
+            }
+        }
+        true
     }
 
     /// Answers whoever waited for what ended in a panic.

@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Handler, Message};
 
-use crate::history::Limit;
 use crate::metrics::Place;
 use crate::model::{Filter, Member, Timestamp, TopicName};
-use crate::protocol::Cursor;
 
 use super::direct_delivery::DirectQueue;
 use super::home::Home;
-use super::message::Publication;
+use super::message::{HistoryAsk, Publication};
 use super::peers::PeerBatch;
 use super::registry::{Registry, TopicRegistry};
 use super::reply::ReplyTo;
@@ -96,7 +94,12 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 shard,
                 Arc::clone(&node.squeezed),
             ));
-            let home = Home::new(Arc::clone(&node.common), node.shards.hasher());
+            let mut home = Home::new(Arc::clone(&node.common), node.shards.hasher());
+            home.begin(
+                |topic| node.shards.home(topic) == shard,
+                Timestamp::now(),
+                Instant::now(),
+            );
             let registry = Registry::new(
                 (shard, life),
                 Arc::clone(&node.shards),
@@ -189,17 +192,8 @@ impl Worker {
     }
 
     /// Reads history.
-    pub fn history(
-        &self,
-        topic: TopicName,
-        since: Option<Cursor>,
-        last: Option<u64>,
-        limit: Limit,
-        reply: ReplyTo,
-    ) {
-        self.registry
-            .borrow_mut()
-            .history(topic, since, last, limit, reply);
+    pub fn history(&self, ask: Box<HistoryAsk>, reply: ReplyTo) {
+        self.registry.borrow_mut().history(ask, reply);
     }
 
     /// Removes what a topic keeps.
@@ -248,6 +242,7 @@ impl Worker {
         let now = Timestamp::now();
         registry.home.sweep(now);
         registry.home.forget_answers(now, Instant::now());
+        registry.amend_what_is_left(now);
         for shard in registry.peers.replaced() {
             registry.lost(shard);
         }
@@ -258,6 +253,7 @@ impl Worker {
         self.turn.sleep(cx.waker());
         let now = Instant::now();
         let mut registry = self.registry.borrow_mut();
+        registry.heed_news(cx.waker());
         let progress = registry.fanout.flush_in_time(SLICE, BACKLOG / 2, now, cx);
         if let Some(latency) = progress.latency {
             self.turn.metrics.delivery_latency(latency);

@@ -174,7 +174,8 @@ fn read(
     let admin = Admin::read(root.section("admin"), &server);
     let websocket = WebSocket::read(root.section("websocket"), &mut paths);
     let metrics = Metrics::read(root.section("metrics"), &mut paths);
-    let topics: Vec<TopicRule> = read_rules(&mut root);
+    let store = Store::read(root.section("store"));
+    let topics: Vec<TopicRule> = read_rules(&mut root, store.kind);
     let endpoints: Vec<Endpoint> = read_endpoints(&mut root, &topics, &mut paths);
     let auth = root.optional("auth", "[auth]").map(Auth::read);
     let api = Api::read(root.section("api"), environment);
@@ -184,7 +185,6 @@ fn read(
     }
     let session = Session::read(root.section("session"));
     let limits = Limits::read(root.section("limits"), &websocket);
-    let store = Store::read(root.section("store"));
     leave_memory(&mut root, &limits, &store);
     if session.queue < limits.message_bytes && root.is_clean(&["session", "limits"]) {
         root.refuse(

@@ -229,6 +229,8 @@ impl Limits {
 pub struct Store {
     /// Which store it is.
     pub kind: StoreKind,
+    /// The directory of a store on disk. A relative one lies in the working directory.
+    pub path: PathBuf,
     /// What all history together may take, in bytes.
     pub memory: usize,
 }
@@ -237,6 +239,7 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             kind: StoreKind::Memory,
+            path: PathBuf::from("data"),
             memory: 256 * MIB,
         }
     }
@@ -247,8 +250,11 @@ impl Store {
         let default = Self::default();
         Self {
             kind: table
-                .read("kind", kinds::choice(&[("memory", StoreKind::Memory)]))
+                .read("kind", kinds::choice(StoreKind::NAMES))
                 .unwrap_or(default.kind),
+            path: table
+                .read("path", kinds::text)
+                .map_or(default.path, PathBuf::from),
             memory: table
                 .read("memory", kinds::size(KIB..=isize::MAX.unsigned_abs()))
                 .unwrap_or(default.memory),
@@ -262,6 +268,12 @@ pub enum StoreKind {
     /// In the process's memory: gone when it ends.
     #[default]
     Memory,
+    /// In a directory, for topics whose rule asks for it: what was acknowledged outlives the process.
+    Disk,
+}
+
+impl StoreKind {
+    const NAMES: &[(&str, Self)] = &[("memory", Self::Memory), ("disk", Self::Disk)];
 }
 
 /// `[metrics]`: where they are read, and what may be a label.

@@ -122,8 +122,10 @@ fn plain_sections(config: &Config, text: &mut Text) {
     text.section("[store]");
     let kind = match config.store.kind {
         StoreKind::Memory => "memory",
+        StoreKind::Disk => "disk",
     };
     text.key("kind", quote(kind));
+    text.key("path", quote(&config.store.path.display().to_string()));
     text.key("memory", size(config.store.memory));
 
     text.section("[metrics]");
@@ -211,6 +213,7 @@ fn show_rule(rule: &TopicRule, text: &mut Text) {
             format!("{{ messages = {messages}, {age}bytes = {bytes} }}"),
         );
     }
+    text.key("durability", quote(rule.durability.as_str()));
     text.key("presence", rule.presence);
     text.key("join_leave", rule.join_leave);
     text.key("retain", rule.retain);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::kinds;
 use super::paths::Paths;
 use super::reader::Section;
-use crate::model::{Filter, Overflow, Overflows, TopicName};
+use super::sections::StoreKind;
+use crate::model::{Durability, Filter, Overflow, Overflows, TopicName};
 
 /// What a rule's history holds at most in bytes where the rule does not say.
 const HISTORY_BYTES: usize = 16 * 1024 * 1024;
@@ -26,6 +27,8 @@ pub struct TopicRule {
     pub filter: Filter,
     /// What is kept of each of them; `None` is nothing: live only.
     pub history: Option<HistoryRule>,
+    /// What a message that is kept outlives once it is acknowledged.
+    pub durability: Durability,
     /// Whether it may be asked who is there.
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
@@ -84,6 +87,7 @@ impl TopicRule {
         Self {
             filter,
             history: None,
+            durability: Durability::Memory,
             presence: false,
             join_leave: false,
             retain: false,
@@ -95,10 +99,11 @@ impl TopicRule {
         }
     }
 
-    fn read(section: &mut Section<'_>) -> Option<Self> {
+    fn read(section: &mut Section<'_>, store: StoreKind) -> Option<Self> {
         let filter = section.required("filter", r#"filter = "chat/#""#, kinds::filter);
         let history = section.optional("history", r#"history = { messages = 30, age = "24h" }"#);
         let history = history.map(HistoryRule::read);
+        let durability = read_durability(section, store);
         let presence = section.read("presence", kinds::boolean);
         let join_leave = section.read("join_leave", kinds::boolean);
         let retain = section.read("retain", kinds::boolean);
@@ -114,6 +119,7 @@ impl TopicRule {
                 None => None,
                 Some(read) => Some(read?),
             },
+            durability,
             presence: presence.unwrap_or_default(),
             join_leave: join_leave.unwrap_or_default(),
             retain: retain.unwrap_or_default(),
@@ -123,6 +129,32 @@ impl TopicRule {
             max_message,
             overflow: overflow.unwrap_or_default(),
         })
+    }
+}
+
+/// What messages outlive: where it is not said, the process, if the store does.
+fn read_durability(section: &mut Section<'_>, store: StoreKind) -> Durability {
+    let usual = usual(store);
+    let durability = section.read("durability", kinds::choice(Durability::NAMES));
+    let durability = durability.unwrap_or(usual);
+    if durability > usual && store == StoreKind::Memory {
+        section.refuse(
+            "durability",
+            format!(
+                "{:?}, and the store keeps everything in memory",
+                durability.as_str()
+            ),
+            r#"set store.kind = "disk", or leave it out"#,
+        );
+    }
+    durability
+}
+
+/// What messages outlive where no rule says it.
+fn usual(store: StoreKind) -> Durability {
+    match store {
+        StoreKind::Memory => Durability::Memory,
+        StoreKind::Disk => Durability::Written,
     }
 }
 
@@ -150,10 +182,10 @@ fn read_overflow(section: &mut Section<'_>) -> Option<Overflows> {
 }
 
 /// `[[topic]]`: the rules in their order; the built-in ones where none are set.
-pub(super) fn read_rules(root: &mut Section<'_>) -> Vec<TopicRule> {
+pub(super) fn read_rules(root: &mut Section<'_>, store: StoreKind) -> Vec<TopicRule> {
     let mut filters = BTreeMap::new();
     let rules = root.tables("topic", |mut section| {
-        let rule = TopicRule::read(&mut section)?;
+        let rule = TopicRule::read(&mut section, store)?;
         let earlier = filters.get(&rule.filter).cloned();
         if let Some(earlier) = earlier {
             let found = format!("the same filter as that of {earlier}, which always applies first");
@@ -163,7 +195,13 @@ pub(super) fn read_rules(root: &mut Section<'_>) -> Vec<TopicRule> {
         }
         Some(rule)
     });
-    rules.unwrap_or_else(built_in)
+    rules.unwrap_or_else(|| {
+        let durability = usual(store);
+        let built_in = built_in().into_iter();
+        built_in
+            .map(|rule| TopicRule { durability, ..rule })
+            .collect()
+    })
 }
 
 /// What is kept of a topic: whichever bound is reached first counts.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use actix::{Actor, ActorContext, Context, StreamHandler};
 
 use crate::auth::Secret;
-use crate::broker::{Ending, Publication, ReplyTo, Subscriber, Worker, refuse};
+use crate::broker::{Ending, HistoryAsk, Publication, ReplyTo, Subscriber, Worker, refuse};
 use crate::history::Limit;
 use crate::limits::{Entry, Meter};
 use crate::metrics::{self, Held, Place};
@@ -184,8 +184,13 @@ impl Connection {
             debt: self.subscriber.owe(),
             id,
         };
-        self.worker
-            .history(query.topic, query.since, query.last, limit, reply);
+        let ask = HistoryAsk {
+            topic: query.topic,
+            since: query.since,
+            last: query.last,
+            limit,
+        };
+        self.worker.history(Box::new(ask), reply);
     }
 
     fn authenticate(&mut self, id: Option<u64>, token: &Secret) {

@@ -3,17 +3,28 @@
 //! An implementation gives a [`Subject`] and writes `history_contract!(ItsSubject);` among its
 //! tests: every rule here becomes a test of its own there.
 
+mod bounds;
 mod model;
+mod numbers;
+mod recovery;
 mod retained;
 mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bounds, History, HistoryError, HistoryStore, Limit, Retain};
-use crate::model::{Epoch, Message, Payload, Position, Timestamp, TopicName};
+use super::{
+    Answer, Bounds, Completion, History, HistoryError, HistoryStore, Limit, News, Retain, Retained,
+    Terms, Told,
+};
+use crate::model::{
+    Durability, Epoch, Message, Payload, Position, SessionId, Timestamp, TopicName,
+};
 
+pub(crate) use bounds::*;
 pub(crate) use model::a_history_does_what_a_plain_list_would;
+pub(crate) use numbers::*;
+pub(crate) use recovery::*;
 pub(crate) use retained::*;
 pub(crate) use store::*;
 
@@ -23,8 +34,117 @@ pub(crate) trait Subject {
     fn begin(now: Timestamp) -> Self;
     /// The store.
     fn store(&self) -> &dyn HistoryStore;
-    /// Returns once every message appended so far is complete.
-    fn settle(&self) {}
+    /// What its topics are opened with.
+    fn news(&self) -> &Arc<News>;
+    /// What it tells next; waits for it.
+    fn hear(&self) -> Vec<Told> {
+        panic!("this store has nothing to tell");
+    }
+    /// What a message outlives.
+    fn durability(&self) -> Durability {
+        Durability::Memory
+    }
+
+    /// Opens a topic.
+    fn open(&self, name: &str, bounds: Bounds) -> Box<dyn History> {
+        self.store()
+            .open(&topic(name), self.terms(bounds), self.news())
+            .unwrap()
+    }
+
+    /// Those bounds, with its durability.
+    fn terms(&self, bounds: Bounds) -> Terms {
+        let durability = self.durability();
+        Terms { bounds, durability }
+    }
+
+    /// Returns once that is complete, and the history knows.
+    fn settle(&self, history: &mut dyn History, completion: Completion) {
+        let Completion::Later(ticket) = completion else {
+            return;
+        };
+        let mut is_complete = false;
+        while !is_complete {
+            for told in self.hear() {
+                is_complete |= matches!(told, Told::Settled(upto) if upto >= ticket);
+                heed(history, told, Timestamp(0));
+            }
+        }
+    }
+
+    /// The same of a retained message.
+    fn settle_retained(&self, retained: &mut dyn Retained, completion: Completion) {
+        let Completion::Later(ticket) = completion else {
+            return;
+        };
+        let mut is_complete = false;
+        while !is_complete {
+            for told in self.hear() {
+                let Told::Settled(upto) = told else {
+                    panic!("{told:?}")
+                };
+                retained.settle(upto);
+                is_complete |= upto >= ticket;
+            }
+        }
+    }
+
+    /// Appends a message, and waits until it is complete.
+    fn append(&self, history: &mut dyn History, message: Message, now: Timestamp) {
+        let appended = history.append(message, Retain::Leave.into(), now);
+        self.settle(history, appended.unwrap().completion);
+    }
+
+    /// Reads, however long it takes.
+    fn read(
+        &self,
+        history: &mut dyn History,
+        after: u64,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Vec<Arc<Message>> {
+        match history.read(after, limit, now) {
+            Answer::Now(messages) => messages,
+            Answer::Later(asked) => loop {
+                for told in self.hear() {
+                    let is_answer = matches!(told, Told::Found { lookup, .. } if lookup == asked);
+                    let messages = heed(history, told, now);
+                    if is_answer {
+                        return messages;
+                    }
+                }
+            },
+        }
+    }
+
+    /// Where messages since `from` begin, however long it takes to find out.
+    fn first_since(&self, history: &mut dyn History, from: Timestamp, now: Timestamp) -> u64 {
+        loop {
+            match history.first_since(from) {
+                Answer::Now(after) => return after,
+                Answer::Later(_) => {
+                    for told in self.hear() {
+                        heed(history, told, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns once the history has been told all that there is to tell.
+    fn calm(&self, history: &mut dyn History, now: Timestamp) {
+        let _tells_nothing = (history, now);
+    }
+}
+
+/// Does what a home does with what it is told of its only topic.
+pub(crate) fn heed(history: &mut dyn History, told: Told, now: Timestamp) -> Vec<Arc<Message>> {
+    match told {
+        Told::Settled(upto) => history.settle(upto),
+        Told::Failed { .. } => history.take_back(),
+        Told::Found { finding, .. } => return history.found(finding.unwrap(), now),
+    }
+    Vec::new()
 }
 
 /// Makes every rule of the contract a test of the subject named.
@@ -115,7 +235,7 @@ struct Open<S> {
 impl<S: Subject> Open<S> {
     fn new(bounds: Bounds) -> Self {
         let subject = S::begin(BEGUN);
-        let history = subject.store().open(&topic("t"), bounds).unwrap();
+        let history = subject.open("t", bounds);
         Self { history, subject }
     }
 
@@ -132,9 +252,23 @@ impl<S: Subject> Open<S> {
     }
 
     fn append_and(&mut self, retain: Retain, size: usize, now: Timestamp) -> Arc<Message> {
-        let appended = self.history.append(message("t", size), retain, now);
-        self.subject.settle();
-        appended.unwrap().message
+        self.take(message("t", size), retain, now)
+    }
+
+    fn take(&mut self, message: Message, retain: Retain, now: Timestamp) -> Arc<Message> {
+        let appended = self.history.append(message, retain.into(), now).unwrap();
+        self.subject.settle(&mut *self.history, appended.completion);
+        appended.message
+    }
+
+    fn clear(&mut self) {
+        let completion = self.history.clear().unwrap();
+        self.subject.settle(&mut *self.history, completion);
+    }
+
+    fn rebound(&mut self, bounds: Bounds, now: Timestamp) {
+        self.history.rebound(self.subject.terms(bounds), now);
+        self.subject.calm(&mut *self.history, now);
     }
 
     /// The offset of the retained message.
@@ -143,238 +277,20 @@ impl<S: Subject> Open<S> {
         retained.position.map(|position| position.offset)
     }
 
-    fn read(&self, after: u64, now: Timestamp) -> Vec<u64> {
-        offsets(&self.history.read(after, ALL, now))
+    fn read(&mut self, after: u64, now: Timestamp) -> Vec<u64> {
+        offsets(&self.read_within(after, ALL, now))
+    }
+
+    fn read_within(&mut self, after: u64, limit: Limit, now: Timestamp) -> Vec<Arc<Message>> {
+        self.subject.read(&mut *self.history, after, limit, now)
+    }
+
+    fn first_since(&mut self, from: Timestamp, now: Timestamp) -> u64 {
+        self.subject.first_since(&mut *self.history, from, now)
     }
 
     fn cursor(&self, offset: u64) -> Position {
         let epoch = self.history.epoch();
         Position { epoch, offset }
     }
-}
-
-pub(crate) fn offsets_rise_by_one_from_one<S: Subject>() {
-    let mut open = Open::<S>::new(WIDE);
-    assert_eq!((open.history.newest(), open.history.oldest()), (0, 1));
-    for offset in 1..=5 {
-        let appended = open.append(1, at(0));
-        assert_eq!(appended.position, Some(open.cursor(offset)));
-        assert_eq!(open.history.newest(), offset);
-        assert_eq!(open.history.settled(), offset);
-    }
-    assert_eq!(open.read(0, at(0)), [1, 2, 3, 4, 5]);
-    assert_eq!(open.read(3, at(0)), [4, 5]);
-    assert!(open.read(5, at(0)).is_empty());
-    assert!(open.read(u64::MAX, at(0)).is_empty());
-}
-
-pub(crate) fn a_message_comes_back_as_it_was_given<S: Subject>() {
-    let mut open = Open::<S>::new(WIDE);
-    let mut given = message("t", 0);
-    given.payload = Payload::json(br#"{"a": 1.50}"#).unwrap();
-    given.user = Some("ann".into());
-    given.key = Some("k".into());
-    given.publisher = None;
-    // What the history alone says is not believed of others.
-    given.time = at(77);
-    given.position = Some(Position {
-        epoch: Epoch::parse("other").unwrap(),
-        offset: 9,
-    });
-    open.history
-        .append(given.clone(), Retain::Leave, at(5))
-        .unwrap();
-    open.subject.settle();
-    let held = open.history.read(0, ALL, at(5));
-    assert_eq!(held.len(), 1);
-    assert_eq!(held[0].payload, given.payload);
-    assert_eq!((&held[0].user, &held[0].key), (&given.user, &given.key));
-    assert_eq!((&held[0].topic, held[0].time), (&given.topic, at(5)));
-    assert_eq!(held[0].position, Some(open.cursor(1)));
-    assert_eq!(open.history.bytes(), given.weight());
-}
-
-pub(crate) fn time_does_not_go_back_within_a_topic<S: Subject>() {
-    let open = Open::<S>::new(WIDE).with(&[10, 5, 20, 0]);
-    let held = open.history.read(0, ALL, at(0));
-    let times: Vec<_> = held.iter().map(|message| message.time).collect();
-    assert_eq!(times, [at(10), at(10), at(20), at(20)]);
-}
-
-pub(crate) fn only_as_many_as_the_bound_are_kept<S: Subject>() {
-    let bounds = Bounds {
-        messages: 3,
-        ..WIDE
-    };
-    let open = Open::<S>::new(bounds).with(&[0; 10]);
-    assert_eq!(open.read(0, at(0)), [8, 9, 10]);
-    assert_eq!((open.history.oldest(), open.history.len()), (8, 3));
-}
-
-pub(crate) fn other_bounds_hold_from_the_moment_they_are_given<S: Subject>() {
-    let mut open = Open::<S>::new(WIDE).with(&[0; 10]);
-    let bounds = Bounds {
-        messages: 3,
-        ..WIDE
-    };
-    open.history.rebound(bounds, at(0));
-    assert_eq!(open.read(0, at(0)), [8, 9, 10]);
-    let mut open = open.with(&[1]);
-    assert_eq!(open.read(0, at(1)), [9, 10, 11]);
-    open.history.rebound(WIDE, at(1));
-    assert_eq!(open.with(&[1]).read(0, at(1)), [9, 10, 11, 12]);
-}
-
-pub(crate) fn what_is_too_old_is_neither_read_nor_recovered_though_nothing_trimmed_it<
-    S: Subject,
->() {
-    let bounds = Bounds {
-        age: Some(Duration::from_millis(100)),
-        ..WIDE
-    };
-    let mut open = Open::<S>::new(bounds).with(&[0, 50, 60]);
-    assert_eq!(open.read(0, at(100)), [1, 2, 3]);
-    assert_eq!(open.read(0, at(101)), [2, 3]);
-    assert!(open.history.recovers(open.cursor(0), at(100)));
-    assert!(!open.history.recovers(open.cursor(0), at(101)));
-    assert!(open.history.holds_since(at(0), at(100)));
-    assert!(!open.history.holds_since(at(0), at(101)));
-    assert!(open.read(0, at(1000)).is_empty());
-    open.history.trim(at(155));
-    assert_eq!((open.history.oldest(), open.history.len()), (3, 1));
-    open.history.trim(at(1000));
-    assert_eq!((open.history.oldest(), open.history.newest()), (4, 3));
-    assert!(open.history.is_empty());
-    assert_eq!(open.history.bytes(), 0);
-    assert!(open.history.recovers(open.cursor(3), at(1000)));
-    assert!(!open.history.recovers(open.cursor(2), at(1000)));
-}
-
-pub(crate) fn the_newest_message_is_kept_whatever_it_weighs<S: Subject>() {
-    let weight = message("t", 10).weight();
-    let bounds = Bounds {
-        bytes: weight * 2,
-        ..WIDE
-    };
-    let mut open = Open::<S>::new(bounds);
-    for _ in 0..3 {
-        open.append(10, at(0));
-    }
-    assert_eq!(open.read(0, at(0)), [2, 3]);
-    open.append(10 * weight, at(0));
-    assert_eq!(open.read(0, at(0)), [4]);
-    open.append(10, at(0));
-    assert_eq!(open.read(0, at(0)), [5]);
-}
-
-pub(crate) fn a_reader_gets_on_whatever_its_limit_in_bytes<S: Subject>() {
-    let open = Open::<S>::new(WIDE).with(&[0; 6]);
-    let weight = message("t", 1).weight();
-    let read = |after, messages, bytes| {
-        let limit = Limit { messages, bytes };
-        offsets(&open.history.read(after, limit, at(0)))
-    };
-    assert_eq!(read(2, 10, 0), [3]);
-    assert_eq!(read(2, 10, weight * 2), [3, 4]);
-    assert_eq!(read(2, 10, weight * 3 - 1), [3, 4]);
-    assert_eq!(read(2, 3, usize::MAX), [3, 4, 5]);
-    assert!(read(2, 0, usize::MAX).is_empty());
-    assert!(read(6, 10, 0).is_empty());
-}
-
-pub(crate) fn a_cursor_recovers_only_if_nothing_after_it_is_missing<S: Subject>() {
-    let bounds = Bounds {
-        messages: 3,
-        ..WIDE
-    };
-    let open = Open::<S>::new(bounds);
-    assert!(open.history.recovers(open.cursor(0), at(0)));
-    assert!(!open.history.recovers(open.cursor(1), at(0)));
-    let open = open.with(&[0; 5]);
-    for (offset, recovers) in [
-        (0, false),
-        (1, false),
-        (2, true),
-        (4, true),
-        (5, true),
-        (6, false),
-        (u64::MAX, false),
-    ] {
-        let cursor = open.cursor(offset);
-        assert_eq!(open.history.recovers(cursor, at(0)), recovers, "{offset}");
-    }
-    let foreign = Position {
-        epoch: Epoch::parse("other").unwrap(),
-        offset: 4,
-    };
-    assert!(!open.history.recovers(foreign, at(0)));
-}
-
-pub(crate) fn a_recovery_by_time_tells_what_it_misses<S: Subject>() {
-    let bounds = Bounds {
-        messages: 3,
-        ..WIDE
-    };
-    // Offsets 3, 4 and 5 are held, from 30 on.
-    let open = Open::<S>::new(bounds).with(&[10, 20, 30, 30, 50]);
-    for (from, after, whole) in [
-        (0, 2, false),
-        (20, 2, false),
-        (21, 2, true),
-        (30, 2, true),
-        (31, 4, true),
-        (50, 4, true),
-        (51, 5, true),
-    ] {
-        assert_eq!(open.history.first_since(at(from)), after, "{from}");
-        assert_eq!(open.history.holds_since(at(from), at(60)), whole, "{from}");
-    }
-}
-
-pub(crate) fn a_grace_before_the_first_message_loses_nothing<S: Subject>() {
-    let open = Open::<S>::new(WIDE);
-    assert_eq!(open.history.first_since(at(0)), 0);
-    assert!(open.history.holds_since(BEGUN, at(0)));
-    let open = open.with(&[10]);
-    assert_eq!(open.history.first_since(Timestamp(0)), 0);
-    assert!(open.history.holds_since(BEGUN, at(10)));
-}
-
-pub(crate) fn a_cleared_history_starts_another_life<S: Subject>() {
-    let mut open = Open::<S>::new(WIDE).with(&[10, 20]);
-    let before = open.cursor(2);
-    open.history.clear().unwrap();
-    assert_ne!(open.history.epoch(), before.epoch);
-    assert_eq!((open.history.newest(), open.history.settled()), (0, 0));
-    assert_eq!((open.history.oldest(), open.history.len()), (1, 0));
-    assert!(!open.history.recovers(before, at(20)));
-    assert!(!open.history.holds_since(at(20), at(20)));
-    assert!(open.history.holds_since(at(21), at(21)));
-    let first = open.append(1, at(0));
-    assert_eq!(first.position, Some(open.cursor(1)));
-    assert_eq!(first.time, at(20));
-}
-
-pub(crate) fn topics_do_not_see_each_other<S: Subject>() {
-    let mut one = Open::<S>::new(WIDE);
-    let mut other = one.subject.store().open(&topic("u"), WIDE).unwrap();
-    assert_ne!(one.history.epoch(), other.epoch());
-    one.append(1, at(0));
-    other.append(message("u", 1), Retain::Leave, at(0)).unwrap();
-    other.append(message("u", 1), Retain::Leave, at(0)).unwrap();
-    one.subject.settle();
-    assert_eq!((one.history.newest(), other.newest()), (1, 2));
-    assert_eq!(one.read(0, at(0)), [1]);
-    assert_eq!(offsets(&other.read(0, ALL, at(0))), [1, 2]);
-}
-
-pub(crate) fn a_history_that_would_keep_nothing_is_refused<S: Subject>() {
-    let subject = S::begin(BEGUN);
-    let bounds = Bounds {
-        messages: 0,
-        ..WIDE
-    };
-    let refused = subject.store().open(&topic("t"), bounds).unwrap_err();
-    assert_eq!(refused, HistoryError::NoMessages);
-    assert!(!refused.is_passing());
 }

@@ -4,18 +4,18 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 mod forgotten;
-mod retained;
 
+use super::ceiling::{Ceiling, Usage};
+use super::slot::Slot;
 use super::{
-    Appended, Bounds, Completion, History, HistoryError, HistoryStore, Limit, Retain, Retained,
+    Answer, Appended, Beside, Bounds, Completion, History, HistoryError, HistoryStore, Limit, News,
+    Retain, Retained, Terms,
 };
-use crate::model::{Epoch, Filter, Message, Position, Timestamp, TopicName};
-use forgotten::Forgotten;
-use retained::Slot;
+use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
+pub(super) use forgotten::Forgotten;
 
 /// Keeps histories and retained messages in memory, under one ceiling for all topics.
 ///
@@ -33,19 +33,6 @@ pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
-/// What all topics of a store hold together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Messages held in histories.
-    pub messages: usize,
-    /// What they weigh, in bytes ([`Message::weight`]).
-    pub bytes: usize,
-    /// Retained messages. One that a history holds as well counts in both.
-    pub retained: usize,
-    /// What these weigh.
-    pub retained_bytes: usize,
-}
-
 impl MemoryStore {
     /// A store that starts to remember at `now`. `ceiling` is in bytes, over all topics
     /// (`usize::MAX` for none). `random` makes the epochs: if it repeated a number between two
@@ -55,32 +42,33 @@ impl MemoryStore {
         random: impl Fn() -> u64 + Send + Sync + 'static,
         now: Timestamp,
     ) -> Self {
+        Self::below(Arc::new(Ceiling::new(ceiling)), Arc::new(random), now)
+    }
+
+    /// The same, below a ceiling that others are below as well.
+    pub(super) fn below(ceiling: Arc<Ceiling>, random: Random, now: Timestamp) -> Self {
         Self {
             shared: Arc::new(Shared {
                 ceiling,
-                random: Box::new(random),
-                messages: AtomicUsize::new(0),
-                bytes: AtomicUsize::new(0),
-                retained: AtomicUsize::new(0),
-                retained_bytes: AtomicUsize::new(0),
+                random,
                 forgotten: Forgotten::new(now),
             }),
         }
     }
 
-    /// What is held at this moment, over all topics.
-    pub fn usage(&self) -> Usage {
-        Usage {
-            messages: self.shared.messages.load(Ordering::Relaxed),
-            bytes: self.shared.bytes.load(Ordering::Relaxed),
-            retained: self.shared.retained.load(Ordering::Relaxed),
-            retained_bytes: self.shared.retained_bytes.load(Ordering::Relaxed),
-        }
+    /// Every message of the topic that went with it, as far as that is known, is older.
+    pub(super) fn gone_before(&self, topic: &TopicName) -> Timestamp {
+        self.shared.forgotten.gone_before(topic)
     }
 }
 
 impl HistoryStore for MemoryStore {
-    fn open(&self, topic: &TopicName, bounds: Bounds) -> Result<Box<dyn History>, HistoryError> {
+    fn open(
+        &self,
+        topic: &TopicName,
+        Terms { bounds, .. }: Terms,
+        _news: &Arc<News>,
+    ) -> Result<Box<dyn History>, HistoryError> {
         if bounds.messages == 0 {
             return Err(HistoryError::NoMessages);
         }
@@ -94,19 +82,28 @@ impl HistoryStore for MemoryStore {
             newest: 0,
             last_time: Timestamp(0),
             lost_before: self.shared.forgotten.whole_from(topic),
-            retained: Slot::new(&self.shared),
+            retained: Slot::new(&self.shared.ceiling),
         }))
     }
 
-    fn open_retained(&self, _topic: &TopicName) -> Result<Box<dyn Retained>, HistoryError> {
-        Ok(Box::new(Slot::new(&self.shared)))
+    fn open_retained(
+        &self,
+        _topic: &TopicName,
+        _durability: Durability,
+        _news: &Arc<News>,
+    ) -> Result<Box<dyn Retained>, HistoryError> {
+        Ok(Box::new(Slot::new(&self.shared.ceiling)))
+    }
+
+    fn usage(&self) -> Usage {
+        self.shared.ceiling.usage()
     }
 
     fn is_short(&self) -> bool {
-        self.shared.is_short()
+        self.shared.ceiling.is_short()
     }
 
-    fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+    fn remembers(&self, filter: &Filter, from: Timestamp, _least: Durability) -> bool {
         self.shared.forgotten.remembers(filter, from)
     }
 }
@@ -117,14 +114,12 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
+/// What makes the epochs.
+pub(super) type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 struct Shared {
-    ceiling: usize,
-    random: Box<dyn Fn() -> u64 + Send + Sync>,
-    // Counts of their own: nothing is ordered by them, hence Relaxed.
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-    retained: AtomicUsize,
-    retained_bytes: AtomicUsize,
+    ceiling: Arc<Ceiling>,
+    random: Random,
     forgotten: Forgotten,
 }
 
@@ -132,26 +127,12 @@ impl Shared {
     fn new_epoch(&self) -> Epoch {
         Epoch::from_random((self.random)())
     }
-
-    fn held(&self) -> usize {
-        let retained = self.retained_bytes.load(Ordering::Relaxed);
-        self.bytes.load(Ordering::Relaxed).saturating_add(retained)
-    }
-
-    /// Whether what is left is for those that have next to nothing.
-    fn is_short(&self) -> bool {
-        self.held() > self.ceiling - self.ceiling / 16
-    }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
             .field("ceiling", &self.ceiling)
-            .field("messages", &self.messages)
-            .field("bytes", &self.bytes)
-            .field("retained", &self.retained)
-            .field("retained_bytes", &self.retained_bytes)
             .finish_non_exhaustive()
     }
 }
@@ -199,19 +180,19 @@ impl MemoryHistory {
         self.oldest() + self.expired(now) as u64
     }
 
+    /// The offset of the last message before that time, or the one before the oldest held.
+    fn before(&self, from: Timestamp) -> u64 {
+        self.oldest() - 1 + self.ring.partition_point(|held| held.time < from) as u64
+    }
+
     fn drop_oldest(&mut self) {
         if let Some(gone) = self.ring.pop_front() {
             let weight = gone.weight();
             let after = Timestamp(gone.time.0.saturating_add(1));
             self.lost_before = self.lost_before.max(after);
             self.bytes = self.bytes.saturating_sub(weight);
-            self.release(1, weight);
+            self.shared.ceiling.release(1, weight);
         }
-    }
-
-    fn release(&self, messages: usize, bytes: usize) {
-        self.shared.messages.fetch_sub(messages, Ordering::Relaxed);
-        self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn drop_expired(&mut self, now: Timestamp) {
@@ -226,11 +207,11 @@ impl MemoryHistory {
         while self.ring.len() > 1
             && (self.ring.len() > self.bounds.messages
                 || self.bytes > self.bounds.bytes
-                || self.shared.is_short())
+                || self.shared.ceiling.is_short())
         {
             self.drop_oldest();
         }
-        if self.shared.held() > self.shared.ceiling {
+        if self.shared.ceiling.is_exceeded() {
             self.drop_oldest();
         }
     }
@@ -249,7 +230,7 @@ impl History for MemoryHistory {
     fn append(
         &mut self,
         mut message: Message,
-        retain: Retain,
+        Beside { retain, .. }: Beside,
         now: Timestamp,
     ) -> Result<Appended, HistoryError> {
         let room = match retain {
@@ -269,8 +250,7 @@ impl History for MemoryHistory {
         let message = Arc::new(message);
         self.ring.push_back(Arc::clone(&message));
         self.bytes += weight;
-        self.shared.messages.fetch_add(1, Ordering::Relaxed);
-        self.shared.bytes.fetch_add(weight, Ordering::Relaxed);
+        self.shared.ceiling.take(weight);
         match room {
             Some(room) => self.retained.put(Arc::clone(&message), room),
             None if retain == Retain::Clear => self.retained.clear(),
@@ -303,11 +283,16 @@ impl History for MemoryHistory {
         self.newest + 1 - self.ring.len() as u64
     }
 
-    fn read(&self, after: u64, limit: Limit, now: Timestamp) -> Vec<Arc<Message>> {
+    fn oldest_time(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ring.get(self.expired(now)).map(|oldest| oldest.time)
+    }
+
+    fn read(&mut self, after: u64, limit: Limit, now: Timestamp) -> Answer<Vec<Arc<Message>>> {
         let first = after.saturating_add(1).max(self.oldest_at(now));
         let skipped = usize::try_from(first - self.oldest()).unwrap_or(usize::MAX);
         let mut bytes = 0_usize;
-        self.ring
+        let read = self
+            .ring
             .range(skipped.min(self.ring.len())..)
             .take(limit.messages)
             .enumerate()
@@ -316,11 +301,12 @@ impl History for MemoryHistory {
                 *taken == 0 || bytes <= limit.bytes
             })
             .map(|(_, message)| Arc::clone(message))
-            .collect()
+            .collect();
+        Answer::Now(read)
     }
 
-    fn rebound(&mut self, bounds: Bounds, now: Timestamp) {
-        self.bounds = bounds;
+    fn rebound(&mut self, terms: Terms, now: Timestamp) {
+        self.bounds = terms.bounds;
         self.drop_expired(now);
         self.drop_excess();
     }
@@ -332,13 +318,13 @@ impl History for MemoryHistory {
 
     fn give_way(&mut self) {
         let keep = self.ring.len().div_ceil(2);
-        while self.ring.len() > keep && self.shared.is_short() {
+        while self.ring.len() > keep && self.shared.ceiling.is_short() {
             self.drop_oldest();
         }
         self.shrink();
     }
 
-    fn clear(&mut self) -> Result<(), HistoryError> {
+    fn clear(&mut self) -> Result<Completion, HistoryError> {
         while !self.ring.is_empty() {
             self.drop_oldest();
         }
@@ -346,15 +332,15 @@ impl History for MemoryHistory {
         self.retained.clear();
         self.epoch = self.shared.new_epoch();
         self.newest = 0;
-        Ok(())
+        Ok(Completion::Now)
     }
 
-    fn first_since(&self, from: Timestamp) -> u64 {
-        self.oldest() - 1 + self.ring.partition_point(|held| held.time < from) as u64
+    fn first_since(&mut self, from: Timestamp) -> Answer<u64> {
+        Answer::Now(self.before(from))
     }
 
     fn holds_since(&self, from: Timestamp, now: Timestamp) -> bool {
-        from >= self.lost_before && self.first_since(from) + 1 >= self.oldest_at(now)
+        from >= self.lost_before && self.before(from) + 1 >= self.oldest_at(now)
     }
 
     fn recovers(&self, cursor: Position, now: Timestamp) -> bool {
@@ -374,7 +360,7 @@ impl History for MemoryHistory {
 
 impl Drop for MemoryHistory {
     fn drop(&mut self) {
-        self.release(self.ring.len(), self.bytes);
+        self.shared.ceiling.release(self.ring.len(), self.bytes);
         if self.last_time > Timestamp(0) {
             self.shared.forgotten.note(&self.topic, self.last_time);
         }

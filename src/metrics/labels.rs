@@ -196,6 +196,10 @@ label! {
     Durability {
         /// In memory.
         Memory = "memory",
+        /// The operating system has it.
+        Written = "written",
+        /// It is on the disk.
+        Synced = "synced",
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows of sockets, actors or configuration.
 
+mod durability;
 mod member;
 mod message;
 mod overflow;
@@ -10,6 +11,7 @@ mod position;
 mod session_id;
 mod topic;
 
+pub use durability::Durability;
 pub use member::Member;
 pub use message::{Message, Origin, Timestamp};
 pub use overflow::{Overflow, Overflows};

@@ -89,6 +89,26 @@ impl Payload {
         Self::of(Kind::Binary, data)
     }
 
+    /// A payload as it was kept: what [`kind`](Self::kind), [`data`](Self::data) and
+    /// [`bytes_at`](Self::bytes_at) said of it.
+    ///
+    /// # Errors
+    /// [`PayloadError::NotUtf8`] for JSON and text that is none, or places that are none in it.
+    pub fn kept(kind: Kind, data: Bytes, bytes_at: Vec<u32>) -> Result<Self, PayloadError> {
+        let is_text = match kind {
+            Kind::Json | Kind::Text => std::str::from_utf8(&data).is_ok(),
+            Kind::Binary => true,
+        };
+        let is_place = |at: &u32| data.get(*at as usize) == Some(&b'"');
+        if !is_text || !bytes_at.is_sorted() || !bytes_at.iter().all(is_place) {
+            return Err(PayloadError::NotUtf8);
+        }
+        Ok(Self {
+            bytes_at: (!bytes_at.is_empty()).then(|| Arc::from(bytes_at)),
+            ..Self::of(kind, data)
+        })
+    }
+
     /// Where in a JSON text the strings begin, quotes included, that stand for bytes, in order. What
     /// was published in an encoding that has bytes is bytes again in such an encoding, and base64
     /// in every other.

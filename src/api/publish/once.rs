@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use crate::broker::Once;
+use crate::history::Once;
 use crate::model::Kind;
 use crate::protocol::{ErrorCode, Publish, Refusal};
 

@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::Home;
-use crate::history::{History, Limit};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, TopicName};
 
 impl Home {
     /// Drops what has grown too old and forgets topics that nothing holds; has topics make room.
@@ -29,7 +28,7 @@ impl Home {
                 ) {
                     history.trim(now);
                     entry.card.set_history(history.len(), history.newest());
-                    if let Some(oldest) = oldest_time(&**history, now) {
+                    if let Some(oldest) = history.oldest_time(now) {
                         let due = later(oldest, age);
                         entry.expiry = Some(due);
                         self.expiries.push(Reverse((due, topic.clone())));
@@ -40,17 +39,21 @@ impl Home {
         }
         self.give_way();
     }
-}
 
-fn oldest_time(history: &dyn History, now: Timestamp) -> Option<Timestamp> {
-    let first = Limit {
-        messages: 1,
-        bytes: 1,
-    };
-    history
-        .read(0, first, now)
-        .first()
-        .map(|message| message.time)
+    /// Has the next sweep find out when something of the topic is too old.
+    pub(super) fn watch_age(&mut self, topic: &TopicName, now: Timestamp) {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return;
+        };
+        if entry
+            .rule
+            .history
+            .is_some_and(|history| history.age.is_some())
+        {
+            entry.expiry = Some(now);
+            self.expiries.push(Reverse((now, topic.clone())));
+        }
+    }
 }
 
 /// When a message of that time is too old.

@@ -5,13 +5,15 @@
 //! answer is made in the turn that makes the message, and is as durable: a store that outlives the
 //! process keeps the two as one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Delivery, Home};
-use crate::broker::message::{Once, Publication, Receipt};
+use super::Home;
+use super::parked::{Asker, Parked, Taken};
+use crate::broker::message::{Publication, Receipt};
+use crate::history::{Once, Remembered};
 use crate::model::{Timestamp, TopicName};
 use crate::protocol::{ErrorCode, Refusal};
 
@@ -60,7 +62,8 @@ pub struct Answers {
 
 struct Kept {
     body: [u8; 32],
-    receipt: Receipt,
+    /// None while the message is not as durable as it should be.
+    receipt: Option<Receipt>,
 }
 
 impl Answers {
@@ -82,7 +85,55 @@ impl Answers {
         self.by_topic.get(topic)?.get(&once.name)
     }
 
-    fn keep(&mut self, topic: TopicName, once: &Once, receipt: Receipt, at: Instant) {
+    /// What was answered to that name, if it is known and the message was shown.
+    pub(super) fn receipt(&self, topic: &TopicName, name: &[u8; 32]) -> Option<Receipt> {
+        self.by_topic.get(topic)?.get(name)?.receipt
+    }
+
+    /// The message of that name is shown.
+    pub(super) fn answer(&mut self, topic: &TopicName, name: &[u8; 32], receipt: Receipt) {
+        let of_topic = self.by_topic.get_mut(topic);
+        if let Some(kept) = of_topic.and_then(|of_topic| of_topic.get_mut(name)) {
+            kept.receipt = Some(receipt);
+        }
+    }
+
+    /// The messages of those names were taken back: they may be published again.
+    pub(super) fn take_back(&mut self, gone: &[(TopicName, [u8; 32])]) {
+        if gone.is_empty() {
+            return;
+        }
+        for (topic, name) in gone {
+            if let Some(of_topic) = self.by_topic.get_mut(topic) {
+                of_topic.remove(name);
+                if of_topic.is_empty() {
+                    self.by_topic.remove(topic);
+                }
+            }
+        }
+        let gone: HashSet<_> = gone.iter().map(|(topic, name)| (topic, name)).collect();
+        let before = self.order.len();
+        self.order
+            .retain(|(_, topic, name)| !gone.contains(&(topic, name)));
+        self.bound.give_back(before - self.order.len());
+    }
+
+    /// Remembers what the process before this one answered, as far as there is room.
+    pub(super) fn recall(&mut self, of: Remembered, now: Timestamp, at: Instant) {
+        let age = Duration::from_millis(now.0.saturating_sub(of.time.0));
+        let Some(at) = at.checked_sub(age).filter(|_| age < self.bound.window) else {
+            return;
+        };
+        if self.bound.take() {
+            let receipt = Receipt {
+                position: of.position,
+                subscribers: 0,
+            };
+            self.keep(of.topic, &of.once, Some(receipt), at);
+        }
+    }
+
+    fn keep(&mut self, topic: TopicName, once: &Once, receipt: Option<Receipt>, at: Instant) {
         let kept = Kept {
             body: once.body,
             receipt,
@@ -135,26 +186,40 @@ impl Drop for Answers {
 
 impl Home {
     /// Publishes a message, but not one that is published already: then there is no delivery, and
-    /// the receipt is the one that was given.
+    /// the receipt is the one that was given. `None`: it waits, or for the one that it repeats.
     ///
     /// # Errors
     /// `conflict` where another message was published by that name; `unavailable` where no more
     /// can be remembered; and those of [`Home::publish`], which are not remembered.
     pub fn publish_once(
         &mut self,
-        mut publication: Publication,
+        publication: Publication,
+        asker: Asker,
         now: Timestamp,
         accepted: Instant,
-    ) -> Result<(Receipt, Option<Delivery>), Refusal> {
-        let Some(once) = publication.once.take() else {
-            let (receipt, delivery) = self.publish(publication, now, accepted)?;
-            return Ok((receipt, Some(delivery)));
+    ) -> Result<Option<Taken>, Refusal> {
+        let Some(once) = publication.once.as_deref().copied() else {
+            return self.publish(publication, asker, now, accepted);
         };
+        let origin = publication.origin;
         self.forget_answers(now, accepted);
         let topic = publication.topic.clone();
         if let Some(kept) = self.answers.find(&topic, &once) {
             if kept.body == once.body {
-                return Ok((kept.receipt, None));
+                if let Some(receipt) = kept.receipt {
+                    return Ok(Some(Taken::before(receipt, origin, accepted)));
+                }
+                if let Some(ticket) = self.due(&topic) {
+                    let repeat = Parked::Repeat {
+                        topic,
+                        name: once.name,
+                        asker,
+                        origin,
+                        accepted,
+                    };
+                    self.parked.push(ticket, repeat);
+                    return Ok(None);
+                }
             }
             return Err(Refusal::new(
                 ErrorCode::Conflict,
@@ -165,10 +230,11 @@ impl Home {
         if !self.answers.bound.take() {
             return Err(self.answers.full(accepted));
         }
-        match self.publish(publication, now, accepted) {
-            Ok((receipt, delivery)) => {
+        match self.publish(publication, asker, now, accepted) {
+            Ok(taken) => {
+                let receipt = taken.as_ref().map(|taken| taken.receipt);
                 self.answers.keep(topic, &once, receipt, accepted);
-                Ok((receipt, Some(delivery)))
+                Ok(taken)
             }
             Err(refusal) => {
                 self.answers.bound.give_back(1);
@@ -187,7 +253,7 @@ impl Home {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{home_with, publish};
+    use super::super::tests::{home_with, nobody, publish};
     use super::*;
     use crate::broker::testing::{publication, topic};
 
@@ -219,11 +285,12 @@ mod tests {
                 body: [once.1; 32],
             }));
             let at = self.start + Duration::from_secs(second);
-            let (receipt, delivery) = self
+            let taken = self
                 .home
-                .publish_once(message, Timestamp(second * 1000), at)
-                .map_err(|refusal| refusal.code)?;
-            Ok((receipt, delivery.is_some()))
+                .publish_once(message, nobody(0), Timestamp(second * 1000), at)
+                .map_err(|refusal| refusal.code)?
+                .expect("complete at once");
+            Ok((taken.receipt, taken.delivery.is_some()))
         }
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::broker::rules::TopicRule;
-use crate::history::{History, HistoryError, HistoryStore, Retain, Retained};
+use crate::history::{
+    Beside, Completion, History, HistoryError, HistoryStore, News, Retain, Retained, Terms, Ticket,
+};
 use crate::model::{Message, Timestamp, TopicName};
 
 /// What one topic keeps.
@@ -22,10 +24,15 @@ impl Kept {
         store: &dyn HistoryStore,
         topic: &TopicName,
         rule: TopicRule,
+        news: &Arc<News>,
     ) -> Result<Self, HistoryError> {
+        let durability = rule.durability;
         Ok(match rule.history {
-            Some(bounds) => Self::History(store.open(topic, bounds)?),
-            None if rule.retain => Self::Retained(store.open_retained(topic)?),
+            Some(bounds) => {
+                let terms = Terms { bounds, durability };
+                Self::History(store.open(topic, terms, news)?)
+            }
+            None if rule.retain => Self::Retained(store.open_retained(topic, durability, news)?),
             None => Self::Nothing,
         })
     }
@@ -61,38 +68,55 @@ impl Kept {
         self.history().is_none_or(has_none) && self.retained().is_none()
     }
 
-    /// Takes a message as it is to be kept; gives it as it stands then.
+    /// Takes a message as it is to be kept; gives it as it stands then, and says when it may be shown.
     pub(super) fn take(
         &mut self,
         message: Message,
-        retain: Retain,
+        beside: Beside,
         now: Timestamp,
-    ) -> Result<Arc<Message>, HistoryError> {
+    ) -> Result<(Arc<Message>, Completion), HistoryError> {
         let retained = match self {
             Self::History(history) => {
-                return Ok(history.append(message, retain, now)?.message);
+                let appended = history.append(message, beside, now)?;
+                return Ok((appended.message, appended.completion));
             }
             Self::Retained(retained) => Some(retained),
             Self::Nothing => None,
         };
         let message = Arc::new(message);
-        match (retained, retain) {
+        let completion = match (retained, beside.retain) {
             (Some(retained), Retain::Set) => {
-                retained.set(Some(Arc::clone(&message)))?;
+                retained.set(Some(Arc::clone(&message)), beside.once)?
             }
-            (Some(retained), Retain::Clear) => {
-                retained.set(None)?;
-            }
-            (Some(_), Retain::Leave) | (None, _) => {}
+            (Some(retained), Retain::Clear) => retained.set(None, beside.once)?,
+            (Some(_), Retain::Leave) | (None, _) => Completion::Now,
+        };
+        Ok((message, completion))
+    }
+
+    /// What was taken up to that ticket is complete.
+    pub(super) fn settle(&mut self, ticket: Ticket) {
+        match self {
+            Self::Nothing => {}
+            Self::Retained(retained) => retained.settle(ticket),
+            Self::History(history) => history.settle(ticket),
         }
-        Ok(message)
+    }
+
+    /// What is not complete was never taken.
+    pub(super) fn take_back(&mut self) {
+        match self {
+            Self::Nothing => {}
+            Self::Retained(retained) => retained.take_back(),
+            Self::History(history) => history.take_back(),
+        }
     }
 
     /// Forgets every message; a history begins anew.
-    pub(super) fn clear(&mut self) -> Result<(), HistoryError> {
+    pub(super) fn clear(&mut self) -> Result<Completion, HistoryError> {
         match self {
-            Self::Nothing => Ok(()),
-            Self::Retained(retained) => retained.set(None).map(|_| ()),
+            Self::Nothing => Ok(Completion::Now),
+            Self::Retained(retained) => retained.set(None, None),
             Self::History(history) => history.clear(),
         }
     }

@@ -1,12 +1,15 @@
 //! What a home says of the past: where replays begin and end, and what they read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Home;
+use super::parked::Asker;
+use super::question::{self, Question};
 use super::retained::is_after;
-use crate::broker::message::{HistoryPage, Piece, ReadAsk};
-use crate::history::{History, Limit};
-use crate::model::{Filter, Position, Timestamp, TopicName};
+use crate::broker::message::{HistoryAsk, HistoryPage, Piece, ReadAsk};
+use crate::history::{Answer, History};
+use crate::model::{Filter, Message, Position, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Refusal};
 
 /// Recovering by time reads this much further back: clocks of homes may differ by a little, and a
@@ -28,8 +31,32 @@ impl Home {
         }
     }
 
-    /// One piece of a replay.
-    pub fn read(&mut self, ask: &ReadAsk, now: Timestamp) -> Piece {
+    /// One piece of a replay. `None`: it is being read, and becomes a [`Found`](super::Found).
+    pub fn read(&mut self, ask: ReadAsk, asker: Asker, now: Timestamp) -> Option<Piece> {
+        self.read_again(ask, asker, now, question::TRIES)
+    }
+
+    pub(super) fn read_again(
+        &mut self,
+        ask: ReadAsk,
+        asker: Asker,
+        now: Timestamp,
+        tries: u8,
+    ) -> Option<Piece> {
+        let entry = self.topics.get_mut(&ask.topic);
+        let history = entry.and_then(|entry| entry.kept.history_mut());
+        match history.map(|history| history.read(ask.after, ask.limit, now)) {
+            None => Some(self.piece(&ask, Vec::new())),
+            Some(Answer::Now(messages)) => Some(self.piece(&ask, messages)),
+            Some(Answer::Later(lookup)) => {
+                self.wait_for(lookup, asker, Question::Read(ask, tries));
+                None
+            }
+        }
+    }
+
+    /// The piece that these messages are.
+    pub(super) fn piece(&self, ask: &ReadAsk, messages: Vec<Arc<Message>>) -> Piece {
         let entry = self.topics.get(&ask.topic);
         let Some(history) = entry.and_then(|entry| entry.kept.history()) else {
             return Piece {
@@ -40,7 +67,6 @@ impl Home {
                 skipped: None,
             };
         };
-        let messages = history.read(ask.after, ask.limit, now);
         let newest = history.settled();
         let reached = messages
             .last()
@@ -63,23 +89,31 @@ impl Home {
         }
     }
 
-    /// What `history` asks for.
+    /// What `history` asks for. `None`: it is being read, and becomes a [`Found`](super::Found).
     ///
     /// # Errors
     /// `history_disabled` where the topic keeps none.
     pub fn history(
         &mut self,
-        topic: &TopicName,
-        since: Option<Cursor>,
-        last: Option<u64>,
-        limit: Limit,
+        ask: Box<HistoryAsk>,
+        asker: Asker,
         now: Timestamp,
-    ) -> Result<HistoryPage, Refusal> {
+    ) -> Result<Option<HistoryPage>, Refusal> {
+        self.history_again(ask, asker, now, question::TRIES)
+    }
+
+    pub(super) fn history_again(
+        &mut self,
+        ask: Box<HistoryAsk>,
+        asker: Asker,
+        now: Timestamp,
+        tries: u8,
+    ) -> Result<Option<HistoryPage>, Refusal> {
+        let topic = &ask.topic;
         if self.common.rules.now().of(topic).history.is_none() {
             return Err(history_disabled(topic));
         }
-        let is_new = !self.topics.contains_key(topic);
-        if is_new {
+        if !self.topics.contains_key(topic) {
             // So that the answer names a life of the topic, if only a short one.
             self.create(topic)?;
         }
@@ -88,22 +122,44 @@ impl Home {
             return Err(history_disabled(topic));
         };
         history.trim(now);
+        let (epoch, settled) = (history.epoch(), history.settled());
+        let oldest = history.oldest().saturating_sub(1);
+        let after = match ask.since {
+            Some(Cursor {
+                epoch: asked,
+                offset,
+            }) if asked == Some(epoch) => offset.max(oldest),
+            _ => oldest,
+        };
+        let after = ask
+            .last
+            .map_or(after, |last| after.max(settled.saturating_sub(last)));
+        let page = match history.read(after, ask.limit, now) {
+            Answer::Now(messages) => self.page(topic, messages).map(Some),
+            Answer::Later(lookup) => {
+                self.wait_for(lookup, asker, Question::History(ask, tries));
+                return Ok(None);
+            }
+        };
+        // It may have been made for this.
+        self.forget_if_idle(topic, now);
+        page
+    }
+
+    /// The page that these messages are.
+    pub(super) fn page(
+        &self,
+        topic: &TopicName,
+        messages: Vec<Arc<Message>>,
+    ) -> Result<HistoryPage, Refusal> {
+        let entry = self.topics.get(topic);
+        let history = entry
+            .and_then(|entry| entry.kept.history())
+            .ok_or_else(|| history_disabled(topic))?;
         let position = Position {
             epoch: history.epoch(),
             offset: history.settled(),
         };
-        let oldest = history.oldest().saturating_sub(1);
-        let after = match since {
-            Some(Cursor { epoch, offset }) if epoch == Some(position.epoch) => offset.max(oldest),
-            _ => oldest,
-        };
-        let after = last.map_or(after, |last| {
-            after.max(position.offset.saturating_sub(last))
-        });
-        let messages = history.read(after, limit, now);
-        if is_new {
-            self.forget_if_idle(topic, now);
-        }
         Ok(HistoryPage { position, messages })
     }
 
@@ -114,12 +170,21 @@ impl Home {
     }
 }
 
-/// Where to read on for a client that has everything up to a time, and does not know its position.
-pub(super) fn by_time(history: &dyn History, from: Timestamp, now: Timestamp) -> Option<u64> {
+/// Where to read on for a client that has everything up to a time, and does not know its position;
+/// `None` where something is missing.
+pub(super) fn by_time(
+    history: &mut dyn History,
+    from: Timestamp,
+    now: Timestamp,
+) -> Answer<Option<u64>> {
+    if !history.holds_since(from, now) {
+        return Answer::Now(None);
+    }
     let earlier = Timestamp(from.0.saturating_sub(GRACE.as_millis() as u64));
-    history
-        .holds_since(from, now)
-        .then(|| history.first_since(earlier))
+    match history.first_since(earlier) {
+        Answer::Now(after) => Answer::Now(Some(after)),
+        Answer::Later(lookup) => Answer::Later(lookup),
+    }
 }
 
 fn history_disabled(topic: &TopicName) -> Refusal {

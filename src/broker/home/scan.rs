@@ -9,8 +9,8 @@ use super::recover::by_time;
 use super::retained::stem;
 use super::topic::Topic;
 use crate::broker::message::{Span, WildAsk, WildSince, WildStand};
-use crate::history::History;
-use crate::model::{Position, Timestamp, TopicName};
+use crate::history::{Answer, History, Lookup};
+use crate::model::{Filter, Position, Timestamp, TopicName};
 
 /// What a filter is to be told, and how far its topics have been looked through.
 pub struct Scan {
@@ -20,6 +20,17 @@ pub struct Scan {
     /// Messages that may still be replayed.
     left: u64,
     stand: WildStand,
+}
+
+/// How far a scan has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// It has looked at all names.
+    AtAll,
+    /// There is more to look at.
+    AtSome,
+    /// It goes on once the store has found out.
+    Waits(Lookup),
 }
 
 impl Home {
@@ -38,13 +49,13 @@ impl Home {
         }
     }
 
-    /// Looks at no more names than `budget`, and takes them off it; true once it has looked at all.
+    /// Looks at no more names than `budget`, and takes them off it.
     ///
     /// Where the replay of a topic ends is fixed when its name is looked at: what is published
     /// before that is in it, and the session notes what comes later.
-    pub fn scan(&mut self, scan: &mut Scan, budget: &mut usize, now: Timestamp) -> bool {
+    pub fn scan(&mut self, scan: &mut Scan, budget: &mut usize, now: Timestamp) -> Looked {
         if scan.ask.last.is_none() && scan.ask.since.is_none() {
-            return true;
+            return Looked::AtAll;
         }
         let common = Arc::clone(&self.common);
         let rules = common.rules.now();
@@ -60,19 +71,22 @@ impl Home {
         for name in names.take_while(|name| name.as_str().starts_with(stem)) {
             if *budget == 0 {
                 scan.after = reached.cloned();
-                return false;
+                return Looked::AtSome;
             }
             *budget -= 1;
-            reached = Some(name);
             if filter.matches(name)
                 && rules.may_read(&scan.ask.access, name)
                 && let Some(entry) = self.topics.get_mut(name)
             {
-                scan.look(name, entry, now);
+                if let Err(lookup) = scan.look(name, entry, now) {
+                    scan.after = reached.cloned();
+                    return Looked::Waits(lookup);
+                }
             }
+            reached = Some(name);
         }
         self.note_lost(scan);
-        true
+        Looked::AtAll
     }
 
     /// Notes whether a topic has a history.
@@ -105,21 +119,27 @@ impl Home {
         }
         // What was published to a topic that keeps none is lost, and nobody knows its name.
         let keeps_all = rules.keeps_all(&ask.access, &ask.filter);
-        let remembers = |from| self.common.store.remembers(&ask.filter, from);
+        let least = rules.least_durability(&ask.access, &ask.filter);
+        let remembers = |from| self.common.store.remembers(&ask.filter, from, least);
         stand.recovered &= keeps_all && since.from.is_some_and(remembers);
     }
 }
 
 impl Scan {
+    /// What is looked for.
+    pub fn filter(&self) -> &Filter {
+        &self.ask.filter
+    }
+
     /// The answer, once all has been looked at.
     pub fn into_stand(self) -> WildStand {
         self.stand
     }
 
-    /// Notes what is to be replayed of one topic.
-    fn look(&mut self, topic: &TopicName, entry: &mut Topic, now: Timestamp) {
+    /// Notes what is to be replayed of one topic; nothing, where something is to be found out first.
+    fn look(&mut self, topic: &TopicName, entry: &mut Topic, now: Timestamp) -> Result<(), Lookup> {
         let Some(history) = entry.kept.history_mut() else {
-            return;
+            return Ok(());
         };
         history.trim(now);
         let (epoch, until) = (history.epoch(), history.settled());
@@ -127,7 +147,7 @@ impl Scan {
         let mut recovered = None;
         if let Some(since) = &self.ask.since {
             recovered = since
-                .recover(topic, &**history, now)
+                .recover(topic, &mut **history, now)?
                 .filter(|after| until.saturating_sub(*after) <= self.left);
             if recovered.is_none() {
                 self.stand.add_gap(topic);
@@ -147,22 +167,38 @@ impl Scan {
             until,
         };
         self.stand.spans.push((topic.clone(), span));
+        Ok(())
     }
 }
 
 impl WildSince {
     /// Where to read on, for one topic: after the client's own position, or by time where it does
     /// not know the topic. `None` where something may be missing.
-    fn recover(&self, topic: &TopicName, history: &dyn History, now: Timestamp) -> Option<u64> {
+    fn recover(
+        &self,
+        topic: &TopicName,
+        history: &mut dyn History,
+        now: Timestamp,
+    ) -> Result<Option<u64>, Lookup> {
         let find = |(name, _): &(TopicName, _)| name.cmp(topic);
         let Ok(index) = self.positions.binary_search_by(find) else {
-            return by_time(history, self.from?, now);
+            let Some(from) = self.from else {
+                return Ok(None);
+            };
+            return match by_time(history, from, now) {
+                Answer::Now(after) => Ok(after),
+                Answer::Later(lookup) => Err(lookup),
+            };
         };
-        let (_, known) = self.positions.get(index)?;
-        let cursor = Position {
-            epoch: known.epoch?,
-            offset: known.offset,
-        };
-        history.recovers(cursor, now).then_some(cursor.offset)
+        let known = self.positions.get(index).map(|(_, known)| *known);
+        let cursor = known.and_then(|known| {
+            Some(Position {
+                epoch: known.epoch?,
+                offset: known.offset,
+            })
+        });
+        Ok(cursor
+            .filter(|cursor| history.recovers(*cursor, now))
+            .map(|cursor| cursor.offset))
     }
 }

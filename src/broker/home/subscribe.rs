@@ -3,24 +3,29 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::parked::Asker;
+use super::question::Question;
 use super::retained::is_in;
 use super::{Delivery, Home, recover};
 use crate::broker::message::{ExactAsk, Span, Stand};
+use crate::history::Answer;
 use crate::model::{Member, Position, Timestamp, TopicName};
 use crate::protocol::{Cursor, ErrorCode, Event, Published, Refusal};
 
 impl Home {
     /// Fixes the end of a replay and adds the interest, in one step; the delivery tells others of
-    /// the newcomer.
+    /// the newcomer. `None`: something has to be looked up first, nothing stands yet, and it becomes
+    /// a [`Found`](super::Found).
     ///
     /// # Errors
     /// `limit_exceeded` where there are too many topics.
     pub fn subscribe(
         &mut self,
-        shard: usize,
-        ask: &ExactAsk,
+        ask: Box<ExactAsk>,
+        asker: Asker,
         now: Timestamp,
-    ) -> Result<(Stand, Option<Delivery>), Refusal> {
+    ) -> Result<Option<(Stand, Option<Delivery>)>, Refusal> {
+        let shard = asker.worker;
         if !self.topics.contains_key(&ask.topic) {
             self.create(&ask.topic)?;
         }
@@ -61,8 +66,14 @@ impl Home {
                 }
             }
             if let (Some(_), None, Some(from)) = (ask.since, span, ask.from) {
-                span = recover::by_time(&**history, from, now)
-                    .filter(|after| until.saturating_sub(*after) <= max_replay);
+                span = match recover::by_time(&mut **history, from, now) {
+                    Answer::Now(after) => after,
+                    Answer::Later(lookup) => {
+                        self.wait_for(lookup, asker, Question::Subscribe(ask));
+                        return Ok(None);
+                    }
+                };
+                span = span.filter(|after| until.saturating_sub(*after) <= max_replay);
                 stand.recovered = Some(span.is_some());
             }
             let after = span.or_else(|| {
@@ -102,7 +113,7 @@ impl Home {
             accepted: Instant::now(),
             to: entry.audience(&self.filters, &ask.topic),
         });
-        Ok((stand, told))
+        Ok(Some((stand, told)))
     }
 
     /// Takes a subscription by name back; the delivery tells others.

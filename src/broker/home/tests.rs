@@ -5,7 +5,10 @@ use super::*;
 use crate::auth::Access;
 use crate::broker::Publication;
 use crate::broker::filters::FilterTrie;
-use crate::broker::message::{ExactAsk, HomeOf, ReadAsk, Receipt, WildAsk, WildSince, WildStand};
+use crate::broker::message::{
+    Cleared, ExactAsk, HistoryAsk, HistoryPage, HomeOf, ReadAsk, Receipt, Stand, WildAsk,
+    WildSince, WildStand,
+};
 use crate::broker::shards::Shards;
 use crate::broker::testing::{filter, member, publication, rules, store, topic};
 use crate::history::Limit;
@@ -13,6 +16,7 @@ use crate::model::{Epoch, Filter, SessionId};
 use crate::protocol::{Cursor, Event};
 
 mod amending;
+mod parking;
 mod recovering;
 mod retaining;
 mod scarce;
@@ -46,8 +50,12 @@ fn home_in(store: Arc<dyn HistoryStore>, answers: AnswerBound) -> Home {
 
 pub fn publish(home: &mut Home, name: &str, now: u64) -> (Receipt, Delivery) {
     let message = publication(&topic(name), "x", None);
-    home.publish(message, Timestamp(now), Instant::now())
-        .unwrap()
+    home.publish_at(message, Timestamp(now)).unwrap()
+}
+
+/// Someone on that worker who awaits nothing.
+pub fn nobody(worker: usize) -> Asker {
+    Asker::new(worker, None)
 }
 
 fn exact(name: &str, last: Option<u64>, since: Option<(Epoch, u64)>) -> ExactAsk {
@@ -77,10 +85,60 @@ fn wild(text: &str, last: Option<u64>, since: Option<WildSince>) -> WildAsk {
 }
 
 impl Home {
+    /// Publishes to a topic whose messages are complete at once.
+    fn publish_at(
+        &mut self,
+        publication: Publication,
+        now: Timestamp,
+    ) -> Result<(Receipt, Delivery), Refusal> {
+        let taken = self.publish(publication, nobody(0), now, Instant::now())?;
+        let taken = taken.expect("complete at once");
+        Ok((taken.receipt, taken.delivery.expect("for the first time")))
+    }
+
+    /// Subscribes to a topic whose history is in memory.
+    fn subscribe_at(
+        &mut self,
+        shard: usize,
+        ask: ExactAsk,
+        now: Timestamp,
+    ) -> Result<(Stand, Option<Delivery>), Refusal> {
+        let stands = self.subscribe(Box::new(ask), nobody(shard), now)?;
+        Ok(stands.expect("known at once"))
+    }
+
+    /// Reads the history of a topic that is in memory.
+    fn history_at(
+        &mut self,
+        name: &str,
+        last: Option<u64>,
+        now: Timestamp,
+    ) -> Result<HistoryPage, Refusal> {
+        let ask = HistoryAsk {
+            topic: topic(name),
+            since: None,
+            last,
+            limit: ALL,
+        };
+        let page = self.history(Box::new(ask), nobody(0), now)?;
+        Ok(page.expect("read at once"))
+    }
+
+    /// Clears a topic that is in memory.
+    fn clear_at(
+        &mut self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(Cleared, Option<Delivery>), Refusal> {
+        let cleared = self.clear(&topic(name), None, now)?;
+        Ok(cleared.expect("cleared at once"))
+    }
+
     /// Adds the interest of a filter, and looks through all its topics at once.
     fn stand(&mut self, shard: usize, ask: WildAsk, now: Timestamp) -> WildStand {
         let mut scan = self.subscribe_filter(shard, Box::new(ask));
-        assert!(self.scan(&mut scan, &mut usize::MAX.clone(), now));
+        let looked = self.scan(&mut scan, &mut usize::MAX.clone(), now);
+        assert_eq!(looked, Looked::AtAll);
         scan.into_stand()
     }
 }
@@ -107,7 +165,7 @@ fn offsets_rise_by_one_and_times_never_go_back() {
         last = (offset, time);
     }
     let live = exact("live", None, None);
-    home.subscribe(0, &live, Timestamp(1)).unwrap();
+    home.subscribe_at(0, live, Timestamp(1)).unwrap();
     publish(&mut home, "live", 10);
     let (receipt, delivery) = publish(&mut home, "live", 5);
     assert_eq!(receipt.position, None);
@@ -118,7 +176,7 @@ fn offsets_rise_by_one_and_times_never_go_back() {
 fn a_message_goes_to_the_workers_that_have_a_subscriber_by_name_or_filter() {
     let mut home = home();
     assert!(workers(&publish(&mut home, "a/b", 1).1).is_empty());
-    home.subscribe(2, &exact("a/b", None, None), Timestamp(1))
+    home.subscribe_at(2, exact("a/b", None, None), Timestamp(1))
         .unwrap();
     home.stand(0, wild("a/#", None, None), Timestamp(1));
     home.stand(0, wild("#", None, None), Timestamp(1));
@@ -168,7 +226,7 @@ fn a_replay_is_what_was_asked_for_within_what_is_held_and_allowed() {
             (epoch, offset)
         });
         let (stand, _) = home
-            .subscribe(0, &exact(name, last, since), Timestamp(31))
+            .subscribe_at(0, exact(name, last, since), Timestamp(31))
             .unwrap();
         assert_eq!(stand.recovered, recovered, "{case}");
         assert_eq!(stand.span.map(|span| span.after), after, "{case}");
@@ -188,7 +246,7 @@ fn a_replay_is_read_in_pieces_up_to_the_head() {
             after,
             limit: Limit { messages, ..ALL },
         };
-        let piece = home.read(&ask, Timestamp(9));
+        let piece = home.read(ask, nobody(0), Timestamp(9)).unwrap();
         (piece.messages.len(), piece.is_head, piece.epoch.is_some())
     };
     assert_eq!(read(0, 3, "h/a"), (3, false, true));
@@ -205,7 +263,7 @@ fn who_is_there_is_told_where_the_rule_says_so() {
             member: member(SessionId(id)),
             ..exact("p/a", None, None)
         };
-        let (_, told) = home.subscribe(0, &ask, Timestamp(10 - id)).unwrap();
+        let (_, told) = home.subscribe_at(0, ask, Timestamp(10 - id)).unwrap();
         assert!(told.is_some());
     }
     let there = |home: &Home| -> Vec<u64> {
@@ -218,7 +276,7 @@ fn who_is_there_is_told_where_the_rule_says_so() {
     assert_eq!(there(&home), [3, 1]);
     let refused = home.presence(&topic("live")).unwrap_err();
     assert_eq!(refused.code, ErrorCode::PresenceDisabled);
-    let refused = home.history(&topic("live"), None, None, ALL, Timestamp(9));
+    let refused = home.history_at("live", None, Timestamp(9));
     assert_eq!(refused.unwrap_err().code, ErrorCode::HistoryDisabled);
 }
 
@@ -233,12 +291,12 @@ fn topics_are_counted_bounded_and_forgotten() {
     };
     for n in 0..5 {
         let ask = exact(&format!("t/{n}"), None, None);
-        home.subscribe(0, &ask, Timestamp(1)).unwrap();
+        home.subscribe_at(0, ask, Timestamp(1)).unwrap();
     }
-    let refused = home.subscribe(0, &exact("t/5", None, None), Timestamp(1));
+    let refused = home.subscribe_at(0, exact("t/5", None, None), Timestamp(1));
     assert_eq!(refused.unwrap_err().code, ErrorCode::LimitExceeded);
     let message = publication(&topic("h/a"), "x", None);
-    let refused = home.publish(message, Timestamp(1), Instant::now());
+    let refused = home.publish_at(message, Timestamp(1));
     assert_eq!(refused.unwrap_err().code, ErrorCode::LimitExceeded);
     // What nobody keeps needs no place.
     publish(&mut home, "other", 1);
@@ -247,8 +305,7 @@ fn topics_are_counted_bounded_and_forgotten() {
         home.unsubscribe(0, &topic(&format!("t/{n}")), &gone, Timestamp(1));
     }
     assert_eq!(count(&home), (0, 0));
-    home.history(&topic("h/a"), None, None, ALL, Timestamp(1))
-        .unwrap();
+    home.history_at("h/a", None, Timestamp(1)).unwrap();
     assert_eq!(count(&home), (0, 0));
     assert_eq!(home.common.directory.count(), 0);
 }
@@ -275,7 +332,7 @@ fn a_sweep_drops_what_is_too_old_and_forgets_what_is_empty_then() {
     publish(&mut home, "aged/a", 3_000);
     let second = epoch_of(&home, "aged/a");
     assert_ne!(first, second);
-    home.subscribe(0, &exact("aged/a", None, None), Timestamp(3_000))
+    home.subscribe_at(0, exact("aged/a", None, None), Timestamp(3_000))
         .unwrap();
     home.sweep(Timestamp(9_000));
     assert_eq!(held(&home), Some(0));
@@ -290,7 +347,7 @@ fn a_topic_that_is_born_again_is_looked_at_no_more_often() {
     for round in 0..5 {
         // Too old when its only subscriber goes, before any sweep.
         let (start, gone) = (round * 10_000, member(SessionId(1)));
-        home.subscribe(0, &exact("aged/a", None, None), Timestamp(start))
+        home.subscribe_at(0, exact("aged/a", None, None), Timestamp(start))
             .unwrap();
         publish(&mut home, "aged/a", start);
         home.unsubscribe(0, &topic("aged/a"), &gone, Timestamp(start + 5_000));
@@ -325,7 +382,7 @@ fn a_message_tells_its_user_only_where_the_rule_says_so() {
             user: Some("ann".into()),
             ..publication(&topic(name), "x", None)
         };
-        let published = home.publish(message, Timestamp(1), Instant::now());
+        let published = home.publish_at(message, Timestamp(1));
         let (_, delivery) = published.unwrap();
         let user = delivery.published.message().unwrap().user.clone();
         assert_eq!(user.as_deref(), told, "{name}");

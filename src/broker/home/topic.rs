@@ -8,6 +8,7 @@ use super::kept::Kept;
 use crate::broker::directory::TopicCard;
 use crate::broker::filters::FilterTrie;
 use crate::broker::rules::TopicRule;
+use crate::history::Ticket;
 use crate::model::{Member, SessionId, Timestamp, TopicName};
 
 /// One topic, as its home has it.
@@ -23,6 +24,10 @@ pub(super) struct Topic {
     pub(super) matched: (u64, Interest),
     /// When it is looked at for messages that are too old.
     pub(super) expiry: Option<Timestamp>,
+    /// The last ticket that something of it waits for.
+    pub(super) due: Option<Ticket>,
+    /// Whether it was cleared because its rule lets it keep something of another kind.
+    pub(super) is_emptied: bool,
 }
 
 impl Topic {

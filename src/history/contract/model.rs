@@ -164,15 +164,15 @@ pub(crate) fn a_history_does_what_a_plain_list_would<S: Subject>() {
                     plain.trim(now);
                 }
                 Op::Clear => {
-                    open.history.clear().unwrap();
+                    open.clear();
                     plain.clear();
                 }
                 Op::Read { after, limit } => {
-                    let read = open.history.read(after, limit, Timestamp(now));
+                    let read = open.read_within(after, limit, Timestamp(now));
                     prop_assert_eq!(offsets(&read), plain.read(after, limit, now));
                 }
             }
-            agree(&open, &plain, now)?;
+            agree(&mut open, &plain, now)?;
         }
         Ok(())
     };
@@ -181,7 +181,8 @@ pub(crate) fn a_history_does_what_a_plain_list_would<S: Subject>() {
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-fn agree<S: Subject>(open: &Open<S>, plain: &Plain, now: u64) -> Result<(), TestCaseError> {
+fn agree<S: Subject>(open: &mut Open<S>, plain: &Plain, now: u64) -> Result<(), TestCaseError> {
+    open.subject.calm(&mut *open.history, Timestamp(now));
     let history = &open.history;
     prop_assert_eq!(history.len(), plain.held.len());
     prop_assert_eq!(history.bytes(), plain.bytes());
@@ -192,14 +193,14 @@ fn agree<S: Subject>(open: &Open<S>, plain: &Plain, now: u64) -> Result<(), Test
     prop_assert_eq!(history.oldest(), oldest);
     prop_assert_eq!(open.read(0, Timestamp(now)), plain.read(0, ALL, now));
     for offset in plain.newest.saturating_sub(25)..=plain.newest + 1 {
-        let recovers = history.recovers(open.cursor(offset), Timestamp(now));
+        let recovers = open.history.recovers(open.cursor(offset), Timestamp(now));
         prop_assert_eq!(recovers, plain.recovers(offset, now), "offset {}", offset);
     }
     for from in (now.saturating_sub(300)..now + 50).step_by(7) {
-        let after = history.first_since(Timestamp(from));
+        let after = open.first_since(Timestamp(from), Timestamp(now));
         let since: Vec<u64> = (after + 1..=plain.newest).collect();
         prop_assert_eq!(since, plain.since(from), "from {}", from);
-        let holds = history.holds_since(Timestamp(from), Timestamp(now));
+        let holds = open.history.holds_since(Timestamp(from), Timestamp(now));
         prop_assert_eq!(holds, plain.holds_since(from, now), "from {}", from);
     }
     Ok(())

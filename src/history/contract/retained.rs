@@ -1,7 +1,6 @@
 //! The message that a topic retains, beside its history or without one.
 
 use super::{Arc, Bounds, Duration, Open, Retain, Subject, WIDE, at, message};
-use crate::history::Completion;
 
 pub(crate) fn the_retained_message_stays_when_the_bounds_drop_it<S: Subject>() {
     let bounds = Bounds {
@@ -45,7 +44,7 @@ pub(crate) fn a_message_that_is_not_to_be_retained_leaves_the_one_that_is<S: Sub
 pub(crate) fn a_cleared_history_retains_nothing<S: Subject>() {
     let mut open = Open::<S>::new(WIDE);
     open.append_and(Retain::Set, 1, at(0));
-    open.history.clear().unwrap();
+    open.clear();
     assert_eq!(open.history.retained().map(|m| m.time), None);
     open.append(1, at(0));
     assert_eq!(open.retained(), None);
@@ -54,21 +53,23 @@ pub(crate) fn a_cleared_history_retains_nothing<S: Subject>() {
 pub(crate) fn a_topic_without_history_retains_one_message_as_it_was_given<S: Subject>() {
     let subject = S::begin(at(0));
     let name = message("r", 0).topic;
-    let mut retained = subject.store().open_retained(&name).unwrap();
+    let opened = subject
+        .store()
+        .open_retained(&name, subject.durability(), subject.news());
+    let mut retained = opened.unwrap();
     assert!(retained.message().is_none());
     for size in [5, 7] {
         let given = super::Message {
             time: at(3),
             ..message("r", size)
         };
-        let completion = retained.set(Some(Arc::new(given.clone()))).unwrap();
-        subject.settle();
-        assert!(matches!(completion, Completion::Now | Completion::Later(_)));
+        let completion = retained.set(Some(Arc::new(given.clone())), None).unwrap();
+        subject.settle_retained(&mut *retained, completion);
         let held = retained.message().unwrap();
         assert_eq!((&held.payload, held.time), (&given.payload, given.time));
         assert_eq!(held.position, None);
     }
-    retained.set(None).unwrap();
-    subject.settle();
+    let completion = retained.set(None, None).unwrap();
+    subject.settle_retained(&mut *retained, completion);
     assert!(retained.message().is_none());
 }

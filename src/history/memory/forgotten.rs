@@ -11,7 +11,7 @@ const MOST: usize = 4096;
 
 /// When each topic that was closed had its last message. All homes ask it, but only when a topic is
 /// opened or closed, or a filter recovered.
-pub(super) struct Forgotten(Mutex<Known>);
+pub(in crate::history) struct Forgotten(Mutex<Known>);
 
 struct Known {
     /// Of no topic that is not named here a message at or after this time is gone.
@@ -23,7 +23,7 @@ struct Known {
 
 impl Forgotten {
     /// Of what was before `from`, nothing is known.
-    pub(super) fn new(from: Timestamp) -> Self {
+    pub(in crate::history) fn new(from: Timestamp) -> Self {
         Self(Mutex::new(Known {
             from,
             last: HashMap::new(),
@@ -32,7 +32,7 @@ impl Forgotten {
     }
 
     /// A topic was closed whose last message was of that time.
-    pub(super) fn note(&self, topic: &TopicName, last: Timestamp) {
+    pub(in crate::history) fn note(&self, topic: &TopicName, last: Timestamp) {
         let mut known = self.lock();
         if last < known.from {
             return;
@@ -51,14 +51,25 @@ impl Forgotten {
     }
 
     /// From when on nothing of that topic is gone.
-    pub(super) fn whole_from(&self, topic: &TopicName) -> Timestamp {
+    pub(in crate::history) fn whole_from(&self, topic: &TopicName) -> Timestamp {
         let known = self.lock();
         let last = known.last.get(topic).copied().map(after);
         last.unwrap_or_default().max(known.from)
     }
 
+    /// Every message of that topic that is known to be gone is older.
+    pub(in crate::history) fn gone_before(&self, topic: &TopicName) -> Timestamp {
+        let known = self.lock();
+        known
+            .last
+            .get(topic)
+            .copied()
+            .map(after)
+            .unwrap_or_default()
+    }
+
     /// Whether nothing since `from` is gone of the topics that the filter matches.
-    pub(super) fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
+    pub(in crate::history) fn remembers(&self, filter: &Filter, from: Timestamp) -> bool {
         let known = self.lock();
         let newest_first = known.order.iter().rev();
         let mut since = newest_first.take_while(|(last, _)| *last >= from);

@@ -25,7 +25,7 @@ fn whoever_has_a_filter_is_told_what_a_topic_lost_that_only_its_history_held() {
 #[test]
 fn a_topic_that_keeps_a_history_from_now_on_is_found_by_filters() {
     let mut home = home();
-    home.subscribe(0, &exact("new/a", None, None), Timestamp(1))
+    home.subscribe_at(0, exact("new/a", None, None), Timestamp(1))
         .unwrap();
     replace(&home, vec![rule_of_history("new/#")]);
     home.amend(Timestamp(2));
@@ -42,7 +42,7 @@ fn who_is_there_is_noted_by_the_new_rules_before_the_topic_is_held_to_them() {
         member: member(SessionId(id)),
         ..exact("new/a", None, None)
     };
-    home.subscribe(0, &ask(1), Timestamp(1)).unwrap();
+    home.subscribe_at(0, ask(1), Timestamp(1)).unwrap();
     let presence = crate::broker::rules::TopicRule {
         presence: true,
         ..Default::default()
@@ -55,7 +55,7 @@ fn who_is_there_is_noted_by_the_new_rules_before_the_topic_is_held_to_them() {
         }],
     );
     home.present(0, &topic("new/a"), member(SessionId(1)));
-    home.subscribe(1, &ask(2), Timestamp(2)).unwrap();
+    home.subscribe_at(1, ask(2), Timestamp(2)).unwrap();
     home.amend(Timestamp(3));
     let there = home.presence(&topic("new/a")).unwrap();
     assert_eq!(there.len(), 2);
@@ -69,9 +69,9 @@ fn a_worker_that_is_gone_leaves_nothing_and_others_stay() {
             member: member(SessionId(id)),
             ..exact("p/a", None, None)
         };
-        home.subscribe(shard, &ask, Timestamp(1)).unwrap();
+        home.subscribe_at(shard, ask, Timestamp(1)).unwrap();
     }
-    home.subscribe(1, &exact("live", None, None), Timestamp(1))
+    home.subscribe_at(1, exact("live", None, None), Timestamp(1))
         .unwrap();
     home.stand(1, wild("p/#", None, None), Timestamp(1));
     let told = home.forget_worker(1, Timestamp(2));

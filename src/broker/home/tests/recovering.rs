@@ -140,7 +140,7 @@ fn a_scan_in_slices_finds_what_one_at_once_does() {
         let whole = home.stand(0, ask(), Timestamp(3_000));
         let mut scan = home.subscribe_filter(0, Box::new(ask()));
         let mut slices = 1;
-        while !home.scan(&mut scan, &mut 7, Timestamp(3_000)) {
+        while home.scan(&mut scan, &mut 7, Timestamp(3_000)) != Looked::AtAll {
             slices += 1;
         }
         let pieces = scan.into_stand();
@@ -164,12 +164,18 @@ fn topics_that_come_and_go_during_a_scan_are_in_it_or_told() {
     };
     let ask = wild("h/#", None, Some(asked));
     let mut scan = home.subscribe_filter(0, Box::new(ask));
-    assert!(!home.scan(&mut scan, &mut 10, Timestamp(2_000)));
+    assert_eq!(
+        home.scan(&mut scan, &mut 10, Timestamp(2_000)),
+        Looked::AtSome
+    );
     // Behind what has been looked at, and before it.
     publish(&mut home, "h/99", 2_000);
     publish(&mut home, "h/00", 2_000);
-    home.clear(&topic("h/9"), Timestamp(2_000)).unwrap();
-    assert!(home.scan(&mut scan, &mut 100, Timestamp(2_000)));
+    home.clear_at("h/9", Timestamp(2_000)).unwrap();
+    assert_eq!(
+        home.scan(&mut scan, &mut 100, Timestamp(2_000)),
+        Looked::AtAll
+    );
     let mut stand = scan.into_stand();
     assert!(!stand.recovered);
     assert_eq!(stand.named_gaps(), [topic("h/9")]);
@@ -184,14 +190,17 @@ fn a_home_looks_only_at_topics_with_history_that_begin_as_the_filter_does() {
     let mut home = home_of(30);
     home.common.max_topics.store(100, Ordering::Relaxed);
     for n in 0..20 {
-        home.subscribe(0, &exact(&format!("live/{n}"), None, None), Timestamp(1))
+        home.subscribe_at(0, exact(&format!("live/{n}"), None, None), Timestamp(1))
             .unwrap();
     }
     publish(&mut home, "few/a", 1_000);
     for (filter, looked_at) in [("#", 31), ("few/#", 1), ("live/#", 0), ("none/+/x", 0)] {
         let mut budget = 1_000;
         let mut scan = home.subscribe_filter(0, Box::new(wild(filter, Some(1), None)));
-        assert!(home.scan(&mut scan, &mut budget, Timestamp(2_000)));
+        assert_eq!(
+            home.scan(&mut scan, &mut budget, Timestamp(2_000)),
+            Looked::AtAll
+        );
         assert_eq!(1_000 - budget, looked_at, "{filter}");
     }
     // As many as it has: none that was forgotten.
@@ -199,7 +208,10 @@ fn a_home_looks_only_at_topics_with_history_that_begin_as_the_filter_does() {
     home.sweep(Timestamp(9_000));
     let mut budget = 1_000;
     let mut scan = home.subscribe_filter(0, Box::new(wild("#", Some(1), None)));
-    assert!(home.scan(&mut scan, &mut budget, Timestamp(9_000)));
+    assert_eq!(
+        home.scan(&mut scan, &mut budget, Timestamp(9_000)),
+        Looked::AtAll
+    );
     assert_eq!(1_000 - budget, 31);
 }
 
@@ -232,7 +244,7 @@ fn a_topic_that_was_forgotten_is_missed_where_it_matches_and_nowhere_else() {
             from: Some(Timestamp(1_500)),
             ..exact(name, None, None)
         };
-        let (stand, _) = home.subscribe(0, &ask, now).unwrap();
+        let (stand, _) = home.subscribe_at(0, ask, now).unwrap();
         assert_eq!(stand.recovered, Some(recovered), "{name}");
     }
 }

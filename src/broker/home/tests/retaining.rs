@@ -6,7 +6,7 @@ use crate::broker::testing::retained;
 
 fn retain(home: &mut Home, name: &str, text: &str) -> Result<(Receipt, Delivery), Refusal> {
     let message = retained(&topic(name), text);
-    home.publish(message, Timestamp(5), Instant::now())
+    home.publish_at(message, Timestamp(5))
 }
 
 fn ask(text: &str, after: Option<&str>, limit: Limit) -> RetainedAsk {
@@ -86,14 +86,14 @@ fn retained_messages_are_read_in_pieces_in_the_order_of_names() {
 #[test]
 fn a_removal_begins_another_life_and_tells_what_was_removed() {
     let mut home = home();
-    let refused = home.clear(&topic("h/a"), Timestamp(1)).unwrap_err();
+    let refused = home.clear_at("h/a", Timestamp(1)).unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotFound);
-    home.subscribe(1, &exact("hr/a", None, None), Timestamp(1))
+    home.subscribe_at(1, exact("hr/a", None, None), Timestamp(1))
         .unwrap();
     publish(&mut home, "hr/a", 1);
     retain(&mut home, "hr/a", "x").unwrap();
     let before = epoch_of(&home, "hr/a");
-    let (cleared, told) = home.clear(&topic("hr/a"), Timestamp(2)).unwrap();
+    let (cleared, told) = home.clear_at("hr/a", Timestamp(2)).unwrap();
     assert_eq!((cleared.messages, cleared.retained), (2, true));
     let told = told.unwrap();
     assert_eq!(workers(&told), [1]);
@@ -110,22 +110,17 @@ fn a_removal_begins_another_life_and_tells_what_was_removed() {
     );
     let stand = |home: &mut Home, since| {
         let ask = exact("hr/a", None, Some(since));
-        home.subscribe(1, &ask, Timestamp(3)).unwrap().0
+        home.subscribe_at(1, ask, Timestamp(3)).unwrap().0
     };
     assert_eq!(stand(&mut home, (before, 2)).recovered, Some(false));
     let (receipt, _) = publish(&mut home, "hr/a", 4);
     assert_eq!(receipt.position.unwrap().offset, 1);
     // Nothing to lose, nothing to tell; nobody there, nothing left.
-    home.subscribe(0, &exact("live", None, None), Timestamp(1))
+    home.subscribe_at(0, exact("live", None, None), Timestamp(1))
         .unwrap();
-    assert!(
-        home.clear(&topic("live"), Timestamp(2))
-            .unwrap()
-            .1
-            .is_none()
-    );
+    assert!(home.clear_at("live", Timestamp(2)).unwrap().1.is_none());
     publish(&mut home, "h/b", 1);
-    home.clear(&topic("h/b"), Timestamp(2)).unwrap();
+    home.clear_at("h/b", Timestamp(2)).unwrap();
     assert!(home.common.directory.get(&topic("h/b")).is_none());
 }
 
@@ -152,7 +147,7 @@ fn who_subscribes_is_owed_what_neither_the_replay_nor_a_recovery_brings() {
         ("h/a", None, None, false),
     ] {
         let ask = exact(name, last, since);
-        let (stand, _) = home.subscribe(0, &ask, Timestamp(9)).unwrap();
+        let (stand, _) = home.subscribe_at(0, ask, Timestamp(9)).unwrap();
         assert_eq!(stand.has_retained, owes, "{name} {last:?} {since:?}");
     }
 }

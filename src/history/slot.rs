@@ -2,28 +2,28 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::Shared;
-use crate::history::{Completion, HistoryError, Retained};
+use super::ceiling::Ceiling;
+use super::{Completion, HistoryError, Once, Retained};
 use crate::model::Message;
 
 /// Where a topic's retained message is.
 pub(super) struct Slot {
-    shared: Arc<Shared>,
+    ceiling: Arc<Ceiling>,
     message: Option<Arc<Message>>,
 }
 
 /// Room that was made for a message: given back if nothing is put there.
+#[derive(Debug)]
 pub(super) struct Room {
-    shared: Arc<Shared>,
+    ceiling: Arc<Ceiling>,
     bytes: usize,
 }
 
 impl Slot {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(ceiling: &Arc<Ceiling>) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            ceiling: Arc::clone(ceiling),
             message: None,
         }
     }
@@ -33,19 +33,25 @@ impl Slot {
     /// # Errors
     /// [`HistoryError::Full`].
     pub(super) fn make_room(&self, bytes: usize) -> Result<Room, HistoryError> {
-        let shared = &self.shared;
-        let before = shared.retained_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let leaves = self.message.as_ref().map_or(0, |held| held.weight());
+        let has_room = self.ceiling.take_retained(bytes, leaves);
         let room = Room {
-            shared: Arc::clone(shared),
+            ceiling: Arc::clone(&self.ceiling),
             bytes,
         };
-        let leaves = self.message.as_ref().map_or(0, |held| held.weight());
-        let retained = before.saturating_add(bytes).saturating_sub(leaves);
-        let all = retained.saturating_add(shared.bytes.load(Ordering::Relaxed));
-        if all <= shared.ceiling {
+        if has_room {
             return Ok(room);
         }
         Err(HistoryError::Full)
+    }
+
+    /// Room for a message that was retained already, whether there is any or not.
+    pub(super) fn room_at_any_rate(&self, bytes: usize) -> Room {
+        self.ceiling.take_retained(bytes, 0);
+        Room {
+            ceiling: Arc::clone(&self.ceiling),
+            bytes,
+        }
     }
 
     /// Puts a message where room was made for it.
@@ -53,16 +59,14 @@ impl Slot {
         self.clear();
         // From now on it is the message's.
         room.bytes = 0;
-        self.shared.retained.fetch_add(1, Ordering::Relaxed);
+        self.ceiling.count_retained();
         self.message = Some(message);
     }
 
     pub(super) fn clear(&mut self) {
         if let Some(gone) = self.message.take() {
-            self.shared.retained.fetch_sub(1, Ordering::Relaxed);
-            self.shared
-                .retained_bytes
-                .fetch_sub(gone.weight(), Ordering::Relaxed);
+            self.ceiling.uncount_retained();
+            self.ceiling.release_retained(gone.weight());
         }
     }
 }
@@ -72,7 +76,11 @@ impl Retained for Slot {
         self.message.clone()
     }
 
-    fn set(&mut self, message: Option<Arc<Message>>) -> Result<Completion, HistoryError> {
+    fn set(
+        &mut self,
+        message: Option<Arc<Message>>,
+        _once: Option<Once>,
+    ) -> Result<Completion, HistoryError> {
         match message {
             Some(message) => {
                 let room = self.make_room(message.weight())?;
@@ -92,9 +100,7 @@ impl Drop for Slot {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.shared
-            .retained_bytes
-            .fetch_sub(self.bytes, Ordering::Relaxed);
+        self.ceiling.release_retained(self.bytes);
     }
 }
 

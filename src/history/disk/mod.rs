@@ -1,0 +1,310 @@
+//! Histories that outlive the process: in one SQLite file, written by one thread in groups.
+//!
+//! A topic's home numbers its messages and hands them over ([`DiskHistory`]); the store's thread
+//! ([`writer`]) commits all that waits as one and tells the homes; other threads ([`reader`]) look up
+//! what is not in memory. What is kept in memory is the newest messages of open histories and all
+//! retained ones, below one ceiling, and a few words on each topic.
+
+mod apply;
+mod catalog;
+mod fault;
+mod figures;
+mod history;
+mod homes;
+mod lock;
+mod lookup;
+mod queue;
+mod reader;
+mod recent;
+mod record;
+mod retained;
+mod schema;
+mod start;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tidy;
+mod writer;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::ceiling::{Ceiling, Usage};
+use super::memory::{Forgotten, MemoryStore, Random};
+use super::slot::Slot;
+use super::{History, HistoryError, HistoryStore, Left, News, Remembered, Retained, Terms};
+use crate::model::{Durability, Epoch, Filter, Timestamp, TopicName};
+use catalog::{Catalog, Entry, Kept};
+use fault::Fault;
+use figures::Figures;
+use history::DiskHistory;
+use homes::Homes;
+use lock::Lock;
+use lookup::Lookups;
+use queue::{ITEM, Item, Queue, What};
+use retained::DiskRetained;
+use state::State;
+
+pub use lookup::{Edge, Since};
+pub use start::StoreError;
+
+/// Keeps histories, retained messages and what is published once only in a directory, but those of topics
+/// whose durability is `memory`: they go with the process.
+///
+/// What is only on the disk is trimmed by age and bytes a moment late: its bounds have to be looked up.
+pub struct DiskStore {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Kept until the threads have ended.
+    _lock: Lock,
+}
+
+/// Where a store is, and what it may take.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its directory. It is made if it is not there.
+    pub directory: PathBuf,
+    /// What messages in memory may take, in bytes: the newest of histories, and all retained ones.
+    pub memory: usize,
+    /// What may wait for the disk, in bytes.
+    pub queue: usize,
+    /// How long it is remembered what was published once only.
+    pub window: Duration,
+    /// Of how many messages at most.
+    pub most_once: usize,
+}
+
+/// What the histories and the threads share.
+struct Shared {
+    file: PathBuf,
+    window: Duration,
+    random: Random,
+    ceiling: Arc<Ceiling>,
+    memory: MemoryStore,
+    catalog: Catalog,
+    queue: Queue,
+    homes: Homes,
+    lookups: Lookups,
+    fault: Fault,
+    figures: Figures,
+    /// What is known of messages that went with a topic as a whole.
+    forgotten: Forgotten,
+    once: Mutex<Vec<Remembered>>,
+    #[cfg(test)]
+    trouble: Mutex<Option<i32>>,
+}
+
+impl Shared {
+    fn new_epoch(&self) -> Epoch {
+        Epoch::from_random((self.random)())
+    }
+
+    /// Opens a topic's entry, which is made if there is none.
+    fn enter(
+        &self,
+        topic: &TopicName,
+        durability: Durability,
+        news: &Arc<News>,
+    ) -> Result<Arc<Entry>, HistoryError> {
+        self.homes.know(news);
+        let entry = self.catalog.get(topic).unwrap_or_else(|| {
+            let whole_from = self.forgotten.whole_from(topic);
+            // It may have been kept in memory before.
+            let lost_before = whole_from.max(self.memory.gone_before(topic));
+            let id = self.catalog.number();
+            let committed = State::new(id, self.new_epoch(), Timestamp(0), lost_before);
+            let kept = Kept::new(committed, durability, Slot::new(&self.ceiling));
+            self.catalog.insert(Entry::new(topic.clone(), kept))
+        });
+        let mut kept = entry.lock();
+        if kept.in_flight > 0 {
+            let reason = "what was published before is still on its way to the disk".to_owned();
+            return Err(HistoryError::Unavailable(reason));
+        }
+        kept.is_open = true;
+        drop(kept);
+        Ok(entry)
+    }
+
+    /// The history or retained message of that topic is open no more.
+    fn close(&self, entry: &Arc<Entry>) {
+        let mut kept = entry.lock();
+        kept.is_open = false;
+        let is_nothing = !kept.has_row && kept.in_flight == 0;
+        drop(kept);
+        if is_nothing {
+            self.catalog.remove(entry);
+        }
+    }
+
+    /// Drops what the disk has of a topic that is not to be kept there any more.
+    fn forget(&self, topic: &TopicName, news: &Arc<News>) {
+        let Some(entry) = self.catalog.get(topic) else {
+            return;
+        };
+        if self.fault.is_on() || self.queue.reserve(ITEM).is_err() {
+            return;
+        }
+        self.homes.know(news);
+        let (state, durability) = {
+            let kept = entry.lock();
+            (kept.committed, kept.durability)
+        };
+        self.forgotten.note(topic, state.time);
+        let item = Item::new(&entry, news, durability, state, What::Forget);
+        self.catalog.remove(&entry);
+        self.queue.push(item);
+    }
+
+    /// Part of a topic's history is damaged: it is named, counted, and set aside.
+    fn damage(&self, topic: &TopicName, first: u64, last: u64, what: &str) {
+        tracing::error!(
+            %topic,
+            first,
+            last,
+            "the store is damaged: {what}; these messages are set aside"
+        );
+        self.figures.damaged(last.saturating_sub(first) + 1);
+    }
+
+    /// What a test wants to go wrong.
+    #[cfg(test)]
+    fn trouble(&self) -> rusqlite::Result<()> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match *trouble {
+            Some(code) => Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(code),
+                None,
+            )),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the other one does"
+    )]
+    fn trouble(&self) -> rusqlite::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskStore {
+    /// Writes what waits, and closes the store. Nothing is kept from now on.
+    pub fn close(&self) {
+        self.shared.queue.close();
+        self.shared.lookups.close();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has failed");
+            }
+        }
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl HistoryStore for DiskStore {
+    fn open(
+        &self,
+        topic: &TopicName,
+        terms: Terms,
+        news: &Arc<News>,
+    ) -> Result<Box<dyn History>, HistoryError> {
+        if terms.bounds.messages == 0 {
+            return Err(HistoryError::NoMessages);
+        }
+        if terms.durability == Durability::Memory {
+            self.shared.forget(topic, news);
+            return self.shared.memory.open(topic, terms, news);
+        }
+        let entry = self.shared.enter(topic, terms.durability, news)?;
+        let history = DiskHistory::new(&self.shared, entry, terms, news);
+        Ok(Box::new(history))
+    }
+
+    fn open_retained(
+        &self,
+        topic: &TopicName,
+        durability: Durability,
+        news: &Arc<News>,
+    ) -> Result<Box<dyn Retained>, HistoryError> {
+        if durability == Durability::Memory {
+            self.shared.forget(topic, news);
+            return self.shared.memory.open_retained(topic, durability, news);
+        }
+        let entry = self.shared.enter(topic, durability, news)?;
+        let retained = DiskRetained {
+            shared: Arc::clone(&self.shared),
+            entry,
+            news: Arc::clone(news),
+            durability,
+            pending: VecDeque::new(),
+        };
+        retained.drop_history();
+        Ok(Box::new(retained))
+    }
+
+    fn topics(&self) -> Vec<Left> {
+        self.shared.catalog.left()
+    }
+
+    fn once(&self) -> Vec<Remembered> {
+        let mut once = self
+            .shared
+            .once
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *once)
+    }
+
+    fn usage(&self) -> Usage {
+        let mut usage = self.shared.ceiling.usage();
+        for entry in self.shared.catalog.all() {
+            let state = entry.lock().committed;
+            usage.messages += usize::try_from(state.len()).unwrap_or(usize::MAX);
+            usage.bytes += usize::try_from(state.bytes()).unwrap_or(usize::MAX);
+        }
+        usage
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.shared.fault.words()
+    }
+
+    fn remembers(&self, filter: &Filter, from: Timestamp, least: Durability) -> bool {
+        self.shared.forgotten.remembers(filter, from)
+            && (least > Durability::Memory || self.shared.memory.remembers(filter, from, least))
+    }
+
+    fn is_short(&self) -> bool {
+        self.shared.ceiling.is_short()
+    }
+}
+
+impl fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskStore")
+            .field("file", &self.file)
+            .field("fault", &self.fault)
+            .field("ceiling", &self.ceiling)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,270 @@
+//! The one thread that writes: it takes what waits, commits it as one, and tells the homes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::queue::{Item, What};
+use super::tidy::Tidy;
+use super::{Shared, apply, fault, schema};
+use crate::history::{HistoryError, Retain};
+use crate::model::{Durability, Timestamp};
+
+/// As many changes are committed at once.
+const GROUP: usize = 8192;
+
+/// As many bytes of messages are committed at once, or one change.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// How often it is tried whether a fault is over.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// How long it sleeps where there is nothing to do.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// Stays open after a fault: what it knows of the log leaves out what was refused. Another would take
+    /// that for committed where it reached the operating system.
+    conn: Connection,
+    is_synced: bool,
+    tidy: Tidy,
+    probed: Instant,
+    out: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: &Arc<Shared>, conn: Connection) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            conn,
+            is_synced: false,
+            tidy: Tidy::new(shared.catalog.all()),
+            probed: Instant::now(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Writes until the store is closed and nothing waits.
+    pub(super) fn run(mut self) {
+        loop {
+            let patience = if self.shared.fault.is_on() {
+                PROBE
+            } else if self.tidy.has_work() {
+                Duration::ZERO
+            } else {
+                PATIENCE
+            };
+            let (items, is_closed) = self.shared.queue.take(patience);
+            let is_idle = items.is_empty();
+            self.write(items);
+            if is_idle && is_closed {
+                break;
+            }
+            if self.shared.fault.is_on() {
+                self.probe();
+            } else if self.tidy.has_work() {
+                self.tidy();
+            }
+        }
+        self.finish();
+    }
+
+    fn write(&mut self, items: Vec<Item>) {
+        let mut waiting = items.into_iter().peekable();
+        while waiting.peek().is_some() {
+            let (mut written, mut synced) = (Vec::new(), Vec::new());
+            let mut topics = HashSet::new();
+            let mut bytes = 0_usize;
+            while let Some(item) = waiting.next_if(|item| {
+                // What was written after the topic was synced does not overtake that.
+                let overtakes = item.durability < Durability::Synced
+                    && topics.contains(&Arc::as_ptr(&item.entry));
+                bytes = bytes.saturating_add(item.weight);
+                let fits = written.len() + synced.len() < GROUP && bytes <= GROUP_BYTES;
+                !overtakes && (fits || written.len() + synced.len() == 0)
+            }) {
+                if item.durability == Durability::Synced {
+                    topics.insert(Arc::as_ptr(&item.entry));
+                    synced.push(item);
+                } else {
+                    written.push(item);
+                }
+            }
+            self.group(written, false);
+            self.group(synced, true);
+        }
+    }
+
+    /// Commits what still stands of these, as one.
+    fn group(&mut self, items: Vec<Item>, synced: bool) {
+        let homes = &self.shared.homes;
+        let (items, fallen): (Vec<_>, Vec<_>) = items.into_iter().partition(|i| homes.stands(i));
+        for item in fallen {
+            item.entry.lock().in_flight -= 1;
+            self.shared.queue.release(item.weight);
+        }
+        if items.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        match self.commit(&items, synced) {
+            Ok(()) => {
+                self.shared
+                    .figures
+                    .committed(synced, begun.elapsed(), items.len());
+                for item in &items {
+                    self.stands(item);
+                }
+                self.shared.homes.settled(items.iter());
+            }
+            Err(error) => {
+                for item in &items {
+                    let mut kept = item.entry.lock();
+                    kept.in_flight -= 1;
+                    kept.first_there = None;
+                }
+                self.fail(&error);
+            }
+        }
+        for item in &items {
+            self.shared.queue.release(item.weight);
+        }
+    }
+
+    fn commit(&mut self, items: &[Item], synced: bool) -> rusqlite::Result<()> {
+        self.shared.trouble()?;
+        self.set_synced(synced)?;
+        apply::commit(&self.conn, items, &mut self.out)
+    }
+
+    fn set_synced(&mut self, synced: bool) -> rusqlite::Result<()> {
+        if synced != self.is_synced {
+            schema::set_synced(&self.conn, synced)?;
+            self.is_synced = synced;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what is on the disk now.
+    fn stands(&mut self, item: &Item) {
+        let mut kept = item.entry.lock();
+        kept.in_flight -= 1;
+        let before = kept.committed;
+        kept.committed = item.state;
+        kept.durability = item.durability;
+        kept.has_row = !matches!(item.what, What::Forget);
+        if !kept.is_open {
+            // Who set it is gone: nobody else will.
+            let retained = match &item.what {
+                What::Message {
+                    message, retain, ..
+                } => match retain {
+                    Retain::Leave => None,
+                    Retain::Set => Some(Some(message)),
+                    Retain::Clear => Some(None),
+                },
+                What::Retained { message, .. } => Some(message.as_ref()),
+                What::Clear { .. } | What::Forget => Some(None),
+                What::Trim => None,
+            };
+            match retained {
+                Some(Some(message)) => {
+                    let room = kept.slot.room_at_any_rate(message.weight());
+                    kept.slot.put(Arc::clone(message), room);
+                }
+                Some(None) => kept.slot.clear(),
+                None => {}
+            }
+        }
+        drop(kept);
+        match &item.what {
+            What::Clear { .. } | What::Forget => self.tidy.has_dropped(),
+            What::Message {
+                once: Some(_),
+                message,
+                ..
+            } => self.forget_once(message.time),
+            What::Retained {
+                once: Some(_),
+                message: Some(message),
+            } => self.forget_once(message.time),
+            _ if item.state.start.offset > before.start.offset => {
+                let first = item.entry.lock().first_there;
+                let behind = first.is_none_or(|(_, first)| first + 64 < item.state.start.offset);
+                if behind || matches!(item.what, What::Trim) {
+                    self.tidy.is_behind(&item.entry);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn forget_once(&mut self, now: Timestamp) {
+        let window = u64::try_from(self.shared.window.as_millis()).unwrap_or(u64::MAX);
+        self.tidy
+            .forget_once(Timestamp(now.0.saturating_sub(window)));
+    }
+
+    /// Nothing that is not settled is kept.
+    fn fail(&mut self, error: &rusqlite::Error) {
+        let why = fault::words(error);
+        if self.shared.fault.begin(&why) {
+            tracing::error!(%error, "the store can keep nothing: {why}");
+        }
+        self.shared.figures.failed();
+        self.shared.homes.failed(&HistoryError::Unavailable(why));
+        self.probed = Instant::now();
+    }
+
+    fn probe(&mut self) {
+        if self.probed.elapsed() < PROBE {
+            return;
+        }
+        self.probed = Instant::now();
+        match self.try_again() {
+            Ok(()) => {
+                tracing::info!("the store can keep messages again");
+                self.shared.fault.end();
+            }
+            Err(error) => {
+                self.shared.fault.begin(&fault::words(&error));
+            }
+        }
+    }
+
+    /// Writes something for good, and with it all that is in the log: what was in it when a sync failed
+    /// may not be on the disk though the system counts it as written.
+    fn try_again(&mut self) -> rusqlite::Result<()> {
+        self.shared.trouble()?;
+        self.set_synced(true)?;
+        schema::set_meta(&self.conn, "probe", &"0".repeat(64 * 1024))?;
+        schema::set_meta(&self.conn, "probe", "")?;
+        schema::carry_over(&self.conn)
+    }
+
+    fn tidy(&mut self) {
+        let tidied = self
+            .set_synced(false)
+            .and_then(|()| self.tidy.step(&self.conn));
+        if let Err(error) = tidied {
+            self.fail(&error);
+        }
+    }
+
+    /// Says that everything was written, for the next start.
+    fn finish(&mut self) {
+        if self.shared.fault.is_on() {
+            return;
+        }
+        let written = self
+            .set_synced(true)
+            .and_then(|()| schema::carry_over(&self.conn))
+            .and_then(|()| schema::set_meta(&self.conn, "clean", "1"));
+        if let Err(error) = written {
+            tracing::warn!(%error, "the store was not closed as it should be");
+        }
+    }
+}
