@@ -23,6 +23,10 @@ autobahn *ARGS:
 bench *ARGS:
     cargo bench --bench fanout -- {{ ARGS }}
 
+# The instructions of the hot paths beside those in the repository; `just instructions accept` writes them anew.
+instructions *ARGS:
+    scripts/instructions {{ ARGS }}
+
 # Fanfare beside its peers, into the README's table. Ten minutes, on a quiet machine.
 compare *ARGS:
     ./benches/compare/run {{ ARGS }}

@@ -81,7 +81,7 @@ impl App {
             env!("CARGO_PKG_VERSION"),
             option_env!("FANFARE_REVISION").unwrap_or("unknown"),
         )?;
-        let store = store::open(&config)?;
+        let store = store::open(&config, &metrics)?;
         let usage = Arc::clone(&store);
         let broker = Broker::new(settings(&config, Arc::clone(&store)), metrics.clone());
         metrics.set_store_limit(config.store.memory);
@@ -91,6 +91,7 @@ impl App {
         metrics.on_scrape(Box::new(move |metrics| {
             let Some(broker) = seen.upgrade() else { return };
             metrics.set_reloaded(reloads.is_up_to_date());
+            usage.show(&metrics.store());
             let usage = usage.usage();
             metrics.set_history(usage.messages, usage.bytes);
             metrics.set_retained(usage.retained, usage.retained_bytes);

@@ -9,6 +9,9 @@ pub enum Core {
     Server,
     /// The second one.
     Load,
+    /// Both: for a server that is to have as many as there are.
+    #[allow(dead_code, reason = "the comparison with peers gives no server two")]
+    Both,
 }
 
 /// Keeps this thread to a core. False: there are not two cores to part.
@@ -25,7 +28,12 @@ pub fn pin(core: Core) -> bool {
         return false;
     };
     let mut set = CpuSet::new();
-    set.set(if core == Core::Server { server } else { load });
+    if core != Core::Load {
+        set.set(server);
+    }
+    if core != Core::Server {
+        set.set(load);
+    }
     sched_setaffinity(None, &set).is_ok()
 }
 

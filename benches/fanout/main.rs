@@ -17,23 +17,30 @@ mod report;
 mod round;
 mod scenario;
 mod self_test;
+mod shows;
 mod target;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use fanfare::bench::{checker, message, process};
 
 use crate::options::{Only, Options, Task};
 use crate::report::{Comparison, Idle, Report};
-use crate::scenario::{IDLE, IDLE_TARGET, SCENARIOS, Scenario, Transport};
+use crate::scenario::{IDLE, SCENARIOS, Scenario, Transport};
+use crate::shows::SHOWS;
 use crate::target::Kind;
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match options.command {
         Some(Task::Bare { port, envelope }) => bare::serve(port, envelope).map(|()| true),
+        Some(Task::Pinging { port, interval }) => {
+            shows::pinging::serve(port, Duration::from_millis(interval)).map(|()| true)
+        }
+        Some(Task::Handler { port }) => shows::http::serve(port).map(|()| true),
         Some(Task::SelfTest) => self_test::run().map(|()| true),
         // `cargo test --all-targets` starts a bench too, without this word: then there is no time to measure.
         None if !options.bench => self_test::run().map(|()| true),
@@ -53,7 +60,8 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> io::Result<bool> {
     for name in &options.scenarios {
         let known = SCENARIOS.iter().map(|scenario| scenario.name);
-        let known: Vec<&str> = known.chain(IDLE.map(|(name, _)| name)).collect();
+        let known = known.chain(IDLE.map(|(name, ..)| name));
+        let known: Vec<&str> = known.chain(SHOWS.map(|(name, _)| name)).collect();
         if !known.contains(&name.as_str()) {
             let known = known.join(", ");
             return Err(io::Error::other(format!("no scenario {name}: {known}")));
@@ -62,7 +70,7 @@ fn measure(options: &Options) -> io::Result<bool> {
     let chosen =
         |name| options.scenarios.is_empty() || options.scenarios.iter().any(|one| one == name);
     process::sharpen_naps()?;
-    let descriptors = process::raise_descriptors()?;
+    process::raise_descriptors()?;
     let broker = match &options.server {
         None => Kind::Broker,
         Some(url) => {
@@ -88,18 +96,27 @@ fn measure(options: &Options) -> io::Result<bool> {
         }
         report.scenarios.push(comparison);
     }
-    for (name, transport) in IDLE {
+    for (name, transport, most) in IDLE {
         if !chosen(name) {
             continue;
         }
-        let most = usize::try_from(descriptors)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(600);
-        let idle = measure_idle(options, &broker, options.idle.min(most), name, transport)?;
+        let idle = measure_idle(options, &broker, name, transport, most)?;
         if !options.json {
             idle.print();
         }
         report.idle.push(idle);
+    }
+    // They start the servers that they compare themselves.
+    let is_whole = options.server.is_none() && options.only.is_none();
+    for (name, measure) in SHOWS {
+        if !is_whole || !chosen(name) {
+            continue;
+        }
+        let show = measure(options)?;
+        if !options.json {
+            show.print();
+        }
+        report.shows.push(show);
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -136,16 +153,23 @@ fn compare(options: &Options, broker: &Kind, scenario: &Scenario) -> io::Result<
 fn measure_idle(
     options: &Options,
     broker: &Kind,
-    sessions: usize,
     name: &'static str,
     transport: Transport,
+    most: f64,
 ) -> io::Result<Idle> {
+    let sessions = options.sessions();
+    // Where a session has a heartbeat, its deadline takes room too.
+    let beating = Kind::Set(vec!["heartbeat.interval=25s".into()]);
+    let broker = match broker {
+        Kind::Broker => &beating,
+        other => other,
+    };
     let mut idle = Idle {
         scenario: name,
         sessions,
         bare: None,
         broker: None,
-        target: IDLE_TARGET,
+        target: most,
         faults: checker::Faults::default(),
     };
     if options.only != Some(Only::Broker) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use fanfare::bench::process;
 
 /// Measures what a message to many sessions costs, beside a bare write loop that does nothing else.
 #[derive(Debug, Parser)]
@@ -24,9 +25,13 @@ pub struct Options {
     #[arg(long)]
     pub quick: bool,
 
-    /// Sessions of the scenario "idle"
+    /// Sessions of the scenarios "idle" and "heartbeat"
     #[arg(long, default_value_t = 19_000)]
     pub idle: usize,
+
+    /// Seconds of silence after which the scenario "heartbeat" has sessions pinged
+    #[arg(long, default_value_t = 5.0)]
+    pub heartbeat: f64,
 
     /// Measure one server only
     #[arg(long)]
@@ -75,12 +80,33 @@ pub enum Task {
         /// The bytes of a message's frame beside topic and data.
         envelope: usize,
     },
+    /// Be the bare loop of heartbeats
+    #[command(hide = true)]
+    Pinging {
+        /// The port on 127.0.0.1.
+        port: u16,
+        /// The interval in milliseconds.
+        interval: u64,
+    },
+    /// Be the handler that reads a publish and answers 200
+    #[command(hide = true)]
+    Handler {
+        /// The port on 127.0.0.1.
+        port: u16,
+    },
 }
 
 impl Options {
     /// How many rounds of each server.
     pub fn rounds(&self) -> u32 {
         if self.quick { 2 } else { self.rounds }
+    }
+
+    /// The sessions of the measurements of memory: what was asked for, or as many as there are descriptors for.
+    pub fn sessions(&self) -> usize {
+        let most = process::raise_descriptors().unwrap_or(1024);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.idle.min(most.saturating_sub(600))
     }
 
     /// How long a round is measured for.

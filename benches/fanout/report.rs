@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::round::Round;
 use crate::scenario::{Goal, Scenario};
+use crate::shows::Show;
 use fanfare::bench::checker::Faults;
 use fanfare::bench::histogram::Histogram;
 
@@ -84,6 +85,8 @@ pub struct Report {
     pub scenarios: Vec<Comparison>,
     /// The measurements of memory.
     pub idle: Vec<Idle>,
+    /// The measurements of other kinds.
+    pub shows: Vec<Show>,
 }
 
 /// The middle one; of an even number the mean of the middle two. 0 for none.
@@ -224,7 +227,7 @@ impl Idle {
             } else {
                 "MISSED"
             };
-            let target = format!("   at most {:.0} KB: {met}", self.target / 1024.0);
+            let target = format!("   at most {:.1} KB: {met}", self.target / 1024.0);
             let verdict = if server == "broker" {
                 target
             } else {
@@ -244,6 +247,7 @@ impl Report {
     /// Whether every message came, once and in order.
     pub fn faultless(&self) -> bool {
         self.idle.iter().all(|idle| idle.faults.none())
+            && self.shows.iter().all(|show| show.faults.none())
             && self
                 .scenarios
                 .iter()
@@ -271,7 +275,8 @@ pub fn print_head(pinned: bool) {
     );
 }
 
-fn print_faults(faults: &Faults, complaint: Option<&str>) {
+/// Prints what went wrong, if anything did.
+pub fn print_faults(faults: &Faults, complaint: Option<&str>) {
     if !faults.none() {
         println!(
             "    FAULTS: {} lost, {} duplicated, {} disordered, {} damaged, {} closed, {} unexpected",

@@ -93,7 +93,8 @@ pub fn idle(
     Ok((each, load.finish()?))
 }
 
-fn dialect(target: &Target, scenario: &Scenario) -> Fanfare {
+/// What the load speaks in this scenario.
+pub fn dialect(target: &Target, scenario: &Scenario) -> Fanfare {
     let host = target.address.to_string();
     let dialect = Fanfare::new(host, target.path.clone(), scenario.payload);
     Fanfare {
@@ -105,7 +106,8 @@ fn dialect(target: &Target, scenario: &Scenario) -> Fanfare {
     }
 }
 
-fn plan(target: &Target, scenario: &Scenario) -> Plan {
+/// What the load does in it.
+pub fn plan(target: &Target, scenario: &Scenario) -> Plan {
     Plan {
         address: target.address,
         publish_at: None,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::report::median;
+use crate::shows::self_test::CHECKS;
 use fanfare::bench::checker::{Checker, Faults, Verdict};
 use fanfare::bench::events;
 use fanfare::bench::fanfare::Fanfare;
@@ -43,7 +44,7 @@ pub fn run() -> io::Result<()> {
         ("percentiles are right to 3 %", percentiles),
         ("the median is in the middle", medians),
     ];
-    for (name, check) in checks {
+    for (name, check) in checks.into_iter().chain(CHECKS) {
         check();
         println!("ok: {name}");
     }

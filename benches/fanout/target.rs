@@ -26,6 +26,14 @@ pub enum Kind {
     },
     /// The broker that was built beside this program.
     Broker,
+    /// The same with settings of its own, `KEY=VALUE`.
+    Set(Vec<String>),
+    /// The same, on the load's core too.
+    Spread(Vec<String>),
+    /// The same with this file of configuration.
+    Configured(String),
+    /// Another server of this program's: its command and what goes behind the port.
+    Own(Vec<String>),
     /// A server that runs already.
     Running {
         /// Where it listens, and the path of its WebSocket endpoint.
@@ -54,6 +62,10 @@ impl Target {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
+        // A directory without any configuration file, so that the defaults count.
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(directory)?;
+        let mut core = Core::Server;
         let mut command = match kind {
             Kind::Running { address, path, pid } => {
                 return Ok(Self {
@@ -68,16 +80,31 @@ impl Target {
                 command.args(["bare", &port.to_string(), &envelope.to_string()]);
                 command
             }
+            Kind::Own(arguments) => {
+                let mut command = Command::new(std::env::current_exe()?);
+                let (name, rest) = arguments.split_first().expect("a command");
+                command.arg(name).arg(port.to_string()).args(rest);
+                command
+            }
             Kind::Broker => broker(port, sessions),
+            Kind::Set(settings) => broker_with(port, sessions, settings),
+            Kind::Spread(settings) => {
+                core = Core::Both;
+                broker_with(port, sessions, settings)
+            }
+            Kind::Configured(text) => {
+                let file = directory.join(format!("fanout-{port}.toml"));
+                fs::write(&file, text)?;
+                let mut command = broker(port, sessions);
+                command.arg("--config").arg(file);
+                command
+            }
         };
-        // A directory without any configuration file, so that the defaults count.
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        fs::create_dir_all(directory)?;
         command
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let child = on_core(Core::Server, || command.spawn())?;
+        let child = on_core(core, || command.spawn())?;
         let mut target = Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             path: "/ws".into(),
@@ -137,6 +164,14 @@ fn broker(port: u16, sessions: usize) -> Command {
         )
         .env("FANFARE__HEARTBEAT__INTERVAL", "0")
         .env("FANFARE__LOG__LEVEL", "warn");
+    command
+}
+
+fn broker_with(port: u16, sessions: usize, settings: &[String]) -> Command {
+    let mut command = broker(port, sessions);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
     command
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::{Config, StoreKind};
 use crate::gateway::random;
 use crate::history::{DiskSettings, DiskStore, HistoryStore, MemoryStore, StoreError};
+use crate::metrics::Metrics;
 use crate::model::Timestamp;
 
 /// What may wait for the disk, in bytes: some seconds of a disk that stands still, at full speed.
@@ -14,7 +15,7 @@ const QUEUE: usize = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// Where the directory of a store on disk cannot be used. Nothing is kept in memory instead.
-pub fn open(config: &Config) -> Result<Arc<dyn HistoryStore>, StoreError> {
+pub fn open(config: &Config, metrics: &Metrics) -> Result<Arc<dyn HistoryStore>, StoreError> {
     let now = Timestamp::now();
     let memory = config.store.memory;
     Ok(match config.store.kind {
@@ -26,6 +27,7 @@ pub fn open(config: &Config) -> Result<Arc<dyn HistoryStore>, StoreError> {
                 queue: QUEUE,
                 window: config.api.idempotency_window,
                 most_once: config.api.idempotency_keys,
+                metrics: Some(metrics.store()),
             };
             Arc::new(DiskStore::begin(&settings, random, now)?)
         }

@@ -11,8 +11,10 @@ use tungstenite::{Message, WebSocket};
 
 use super::*;
 use crate::config::{Config, HistoryRule, TopicRule};
+use crate::gateway::random;
+use crate::history::MemoryStore;
 use crate::history::trapped::Trapped;
-use crate::model::Filter;
+use crate::model::{Filter, Timestamp};
 use crate::shutdown;
 
 /// Two workers, every topic with a history.

@@ -14,6 +14,10 @@ pub const PING: u8 = 9;
 /// The answer to a ping.
 pub const PONG: u8 = 10;
 
+/// The bits of a frame that is a whole message, and of one that is compressed.
+const WHOLE: u8 = 0x80;
+const RSV1: u8 = 0x40;
+
 /// The key that masks every frame of the load. It need not be a secret on a loopback device, but it must
 /// not be zero either: unmasking is a part of what a server does for a publish.
 pub const KEY: [u8; 4] = [0x5a, 0xc3, 0x17, 0x88];
@@ -38,10 +42,27 @@ pub struct Frame {
 /// What stands there is no such frame.
 #[inline]
 pub fn next(bytes: &[u8], at: usize) -> Result<Option<Frame>, &'static str> {
+    next_with(bytes, at, WHOLE)
+}
+
+/// The same where permessage-deflate was agreed on; true, if this frame's message is compressed (RFC 7692 §6).
+///
+/// # Errors
+/// What stands there is no such frame.
+#[inline]
+pub fn next_compressible(bytes: &[u8], at: usize) -> Result<Option<(Frame, bool)>, &'static str> {
+    let is_compressed = bytes.get(at).is_some_and(|first| first & RSV1 != 0);
+    let bits = if is_compressed { WHOLE | RSV1 } else { WHOLE };
+    Ok(next_with(bytes, at, bits)?.map(|frame| (frame, is_compressed)))
+}
+
+/// The same where the bits beside the opcode are to be these.
+#[inline]
+fn next_with(bytes: &[u8], at: usize, bits: u8) -> Result<Option<Frame>, &'static str> {
     let Some(&[first, second, ref rest @ ..]) = bytes.get(at..) else {
         return Ok(None);
     };
-    if first & 0xf0 != 0x80 {
+    if first & 0xf0 != bits {
         return Err("a fragment, a reserved bit or no frame at all");
     }
     let (size, extra) = match (second & 0x7f, rest) {

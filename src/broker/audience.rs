@@ -25,6 +25,8 @@ pub struct Audience {
     /// What the topic's rule says of those who read it, where it is that of one, and the generation of
     /// the rules that say so.
     readers: Cell<(u64, Who, Overflows)>,
+    /// Whether a job delivers messages of this topic: what comes meanwhile waits for its end.
+    pub(super) is_served: Cell<bool>,
     /// What is due to it, and to the audiences of the filters that match it.
     pub(super) batch: RefCell<Option<Box<Batch>>>,
     /// The audiences of the filters that match this topic, and the trie's generation they are of.
@@ -75,6 +77,7 @@ impl Audience {
             members: RefCell::default(),
             speaking: Default::default(),
             readers: Cell::new((0, Who::Granted, Overflows::default())),
+            is_served: Cell::new(false),
             batch: RefCell::default(),
             matched: RefCell::new((0, SmallVec::new())),
         })

@@ -46,14 +46,18 @@ pub struct Entry {
 /// Where a subscription stands.
 pub enum Place {
     /// It was asked for and does not stand at every home yet.
-    Opening {
-        /// Where it notes what passes meanwhile, for a filter that is to be replayed.
-        catching: Option<(Rc<Audience>, usize)>,
-        /// What the session asked of this filter since: done once it stands, or is refused.
-        then: Vec<Then>,
-    },
+    Opening(Box<Pending>),
     /// It stands: a member of this audience, under that key.
     Standing(Rc<Audience>, usize),
+}
+
+/// What is kept of a subscription until it stands.
+#[derive(Default)]
+pub struct Pending {
+    /// Where it notes what passes meanwhile, for a filter that is to be replayed.
+    pub catching: Option<(Rc<Audience>, usize)>,
+    /// What the session asked of this filter since: done once it stands, or is refused.
+    pub then: Vec<Then>,
 }
 
 /// What waits until a subscription has opened.
@@ -120,10 +124,7 @@ impl Book {
             echo: ask.echo,
             is_lent: ask.is_lent,
             wish,
-            place: Place::Opening {
-                catching: None,
-                then: Vec::new(),
-            },
+            place: Place::Opening(Box::default()),
         });
     }
 
@@ -132,25 +133,25 @@ impl Book {
         let Some(entry) = self.find_mut(filter) else {
             return Vec::new();
         };
+        // Those who subscribed to the same share its name.
+        entry.filter = audience.filter.clone();
         match std::mem::replace(&mut entry.place, Place::Standing(audience, key)) {
-            Place::Opening { then, .. } => then,
+            Place::Opening(pending) => pending.then,
             Place::Standing(..) => Vec::new(),
         }
     }
 
     /// Notes where an opening filter notes what passes.
     pub fn set_catching(&mut self, filter: &Filter, member: (Rc<Audience>, usize)) {
-        if let Some(Place::Opening { catching, .. }) =
-            self.find_mut(filter).map(|entry| &mut entry.place)
-        {
-            *catching = Some(member);
+        if let Some(Place::Opening(pending)) = self.find_mut(filter).map(|entry| &mut entry.place) {
+            pending.catching = Some(member);
         }
     }
 
     /// Takes out where an opening filter notes what passes.
     pub fn take_catching(&mut self, filter: &Filter) -> Option<(Rc<Audience>, usize)> {
         match &mut self.find_mut(filter)?.place {
-            Place::Opening { catching, .. } => catching.take(),
+            Place::Opening(pending) => pending.catching.take(),
             Place::Standing(..) => None,
         }
     }
@@ -319,13 +320,8 @@ impl Book {
         // Other filters may be opening still, and need theirs.
         caught.retain(|topic, _| {
             self.entries.iter().any(|e| {
-                let catches = matches!(
-                    &e.place,
-                    Place::Opening {
-                        catching: Some(_),
-                        ..
-                    }
-                );
+                let catches =
+                    matches!(&e.place, Place::Opening(pending) if pending.catching.is_some());
                 catches && e.filter.matches(topic)
             })
         });

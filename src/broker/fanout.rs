@@ -153,7 +153,38 @@ impl Fanout {
 
     /// Writes what is due, visiting at most `budget` members.
     pub fn flush(&mut self, mut budget: usize, now: Instant) -> Progress {
+        let mut progress = Progress::default();
+        while self.begin_due() {
+            let alone = self.jobs.len() == 1;
+            while let Some(mut job) = self.jobs.pop_front() {
+                if !job.run(&mut budget, alone, now) {
+                    // The topics take turns: a large audience does not keep the others waiting.
+                    if job.is_overlapping() {
+                        self.jobs.push_front(job);
+                    } else {
+                        self.jobs.push_back(job);
+                    }
+                    progress.unfinished = true;
+                    return progress;
+                }
+                progress.latency = Some(job.accepted().elapsed());
+                self.backlog = self.backlog.saturating_sub(job.bytes());
+                if let Some(audience) = job.audience() {
+                    self.forget_if_empty(audience);
+                }
+            }
+        }
+        progress
+    }
+
+    /// Makes jobs of what is due, but for topics that have one already: their messages keep their order. Says
+    /// whether there is any job.
+    fn begin_due(&mut self) -> bool {
         for (topic, audience) in std::mem::take(&mut self.due) {
+            if audience.is_served.get() {
+                self.due.push((topic, audience));
+                continue;
+            }
             let Some(mut batch) = audience.batch.borrow_mut().take() else {
                 continue;
             };
@@ -162,21 +193,7 @@ impl Fanout {
             self.jobs
                 .push_back(Job::new(self.last_job, &audience, batch));
         }
-        let alone = self.jobs.len() == 1;
-        let mut progress = Progress::default();
-        while let Some(mut job) = self.jobs.pop_front() {
-            if !job.run(&mut budget, alone, now) {
-                self.jobs.push_front(job);
-                progress.unfinished = true;
-                return progress;
-            }
-            progress.latency = Some(job.accepted().elapsed());
-            self.backlog = self.backlog.saturating_sub(job.bytes());
-            if let Some(audience) = job.audience() {
-                self.forget_if_empty(audience);
-            }
-        }
-        progress
+        !self.jobs.is_empty()
     }
 
     /// The same once it is time to write, or where more than `much` bytes are due. If it is not, the task

@@ -35,6 +35,7 @@ impl Job {
         let mut audiences: SmallVec<[Rc<Audience>; 2]> = SmallVec::new();
         audiences.push(Rc::clone(audience));
         audiences.extend(audience.matched.borrow().1.iter().cloned());
+        audience.is_served.set(true);
         Self {
             number,
             audiences,
@@ -48,6 +49,12 @@ impl Job {
     /// Whose messages it delivers.
     pub fn topic(&self) -> &TopicName {
         &self.batch.topic
+    }
+
+    /// Whether somebody may stand in several of its audiences. Who was visited is known of one such job only, so
+    /// it has to end before the next begins.
+    pub fn is_overlapping(&self) -> bool {
+        self.audiences.len() > 1
     }
 
     /// When the oldest of them was accepted.
@@ -69,7 +76,7 @@ impl Job {
     pub fn run(&mut self, budget: &mut usize, alone: bool, now: Instant) -> bool {
         let mut pieces: SmallVec<[Pieces<'_>; 1]> =
             self.batch.encodings().map(Pieces::of).collect();
-        let overlapping = self.audiences.len() > 1;
+        let overlapping = self.is_overlapping();
         let mut spoken: Option<Rc<Subscriber>> = None;
         let mut finished = true;
         'audiences: while let Some(audience) = self.audiences.get(self.audience) {
@@ -149,6 +156,15 @@ impl Job {
             }
         }
         finished
+    }
+}
+
+impl Drop for Job {
+    /// Whatever ended it: what has come for the topic meanwhile is due.
+    fn drop(&mut self) {
+        if let Some(audience) = self.audience() {
+            audience.is_served.set(false);
+        }
     }
 }
 

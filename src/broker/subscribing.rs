@@ -97,10 +97,11 @@ impl Registry {
         match book.find_mut(&ask.filter).map(|entry| &mut entry.place) {
             None => {}
             // Whether it is subscribed to already is known once it stands, or has been refused.
-            Some(Place::Opening { then, .. }) if then.len() < MAX_THEN => {
+            Some(Place::Opening(pending)) if pending.then.len() < MAX_THEN => {
+                let then = &mut pending.then;
                 return then.push(Then::Subscribe(Box::new(ask), reply.before_more()));
             }
-            Some(Place::Opening { .. }) => {
+            Some(Place::Opening(_)) => {
                 drop(book);
                 return reply.send(Err(too_much_meanwhile(&ask.filter)));
             }
@@ -165,20 +166,22 @@ impl Registry {
         let mut book = subscriber.book.borrow_mut();
         match book.find_mut(filter).map(|entry| &mut entry.place) {
             // Nobody asked for it, so it always has room, once.
-            Some(Place::Opening { then, .. })
+            Some(Place::Opening(pending))
                 if matches!(reply, ReplyTo::Nobody | ReplyTo::Lost(_)) =>
             {
+                let then = &mut pending.then;
                 if !matches!(then.last(), Some(Then::Unsubscribe(..))) {
                     then.push(Then::Unsubscribe(member.clone(), reply));
                 }
             }
             // Of the end of all there is one at a time: the session is not read before it is answered.
-            Some(Place::Opening { then, .. })
-                if then.len() < MAX_THEN || matches!(reply, ReplyTo::Part(_)) =>
+            Some(Place::Opening(pending))
+                if pending.then.len() < MAX_THEN || matches!(reply, ReplyTo::Part(_)) =>
             {
+                let then = &mut pending.then;
                 then.push(Then::Unsubscribe(member.clone(), reply.before_more()));
             }
-            Some(Place::Opening { .. }) => {
+            Some(Place::Opening(_)) => {
                 drop(book);
                 reply.send(Err(too_much_meanwhile(filter)));
             }
@@ -238,11 +241,11 @@ impl Registry {
                 self.release_at_homes(filter, member, without);
             }
             // The homes' answers find it gone and take it back.
-            Place::Opening {
-                catching: Some((audience, key)),
-                ..
-            } => self.fanout.leave(&audience, key),
-            Place::Opening { catching: None, .. } => {}
+            Place::Opening(pending) => {
+                if let Some((audience, key)) = pending.catching {
+                    self.fanout.leave(&audience, key);
+                }
+            }
         }
     }
 
@@ -345,11 +348,11 @@ impl Registry {
         subscriber.settle_book(&book);
         drop(book);
         reply.send(Err(refusal));
-        if let Some(Place::Opening { catching, then }) = entry.map(|entry| entry.place) {
-            if let Some((audience, key)) = catching {
+        if let Some(Place::Opening(pending)) = entry.map(|entry| entry.place) {
+            if let Some((audience, key)) = pending.catching {
                 self.fanout.leave(&audience, key);
             }
-            self.go_on_with(subscriber, filter, then);
+            self.go_on_with(subscriber, filter, pending.then);
         }
     }
 

@@ -26,6 +26,7 @@ mod retained;
 mod retained_churn;
 mod scans;
 mod sessions;
+mod turns;
 mod withheld;
 
 type Answer = oneshot::Receiver<Result<Reply, Refusal>>;

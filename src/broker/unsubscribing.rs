@@ -25,7 +25,7 @@ impl Registry {
         let book = subscriber.book.borrow();
         let all: Vec<Filter> = book.entries().iter().map(|e| e.filter.clone()).collect();
         let mut opening = book.entries().iter();
-        let waits = opening.any(|e| matches!(e.place, Place::Opening { .. }));
+        let waits = opening.any(|e| matches!(e.place, Place::Opening(_)));
         drop(book);
         let together = match reply {
             ReplyTo::Nobody => None,

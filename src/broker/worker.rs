@@ -28,7 +28,7 @@ use super::turn::Turn;
 use super::{Broker, WorkerError};
 
 /// Members that one slice of a flush visits before other tasks have their turn.
-const SLICE: usize = 1024;
+const SLICE: usize = 256;
 
 /// Bytes that are due to sessions of this worker before publishers are no longer read.
 const BACKLOG: usize = 32 * 1024 * 1024;
@@ -283,12 +283,9 @@ impl Worker {
             }
         }
         self.turn.metrics.flush();
-        if unscanned {
-            // Woken once sockets have been looked at.
+        if unscanned || progress.unfinished || undelivered || self.turn.is_dirty() {
+            // Woken once sockets have been looked at: what comes by them is not to wait for all of it.
             let _pending = std::pin::pin!(tokio::task::yield_now()).poll(cx);
-        }
-        if progress.unfinished || undelivered || self.turn.is_dirty() {
-            cx.waker().wake_by_ref();
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) gateway: Rc<Gateway>,
     /// What an endpoint publishes when the session ends.
-    pub(super) on_leave: Option<(TopicName, String)>,
+    pub(super) on_leave: Option<Box<(TopicName, String)>>,
     /// The code of the peer's close frame.
     pub(super) peer_code: Option<u16>,
     /// Counts as a connection for as long as it is held.
@@ -251,7 +251,8 @@ impl Connection {
         let member = self.member();
         self.worker
             .unsubscribe(&self.subscriber, None, &member, ReplyTo::Nobody);
-        if let Some((topic, text)) = self.on_leave.take() {
+        if let Some(on_leave) = self.on_leave.take() {
+            let (topic, text) = *on_leave;
             let publication = Publication::new(topic, Payload::text(text));
             self.worker
                 .publish(publication, Instant::now(), ReplyTo::Nobody);
@@ -293,4 +294,28 @@ impl Drop for Connection {
 /// The code of a close frame; that for none, where it has none.
 fn told(code: Option<u16>) -> u16 {
     code.unwrap_or(CloseCode::NO_STATUS.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::dev::ContextFut;
+
+    use super::*;
+
+    #[test]
+    fn an_idle_session_stays_small() {
+        // There are as many as sessions. The first of these lies in a task, whose size grows by 128 bytes at a time.
+        for (what, size, most) in [
+            (
+                "task",
+                size_of::<ContextFut<Connection, Context<Connection>>>(),
+                528,
+            ),
+            ("socket", size_of::<Socket>(), 176),
+            ("subscriber", size_of::<Subscriber>(), 304),
+            ("frames", size_of::<crate::gateway::inbound::Frames>(), 112),
+        ] {
+            assert!(size <= most, "{what}: {size} bytes, at most {most}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::moment::Moment;
+
 /// How a session shows that it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signs {
@@ -28,15 +30,14 @@ pub enum Beat {
 /// The heartbeat of one session.
 pub struct Heartbeat {
     signs: Signs,
-    /// Zero turns it off.
-    interval: Duration,
-    timeout: Duration,
-    /// Brings each session's signs forward by its own part of the interval, so that they do not fall
-    /// together.
-    phase: Duration,
+    /// Silence after which a sign is due, in milliseconds: less than the interval by a part that is the session's
+    /// own, so that they do not fall together. Zero turns it off.
+    patience: u32,
+    /// In milliseconds.
+    timeout: u32,
     /// When it was last heard; where signs are given, when one was given.
-    last: Cell<Instant>,
-    asked: Cell<Option<Instant>>,
+    last: Cell<Moment>,
+    asked: Cell<Option<Moment>>,
     /// It is not read now, so nothing can be heard of it.
     held: Cell<bool>,
 }
@@ -52,10 +53,9 @@ impl Heartbeat {
         let phase = (interval / 4).mul_f64(random as f64 / u64::MAX as f64);
         Self {
             signs,
-            interval,
-            timeout,
-            phase,
-            last: Cell::new(now),
+            patience: millis(interval.saturating_sub(phase)),
+            timeout: millis(timeout),
+            last: Cell::new(now.into()),
             asked: Cell::new(None),
             held: Cell::new(false),
         }
@@ -64,13 +64,13 @@ impl Heartbeat {
     /// Something arrived.
     pub fn heard(&self, now: Instant) {
         if self.signs == Signs::Asked {
-            self.last.set(now);
+            self.last.set(now.into());
         }
     }
 
     /// The answer to a ping arrived; since when it was waited for.
     pub fn answered(&self) -> Option<Instant> {
-        self.asked.take()
+        self.asked.take().map(Moment::instant)
     }
 
     /// The session is not read, for no fault of its own.
@@ -88,7 +88,7 @@ impl Heartbeat {
 
     /// What is due now. A sign that is due counts as given.
     pub fn look(&self, now: Instant) -> Beat {
-        if self.interval.is_zero() || self.held.get() {
+        if self.patience == 0 || self.held.get() {
             return Beat::None;
         }
         if self
@@ -99,14 +99,14 @@ impl Heartbeat {
             self.asked.set(None);
         }
         match (self.asked.get(), self.signs) {
-            (Some(asked), _) if now >= asked + self.timeout => Beat::Dead,
+            (Some(asked), _) if now >= self.timeout_of(asked) => Beat::Dead,
             (None, _) if now < self.sign_due() => Beat::None,
             (None, Signs::Asked) => {
-                self.asked.set(Some(now));
+                self.asked.set(Some(now.into()));
                 Beat::Ping
             }
             (None, Signs::Given) => {
-                self.last.set(now);
+                self.last.set(now.into());
                 Beat::Comment
             }
             (Some(_), _) => Beat::None,
@@ -115,20 +115,33 @@ impl Heartbeat {
 
     /// When to look next; `None` where there is no heartbeat.
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        if self.interval.is_zero() {
+        if self.patience == 0 {
             return None;
         }
         Some(match self.asked.get() {
             // It may be read again at any time.
-            _ if self.held.get() => now + self.timeout.max(self.interval / 4),
-            Some(asked) if self.last.get() <= asked => asked + self.timeout,
+            _ if self.held.get() => now + from_millis(self.timeout.max(self.patience / 4)),
+            Some(asked) if self.last.get() <= asked => self.timeout_of(asked),
             _ => self.sign_due(),
         })
     }
 
     fn sign_due(&self) -> Instant {
-        self.last.get() + self.interval.saturating_sub(self.phase)
+        self.last.get().instant() + from_millis(self.patience)
     }
+
+    fn timeout_of(&self, asked: Moment) -> Instant {
+        asked.instant() + from_millis(self.timeout)
+    }
+}
+
+/// A time that is not zero takes a millisecond at least.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+fn from_millis(time: u32) -> Duration {
+    Duration::from_millis(time.into())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use actix_rt::net::TcpStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::limits::Descriptor;
 
@@ -152,6 +152,28 @@ impl Tcp {
         Self {
             stream,
             _descriptor: descriptor,
+        }
+    }
+
+    /// Reads what there is, as far as it has room; 0 at the end.
+    ///
+    /// Where there is room left, all has been read, and the reactor is told so: it would be asked only to be
+    /// told by one more read that there is nothing. Its own streams do the same.
+    ///
+    /// # Errors
+    /// Those of `read`, `WouldBlock` among them.
+    pub fn read_all(&self, room: &mut [u8]) -> io::Result<usize> {
+        let (mut read, most) = (0, room.len());
+        let done = self.stream.try_io(Interest::READABLE, || {
+            read = rustix::io::read(&self.stream, &mut *room)?;
+            if read > 0 && read < most {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        match done {
+            Err(_) if read > 0 => Ok(read),
+            done => done.map(|()| read),
         }
     }
 }

@@ -9,6 +9,7 @@ mod inbound;
 mod io;
 mod lobby;
 mod measure;
+mod moment;
 mod parser_answer;
 mod reception;
 mod refusal;

@@ -14,6 +14,7 @@ use crate::broker::{Subscriber, Wire};
 use super::heartbeat::{Heartbeat, Signs};
 use super::inbound::Arrivals;
 use super::io::{TakeOver, Tcp};
+use super::moment::Moment;
 use super::watch::{BLOCKED_CHECK, LINGER, Watch};
 use super::wheel::Slot;
 
@@ -28,12 +29,12 @@ pub struct Socket {
     /// The task that reads: it also watches for room to write, and ends the session.
     reader: RefCell<Option<Waker>>,
     heartbeat: Heartbeat,
-    shut_at: Cell<Option<Instant>>,
+    shut_at: Cell<Option<Moment>>,
     /// The peer has been given `session.write_timeout` already.
     overdue: Cell<bool>,
     peer_closed: Cell<bool>,
     awaits_auth: Cell<bool>,
-    opened: Instant,
+    opened: Moment,
     slot: Slot,
     this: Weak<Self>,
     subscriber: OnceCell<Weak<Subscriber>>,
@@ -59,7 +60,7 @@ impl Socket {
             overdue: Cell::new(false),
             peer_closed: Cell::new(false),
             awaits_auth: Cell::new(false),
-            opened: now,
+            opened: now.into(),
             slot: Slot::default(),
             this: this.clone(),
             subscriber: OnceCell::new(),
@@ -154,7 +155,7 @@ impl Socket {
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Ready(Ok(())) => {}
             }
-            match stream.try_read(scratch) {
+            match stream.read_all(scratch) {
                 Ok(0) => return Poll::Ready(None),
                 Ok(n) => {
                     self.heartbeat.release(Instant::now);
@@ -252,7 +253,7 @@ impl Wire for Socket {
         if self.shut_at.get().is_some() {
             return;
         }
-        self.shut_at.set(Some(Instant::now()));
+        self.shut_at.set(Some(Instant::now().into()));
         self.wake_reader();
         if self.peer_closed.get() {
             // Both close frames are done: nothing is left to wait for.

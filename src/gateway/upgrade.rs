@@ -112,7 +112,7 @@ pub async fn upgrade(
             }
             subscriber.open(first.freeze());
             socket.serve(&subscriber, must_authenticate);
-            connection.on_leave = on_leave;
+            connection.on_leave = on_leave.map(Box::new);
             if let Some((topic, text)) = on_join {
                 let publication = Publication::new(topic, Payload::text(text));
                 gateway

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::moment::Moment;
+
 /// The wheel looks at the same thing no sooner than this again: a deadline that stays in the past
 /// must not keep the worker from everything else.
 const STEP: Duration = Duration::from_millis(10);
@@ -24,7 +26,7 @@ pub trait Timed {
 
 /// When the wheel looks next; one per timed thing.
 #[derive(Default)]
-pub struct Slot(Cell<Option<Instant>>);
+pub struct Slot(Cell<Option<Moment>>);
 
 /// The timer of one worker.
 #[derive(Default)]
@@ -34,7 +36,7 @@ pub struct Wheel {
 }
 
 struct Entry {
-    due: Instant,
+    due: Moment,
     timed: Weak<dyn Timed>,
 }
 
@@ -44,6 +46,7 @@ impl Wheel {
         let Some(strong) = timed.upgrade() else {
             return;
         };
+        let due = Moment::from(due);
         let slot = &strong.slot().0;
         if slot.get().is_some_and(|next| next <= due) {
             return;
@@ -64,7 +67,11 @@ impl Wheel {
     pub async fn run(wheel: Weak<Self>) {
         while let Some(this) = wheel.upgrade() {
             this.turn(Instant::now());
-            let next = this.entries.borrow().peek().map(|Reverse(entry)| entry.due);
+            let next = this
+                .entries
+                .borrow()
+                .peek()
+                .map(|Reverse(entry)| entry.due.instant());
             let earlier = this.earlier.notified();
             match next {
                 None => earlier.await,
@@ -83,7 +90,7 @@ impl Wheel {
             let entry = {
                 let mut entries = self.entries.borrow_mut();
                 match entries.peek() {
-                    Some(Reverse(first)) if first.due <= now => entries.pop(),
+                    Some(Reverse(first)) if first.due <= now.into() => entries.pop(),
                     _ => None,
                 }
             };

@@ -86,6 +86,12 @@ impl Ceiling {
         self.retained.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// What is in memory and nowhere else, in bytes.
+    pub(super) fn pinned(&self) -> usize {
+        let retained = self.retained_bytes.load(Ordering::Relaxed);
+        self.bytes.load(Ordering::Relaxed).saturating_add(retained)
+    }
+
     fn held(&self) -> usize {
         let retained = self.retained_bytes.load(Ordering::Relaxed);
         self.histories().saturating_add(retained)

@@ -10,6 +10,7 @@ mod ceiling;
 #[cfg(test)]
 pub(crate) mod contract;
 mod disk;
+mod error;
 mod memory;
 mod news;
 mod slot;
@@ -22,16 +23,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
-
+use crate::metrics::StoreMetrics;
 use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
 
 pub use ceiling::Usage;
 pub use disk::{DiskStore, Settings as DiskSettings, StoreError};
+pub use error::HistoryError;
 pub use memory::MemoryStore;
 pub use news::{Answer, Finding, Lookup, News, Ticket, Told};
 
-/// One topic's history, its retained message included. It gives the topic's messages their offsets, and nothing else ever does.
+/// One topic's history, its retained message included: the only one that gives the topic's messages their offsets.
 ///
 /// Offsets rise by one from 1 and are never given twice within an epoch. Message times never go
 /// back. What is dropped is always the oldest, so what is held is one unbroken run of offsets.
@@ -222,6 +223,12 @@ pub trait HistoryStore: Send + Sync {
     /// Writes what waits, and keeps nothing from now on: the process ends.
     fn close(&self) {}
 
+    /// Shows what it holds, and whether it has a fault.
+    fn show(&self, metrics: &StoreMetrics) {
+        let usage = self.usage();
+        metrics.set_bytes(usage.bytes.saturating_add(usage.retained_bytes), 0, 0);
+    }
+
     /// What is held at this moment, over all topics, in memory and elsewhere.
     fn usage(&self) -> Usage;
 
@@ -367,29 +374,5 @@ impl<T> Answer<T> {
             Self::Now(answer) => Some(answer),
             Self::Later(_) => None,
         }
-    }
-}
-
-/// Why a history did not do what was asked.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum HistoryError {
-    /// The bounds keep no message. A fault of the configuration: trying again does not help.
-    #[error("a history holds at least 1 message; give the topic no history to keep none")]
-    NoMessages,
-    /// There is no room for another retained message; nothing was changed.
-    #[error(
-        "there is no room to retain the message: clear retained messages that are not needed, or \
-         raise store.memory"
-    )]
-    Full,
-    /// The store cannot do it at present; nothing was changed. Trying again later may help.
-    #[error("the history cannot be used at present ({0}); try again later")]
-    Unavailable(String),
-}
-
-impl HistoryError {
-    /// Whether the same call may succeed later.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Full | Self::Unavailable(_))
     }
 }

@@ -14,6 +14,7 @@ mod promtool;
 mod rates;
 mod registrar;
 mod series;
+mod store;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -32,6 +33,7 @@ pub use labels::{
 };
 pub use occurrences::MAX_TOPIC_SERIES;
 pub use rates::{PerSecond, Totals};
+pub use store::StoreMetrics;
 pub use worker::WorkerMetrics;
 
 use rates::Rates;

@@ -11,6 +11,7 @@ use super::labels::{
     Recovery, Refusal, Source, SubscriptionKind, Transport,
 };
 use super::registrar::Registrar;
+use super::store::StoreMetrics;
 
 /// The handles of all series of one broker.
 pub(super) struct Series {
@@ -44,6 +45,7 @@ pub(super) struct Series {
     pub retained_messages: IntGauge,
     pub retained_bytes: IntGauge,
     pub store_max_bytes: IntGauge,
+    pub store: StoreMetrics,
     pub recoveries: Each<Recovery, IntCounter>,
     pub auth_failures: Each<AuthFailure, IntCounter>,
     pub rate_limited: Each<RateLimit, IntCounter>,
@@ -210,6 +212,7 @@ impl Series {
                 "store_max_bytes",
                 "Bytes that histories and retained messages may take together.",
             )?,
+            store: StoreMetrics::register(&r)?,
             recoveries: r.counters(
                 "recoveries_total",
                 "Requests for what was missed, by whether all of it was there.",

@@ -29,11 +29,16 @@ pub struct Session {
     rules: Arc<LiveRules>,
     /// Nothing but `auth` and `ping` is carried out before credentials come.
     must_authenticate: bool,
-    /// Where a raw session publishes.
-    publish_to: Option<TopicName>,
-    max_chars: Option<usize>,
+    raw: Option<Box<Raw>>,
     errors_in_a_row: usize,
     limits: Limits,
+}
+
+/// What a raw session has beside: few sessions are, and all are to be small.
+struct Raw {
+    /// Where it publishes.
+    publish_to: Option<TopicName>,
+    max_chars: Option<usize>,
 }
 
 /// The bounds that one session is held to.
@@ -101,8 +106,12 @@ impl Session {
             rights: profile.rights,
             rules: profile.rules,
             must_authenticate: profile.must_authenticate,
-            publish_to: profile.publish_to,
-            max_chars: profile.max_chars,
+            raw: (profile.format == WireFormat::Raw).then(|| {
+                Box::new(Raw {
+                    publish_to: profile.publish_to,
+                    max_chars: profile.max_chars,
+                })
+            }),
             errors_in_a_row: 0,
             limits,
         }
@@ -236,7 +245,8 @@ impl Session {
             Incoming::Text(data) => Payload::text_checked(data),
             Incoming::Binary(data) => Payload::binary(data),
         };
-        if let (Some(max), Some(text)) = (self.max_chars, payload.as_str())
+        let max_chars = self.raw.as_ref().and_then(|raw| raw.max_chars);
+        if let (Some(max), Some(text)) = (max_chars, payload.as_str())
             && text.chars().count() > max
         {
             return Step::Close(close(
@@ -244,7 +254,8 @@ impl Session {
                 format!("a text has at most {max} characters here"),
             ));
         }
-        let Some(topic) = self.publish_to.clone() else {
+        let publish_to = self.raw.as_ref().and_then(|raw| raw.publish_to.clone());
+        let Some(topic) = publish_to else {
             let reason = "this session has no topic to publish to; name one with ?publish=TOPIC";
             return Step::Close(close(CloseCode::UNSUPPORTED_DATA, reason));
         };

@@ -157,8 +157,16 @@ fn values_of_a_wrong_type_or_range_are_refused() {
             "metrics.per_topic[1]: \"b#\"; '#' must be",
         ),
         (
-            "store.kind = 'disk'",
-            "store.kind: \"disk\"; \"memory\" would do",
+            "store.kind = 'tape'",
+            "store.kind: \"tape\"; \"memory\" or \"disk\" would do",
+        ),
+        (
+            "[[topic]]\nfilter = 'a'\ndurability = 'synced'",
+            "topic[0].durability: \"synced\", and the store keeps everything in memory",
+        ),
+        (
+            "[[topic]]\nfilter = 'a'\ndurability = 'forever'",
+            "topic[0].durability: \"forever\"; \"memory\" or \"written\" or \"synced\" would do",
         ),
         (
             "log.format = 'xml'",

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::Durability;
 
 #[test]
 fn without_anything_the_defaults_apply() {
@@ -234,4 +235,20 @@ fn a_directory_is_relative_to_the_file_that_names_it_else_to_where_the_broker_is
     let faults = place().with_set("server.public", "nowhere").faults();
     let [fault] = faults.try_into().unwrap();
     assert!(fault.remedy.contains("is no directory"), "{fault}");
+}
+
+#[test]
+fn on_disk_what_is_kept_outlives_the_process_unless_the_rule_says_otherwise() {
+    let durability = |text: &str| {
+        let config = Place::local(text).config();
+        let rules = config.topics.iter();
+        rules.map(|rule| rule.durability).collect::<Vec<_>>()
+    };
+    let rules = "[[topic]]\nfilter = 'a'\n[[topic]]\nfilter = 'b'\ndurability = 'synced'\n[[topic]]\nfilter = 'c'\ndurability = 'memory'\n";
+    assert_eq!(
+        durability(&format!("store.kind = 'disk'\n{rules}")),
+        [Durability::Written, Durability::Synced, Durability::Memory]
+    );
+    assert_eq!(durability("store.kind = 'disk'"), [Durability::Written]);
+    assert_eq!(durability(""), [Durability::Memory]);
 }

@@ -12,6 +12,7 @@ use crate::websocket::ping_bytes;
 
 use super::Socket;
 use crate::gateway::heartbeat::Beat;
+use crate::gateway::moment::Moment;
 use crate::gateway::watch::LINGER;
 use crate::gateway::wheel::{Slot, Timed};
 
@@ -57,21 +58,21 @@ impl Socket {
         let awaited = self.awaits_auth.get().then(|| self.watch.auth_timeout());
         awaited
             .filter(|time| !time.is_zero())
-            .map(|time| self.opened + time)
+            .map(|time| self.opened.instant() + time)
     }
 
     /// Since when the peer has not taken what is for it: also what the HTTP service had for it
     /// before the connection was the session's.
     fn waiting_since(&self, subscriber: &Subscriber) -> Option<Instant> {
         if self.stream.get().is_none() {
-            return Some(self.opened);
+            return Some(self.opened.instant());
         }
         subscriber.waiting_since()
     }
 
     /// When a connection that the server closes is dropped, whatever its peer does.
     fn close_deadline(&self, code: CloseCode, closed: Instant) -> Instant {
-        match (code, self.shut_at.get()) {
+        match (code, self.shut_at.get().map(Moment::instant)) {
             // The peer is taken for dead: one attempt to tell it is enough.
             (CloseCode::HEARTBEAT, _) => closed + ATTEMPT,
             (_, Some(shut)) => shut + LINGER,
@@ -83,7 +84,10 @@ impl Socket {
     /// When a connection is dropped that ends without a close of the server's: its peer closed, or
     /// was refused. No other deadline is left to end it.
     fn ending_deadline(&self, subscriber: &Subscriber, now: Instant) -> Instant {
-        match (self.shut_at.get(), subscriber.waiting_since()) {
+        match (
+            self.shut_at.get().map(Moment::instant),
+            subscriber.waiting_since(),
+        ) {
             (Some(shut), _) => shut + LINGER,
             (None, Some(waiting)) => waiting + self.watch.timing.write.max(LINGER),
             // What is to be said last is written at the end of this turn.

@@ -7,10 +7,10 @@ pub(crate) fn a_cursor_recovers_only_if_nothing_after_it_is_missing<S: Subject>(
         messages: 3,
         ..WIDE
     };
-    let mut open = Open::<S>::new(bounds);
+    let open = Open::<S>::new(bounds);
     assert!(open.history.recovers(open.cursor(0), at(0)));
     assert!(!open.history.recovers(open.cursor(1), at(0)));
-    let mut open = open.with(&[0; 5]);
+    let open = open.with(&[0; 5]);
     for (offset, recovers) in [
         (0, false),
         (1, false),

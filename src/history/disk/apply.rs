@@ -6,41 +6,48 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::queue::{Item, What};
 use super::record::{write_message, write_once, write_retained, write_topic};
-use super::state::Mark;
+use super::state::{Mark, State};
 use crate::history::{Once, Remembered, Retain};
-use crate::model::{Message, Timestamp};
+use crate::model::{Durability, Message, Timestamp, TopicName};
 
-/// Of one topic, at most so many messages are deleted with a group of changes. More are left for between.
-const DELETED: u64 = 1024;
-
-/// Messages that wait to be deleted until they are worth it.
-const WORTH: u64 = 64;
-
-/// Does what all of them say, or nothing.
+/// Does what all of them say, or nothing. `first` is the number of the first message among them.
 ///
 /// # Errors
-/// Nothing of it will be there, unless the process ends before the store was opened anew.
-pub(super) fn commit(conn: &Connection, items: &[Item], out: &mut Vec<u8>) -> rusqlite::Result<()> {
+/// Nothing of it is there then, as long as the connection stays open.
+pub(super) fn commit(
+    conn: &Connection,
+    items: &[Item],
+    first: i64,
+    out: &mut Vec<u8>,
+) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    // Of each topic the last change, which tells all of it.
-    let mut last: HashMap<i64, &Item> = HashMap::with_capacity(items.len());
+    let mut seq = first;
+    // The topics whose row says what no message says.
+    let mut rows: HashMap<i64, &Item> = HashMap::new();
     for item in items {
-        apply(conn, item, out)?;
-        if let What::Clear { old } = item.what {
-            last.remove(&old);
+        apply(conn, item, seq, out)?;
+        seq += i64::from(item.is_message());
+        match item.what {
+            What::Clear { old } => {
+                rows.remove(&old);
+                rows.insert(item.state.id, item);
+            }
+            What::Forget => {
+                rows.remove(&item.state.id);
+            }
+            _ if item.needs_row() || rows.contains_key(&item.state.id) => {
+                rows.insert(item.state.id, item);
+            }
+            _ => {}
         }
-        last.insert(item.state.id, item);
     }
-    for item in last.values() {
-        if !matches!(item.what, What::Forget) {
-            write_row(conn, item, out)?;
-            delete_dropped(conn, item)?;
-        }
+    for item in rows.values() {
+        write_row(conn, &item.entry.topic, item.durability, &item.state, out)?;
     }
     transaction.commit()
 }
 
-fn apply(conn: &Connection, item: &Item, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlite::Result<()> {
     let id = item.state.id;
     match &item.what {
         What::Message {
@@ -49,7 +56,7 @@ fn apply(conn: &Connection, item: &Item, out: &mut Vec<u8>) -> rusqlite::Result<
             retain,
             once,
         } => {
-            insert(conn, id, *mark, message, out)?;
+            insert(conn, (seq, id), *mark, message, out)?;
             match retain {
                 Retain::Leave => {}
                 Retain::Set => write_kept(conn, id, message, out)?,
@@ -81,7 +88,7 @@ fn apply(conn: &Connection, item: &Item, out: &mut Vec<u8>) -> rusqlite::Result<
 
 fn insert(
     conn: &Connection,
-    id: i64,
+    (seq, id): (i64, i64),
     mark: Mark,
     message: &Message,
     out: &mut Vec<u8>,
@@ -89,9 +96,10 @@ fn insert(
     write_message(id, mark, message, out);
     let (offset, time, before) = (mark.offset, mark.time.0, mark.before);
     conn.prepare_cached(
-        "INSERT INTO message(topic, offset, time, before, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO message(seq, topic, offset, time, before, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
+        seq,
         id,
         offset.cast_signed(),
         time.cast_signed(),
@@ -148,43 +156,16 @@ pub(super) fn drop_life(conn: &Connection, id: i64) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-fn write_row(conn: &Connection, item: &Item, out: &mut Vec<u8>) -> rusqlite::Result<()> {
-    write_topic(&item.entry.topic, item.durability, &item.state, out);
+/// Writes what is known of a topic.
+pub(super) fn write_row(
+    conn: &Connection,
+    topic: &TopicName,
+    durability: Durability,
+    state: &State,
+    out: &mut Vec<u8>,
+) -> rusqlite::Result<()> {
+    write_topic(topic, durability, state, out);
     conn.prepare_cached("INSERT OR REPLACE INTO topic(id, body) VALUES (?1, ?2)")?
-        .execute(params![item.state.id, &*out])
-        .map(|_| ())
-}
-
-/// Deletes some of what the topic has dropped, where it is many.
-fn delete_dropped(conn: &Connection, item: &Item) -> rusqlite::Result<()> {
-    let start = item.state.start.offset;
-    let mut kept = item.entry.lock();
-    let first = match kept.first_there {
-        // Of a life before.
-        Some((id, first)) if id == item.state.id => first,
-        _ => first_there(conn, item.state.id)?.unwrap_or(start),
-    };
-    let upto = start.min(first.saturating_add(DELETED));
-    // Where the transaction fails this may be behind or ahead: it is asked for anew then.
-    kept.first_there = Some((item.state.id, first));
-    if upto < first.saturating_add(WORTH) {
-        return Ok(());
-    }
-    kept.first_there = Some((item.state.id, upto));
-    drop(kept);
-    delete_before(conn, item.state.id, upto)
-}
-
-/// The oldest message of a topic that is there, dropped or not.
-pub(super) fn first_there(conn: &Connection, id: i64) -> rusqlite::Result<Option<u64>> {
-    conn.prepare_cached("SELECT min(offset) FROM message WHERE topic = ?1")?
-        .query_row([id], |row| row.get::<_, Option<i64>>(0))
-        .map(|first| first.map(i64::cast_unsigned))
-}
-
-/// Deletes the messages of a topic before that offset.
-pub(super) fn delete_before(conn: &Connection, id: i64, upto: u64) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM message WHERE topic = ?1 AND offset < ?2")?
-        .execute(params![id, upto.cast_signed()])
+        .execute(params![state.id, &*out])
         .map(|_| ())
 }

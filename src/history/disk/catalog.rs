@@ -1,7 +1,7 @@
 //! The topics of which the store keeps something: a little of each in memory, whatever their histories
 //! amount to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +29,12 @@ pub(super) struct Kept {
     pub(super) is_open: bool,
     /// How many changes of it wait for the disk.
     pub(super) in_flight: usize,
-    /// The oldest message of that life that the disk has, dropped or not, if that is known.
+    /// Messages of the committed life of which it is not written yet where they stand: their offsets, one
+    /// after another, and their numbers in the table.
+    pub(super) tail: VecDeque<(u64, i64)>,
+    /// Whether it is in line to have that written, and what is known of the topic.
+    pub(super) is_in_line: bool,
+    /// The oldest message of that life that is written to be there, dropped or not, if that is known.
     pub(super) first_there: Option<(i64, u64)>,
     /// Whether the disk has a row of it.
     pub(super) has_row: bool,
@@ -44,6 +49,8 @@ impl Kept {
             slot,
             is_open: false,
             in_flight: 0,
+            tail: VecDeque::new(),
+            is_in_line: false,
             first_there: None,
             has_row: false,
         }

@@ -1,5 +1,7 @@
 //! One topic's history on the disk: numbered here, written by the store's thread.
 
+mod trim;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -32,6 +34,8 @@ pub(super) struct DiskHistory {
     recent: Recent,
     /// Where the history begins by its bounds was asked of the disk.
     seeks_edge: bool,
+    /// It is to be asked again, once more is settled.
+    wants_edge: bool,
     /// Answers to [`History::first_since`] of the life that is named, the latest last.
     since: VecDeque<(i64, Timestamp, u64)>,
 }
@@ -75,6 +79,7 @@ impl DiskHistory {
             pending: VecDeque::new(),
             recent: Recent::new(&shared.ceiling),
             seeks_edge: false,
+            wants_edge: false,
             since: VecDeque::new(),
         }
     }
@@ -105,51 +110,6 @@ impl DiskHistory {
         }
     }
 
-    /// Drops what the bounds do not allow, as far as it is known where that stands. Whether anything was
-    /// dropped.
-    fn drop_excess(&mut self, now: Timestamp) -> bool {
-        let from = cutoff(self.bounds.age, now);
-        let mut dropped = false;
-        while self.state.len() > 0 && self.is_excess(from) {
-            let Some(next) = self.recent.mark(&self.state, self.state.start.offset + 1) else {
-                self.seek_edge(from);
-                break;
-            };
-            self.state.drop_oldest(next);
-            self.recent.begin_at(next.offset);
-            dropped = true;
-        }
-        dropped
-    }
-
-    /// Whether the oldest message is one too many.
-    fn is_excess(&self, from: Timestamp) -> bool {
-        if self.state.start.time < from {
-            return true;
-        }
-        let (len, bytes) = (self.state.len(), self.state.bytes());
-        len > 1 && (len > self.bounds.messages as u64 || bytes > self.bounds.bytes as u64)
-    }
-
-    /// Asks the disk where the history begins by its bounds.
-    fn seek_edge(&mut self, from: Timestamp) {
-        let (id, settled) = self.settled;
-        if self.seeks_edge || id != self.state.id {
-            return;
-        }
-        let bytes = self.state.weight.saturating_sub(self.bounds.bytes as u64);
-        let first = (self.state.newest + 1).saturating_sub(self.bounds.messages as u64);
-        let before = bytes.max(self.state.start.before);
-        // The newest stays whatever it weighs: looking ends with the settled one.
-        let question = Question::Edge { from, before };
-        self.ask(
-            first.max(self.state.start.offset).min(settled),
-            settled,
-            question,
-        );
-        self.seeks_edge = true;
-    }
-
     fn ask(&self, first: u64, last: u64, what: Question) -> Lookup {
         let lookup = Lookup::unique();
         self.shared.lookups.ask(Ask {
@@ -163,44 +123,6 @@ impl DiskHistory {
             what,
         });
         lookup
-    }
-
-    /// Begins where the disk says.
-    fn begin_at(&mut self, edge: &super::lookup::Edge) {
-        self.seeks_edge = false;
-        if edge.id != self.state.id {
-            return;
-        }
-        let found = edge.marks.first().copied();
-        let start = found.unwrap_or_else(|| {
-            // Nothing is left there. What is in memory is after it.
-            let first = self.recent.first().unwrap_or(self.state.newest + 1);
-            let is_known = self.recent.mark(&self.state, first);
-            is_known.unwrap_or_else(|| self.state.end())
-        });
-        if start.offset <= self.state.start.offset {
-            self.recent.learn(
-                edge.marks
-                    .iter()
-                    .copied()
-                    .skip_while(|mark| mark.offset <= self.state.start.offset),
-            );
-            return;
-        }
-        let last = edge.last.unwrap_or(start.time);
-        self.state.begin_at(start, last);
-        self.recent.begin_at(start.offset);
-        self.recent.learn(edge.marks.iter().copied().skip(1));
-        self.write_start();
-    }
-
-    /// Has the disk drop what is before the oldest message.
-    fn write_start(&self) {
-        if self.shared.fault.is_on() || self.shared.queue.reserve(ITEM).is_err() {
-            // The next append says it too.
-            return;
-        }
-        self.shared.queue.push(self.item(What::Trim));
     }
 
     /// The offset of the oldest message that is not too old, as far as it is known.
@@ -260,6 +182,9 @@ impl History for DiskHistory {
             .pop_front_if(|pending| pending.ticket <= ticket)
         {
             self.settled_to(pending);
+        }
+        if std::mem::take(&mut self.wants_edge) && self.drop_excess(self.state.time) {
+            self.write_start();
         }
     }
 

@@ -50,12 +50,12 @@ pub struct Since {
 pub struct Edge {
     /// The life that was looked through.
     pub(super) id: i64,
-    /// The first message, and the next ones in a row.
+    /// The first message, and the next ones in a row; none where nothing is left of what was looked at.
     pub(super) marks: Vec<Mark>,
+    /// The last offset that was looked at.
+    pub(super) upto: u64,
     /// The time of the last message before it, as far as one was found.
     pub(super) last: Option<Timestamp>,
-    /// What was looked through up to here is damaged, or was set aside for what is.
-    pub(super) damaged: Option<u64>,
 }
 
 /// Questions that wait for a thread.

@@ -11,19 +11,23 @@ mod fault;
 mod figures;
 mod history;
 mod homes;
+mod load;
 mod lock;
 mod lookup;
+mod place;
 mod queue;
 mod reader;
 mod recent;
 mod record;
 mod retained;
 mod schema;
+mod seen;
 mod start;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tidy;
+mod watermark;
 mod writer;
 
 use std::collections::VecDeque;
@@ -37,6 +41,7 @@ use super::ceiling::{Ceiling, Usage};
 use super::memory::{Forgotten, MemoryStore, Random};
 use super::slot::Slot;
 use super::{History, HistoryError, HistoryStore, Left, News, Remembered, Retained, Terms};
+use crate::metrics::StoreMetrics;
 use crate::model::{Durability, Epoch, Filter, Timestamp, TopicName};
 use catalog::{Catalog, Entry, Kept};
 use fault::Fault;
@@ -76,6 +81,8 @@ pub struct Settings {
     pub window: Duration,
     /// Of how many messages at most.
     pub most_once: usize,
+    /// Where it shows what it counts.
+    pub metrics: Option<StoreMetrics>,
 }
 
 /// What the histories and the threads share.
@@ -93,7 +100,7 @@ struct Shared {
     figures: Figures,
     /// What is known of messages that went with a topic as a whole.
     forgotten: Forgotten,
-    once: Mutex<Vec<Remembered>>,
+    once: Vec<Remembered>,
     #[cfg(test)]
     trouble: Mutex<Option<i32>>,
 }
@@ -195,20 +202,6 @@ impl Shared {
     }
 }
 
-impl DiskStore {
-    /// Writes what waits, and closes the store. Nothing is kept from now on.
-    pub fn close(&self) {
-        self.shared.queue.close();
-        self.shared.lookups.close();
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store has failed");
-            }
-        }
-    }
-}
-
 impl Drop for DiskStore {
     fn drop(&mut self) {
         self.close();
@@ -261,12 +254,16 @@ impl HistoryStore for DiskStore {
     }
 
     fn once(&self) -> Vec<Remembered> {
-        let mut once = self
-            .shared
-            .once
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *once)
+        self.shared.once.clone()
+    }
+
+    fn show(&self, metrics: &StoreMetrics) {
+        let shared = &self.shared;
+        let sizes = [schema::log(&shared.file), shared.file.clone()]
+            .map(|file| std::fs::metadata(file).map_or(0, |found| found.len()));
+        let memory = shared.ceiling.pinned();
+        metrics.set_bytes(memory, shared.queue.bytes(), sizes.iter().sum());
+        metrics.set_faulty(shared.fault.is_on());
     }
 
     fn usage(&self) -> Usage {
@@ -290,6 +287,18 @@ impl HistoryStore for DiskStore {
 
     fn is_short(&self) -> bool {
         self.shared.ceiling.is_short()
+    }
+
+    fn close(&self) {
+        self.shared.queue.close();
+        self.shared.lookups.close();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has failed");
+            }
+        }
+        self.shared.fault.begin("the store is closed");
     }
 }
 

@@ -99,6 +99,19 @@ impl Item {
     }
 }
 
+impl Item {
+    /// Whether it writes a message of a history.
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self.what, What::Message { .. })
+    }
+
+    /// Whether the disk does not know its topic yet, or as one of another durability.
+    pub(super) fn needs_row(&self) -> bool {
+        let kept = self.entry.lock();
+        !kept.has_row || kept.durability != self.durability
+    }
+}
+
 impl Queue {
     /// One that holds `most` bytes, or one item.
     pub(super) fn new(most: usize) -> Self {

@@ -13,17 +13,26 @@ pub(super) const FORMAT: i64 = 1;
 /// Says that the file is a store of Fanfare's: `Fanf`.
 const APPLICATION: i64 = 0x4661_6e66;
 
-/// As many pages of log before it is carried over into the file: 16 MiB.
-const LOG_PAGES: i64 = 4096;
+/// As many pages of log before it is carried over into the file: more stalls the thread that writes for
+/// longer, and saves little.
+const LOG_PAGES: i64 = 1000;
 
+/// What the log's file is cut to when it has grown.
+const LOG_BYTES: i64 = 16 * 1024 * 1024;
+
+/// A commit of messages only appends to `message`. Where they stand (`place`) and what is known of their
+/// topics (`topic`) follows in bulk, up to the message that `meta` names as `placed`: a page is not written for
+/// every message.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
         key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS topic(
         id INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS message(
-        topic INTEGER NOT NULL, offset INTEGER NOT NULL, time INTEGER NOT NULL,
-        before INTEGER NOT NULL, body BLOB NOT NULL,
+        seq INTEGER PRIMARY KEY, topic INTEGER NOT NULL, offset INTEGER NOT NULL,
+        time INTEGER NOT NULL, before INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS place(
+        topic INTEGER NOT NULL, offset INTEGER NOT NULL, seq INTEGER NOT NULL,
         PRIMARY KEY (topic, offset)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS retained(
         topic INTEGER PRIMARY KEY, body BLOB NOT NULL);
@@ -81,7 +90,6 @@ pub(super) fn to_write(file: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(file, flags)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.set_prepared_statement_cache_capacity(32);
-    // What a failed start left is not taken up where this process fails as well.
     conn.pragma_update(None, "cache_size", -16 * 1024)?;
     Ok(conn)
 }
@@ -94,7 +102,7 @@ pub(super) fn set_up(conn: &Connection) -> rusqlite::Result<()> {
     }
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-    conn.pragma_update(None, "journal_size_limit", LOG_PAGES * 4096 * 4)
+    conn.pragma_update(None, "journal_size_limit", LOG_BYTES)
 }
 
 /// Makes the tables of a new file.
@@ -116,7 +124,7 @@ pub(super) fn to_read(file: &Path) -> rusqlite::Result<Connection> {
     conn.busy_timeout(Duration::from_secs(5))?;
     conn.set_prepared_statement_cache_capacity(16);
     conn.pragma_update(None, "query_only", true)?;
-    conn.pragma_update(None, "cache_size", -4 * 1024)?;
+    conn.pragma_update(None, "cache_size", -16 * 1024)?;
     Ok(conn)
 }
 

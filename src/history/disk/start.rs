@@ -6,21 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 use thiserror::Error;
 
-use super::catalog::{Catalog, Entry, Kept};
+use super::load::Load;
 use super::lock::Lock;
 use super::queue::Queue;
-use super::record::{read_once, read_retained, read_topic, write_topic};
-use super::state::State;
+use super::watermark::Watermark;
 use super::writer::Writer;
 use super::{DiskStore, Settings, Shared, reader, schema};
 use crate::history::HistoryError;
 use crate::history::ceiling::Ceiling;
 use crate::history::memory::{Forgotten, MemoryStore, Random};
-use crate::history::slot::Slot;
-use crate::model::{Durability, Epoch, Timestamp, TopicName};
+use crate::model::Timestamp;
 
 /// Why a store does not begin.
 #[derive(Debug, Error)]
@@ -108,10 +106,22 @@ impl DiskStore {
             file: file.clone(),
             error,
         };
+        let watermark = Watermark::open(directory).map_err(|error| StoreError::Directory {
+            directory: directory.clone(),
+            error,
+        })?;
         let conn = open(&file)?;
         let random: Random = Arc::new(random);
         let ceiling = Arc::new(Ceiling::new(settings.memory));
-        let found = load(&conn, &random, &ceiling, settings, now).map_err(unusable)?;
+        let load = Load {
+            conn: &conn,
+            random: &random,
+            ceiling: &ceiling,
+            now,
+            metrics: settings.metrics.clone(),
+        };
+        let found = load.run(settings, watermark.reached()).map_err(unusable)?;
+        let (next, dead) = (found.next, found.dead);
         let shared = Arc::new(Shared {
             file: file.clone(),
             window: settings.window,
@@ -125,11 +135,12 @@ impl DiskStore {
             fault: super::Fault::default(),
             figures: found.figures,
             forgotten: Forgotten::new(found.known_from),
-            once: Mutex::new(found.once),
+            once: found.once,
             #[cfg(test)]
             trouble: Mutex::new(None),
         });
-        let threads = spawn(&shared, conn).map_err(StoreError::Threads)?;
+        let writer = Writer::new(&shared, conn, watermark, (next, dead));
+        let threads = spawn(&shared, writer).map_err(StoreError::Threads)?;
         Ok(Self {
             shared,
             threads: Mutex::new(threads),
@@ -176,9 +187,8 @@ fn open(file: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-fn spawn(shared: &Arc<Shared>, conn: Connection) -> std::io::Result<Vec<JoinHandle<()>>> {
+fn spawn(shared: &Arc<Shared>, writer: Writer) -> std::io::Result<Vec<JoinHandle<()>>> {
     let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    let writer = Writer::new(shared, conn);
     let of_writer = Arc::clone(shared);
     let mut threads = vec![named("store-writer").spawn(move || {
         let run = std::panic::AssertUnwindSafe(|| writer.run());
@@ -196,153 +206,4 @@ fn spawn(shared: &Arc<Shared>, conn: Connection) -> std::io::Result<Vec<JoinHand
         threads.push(named("store-reader").spawn(move || reader::run(&shared))?);
     }
     Ok(threads)
-}
-
-/// What was found.
-struct Found {
-    catalog: Catalog,
-    known_from: Timestamp,
-    once: Vec<crate::history::Remembered>,
-    figures: super::Figures,
-}
-
-fn load(
-    conn: &Connection,
-    random: &Random,
-    ceiling: &Arc<Ceiling>,
-    settings: &Settings,
-    now: Timestamp,
-) -> rusqlite::Result<Found> {
-    let figures = super::Figures::default();
-    let boot = boot();
-    let is_new = schema::meta(conn, "created")?.is_none();
-    // Whether the machine may have stopped with something that was not on its disk.
-    let is_unclean = !is_new
-        && schema::meta(conn, "clean")?.as_deref() != Some("1")
-        && (boot.is_none() || schema::meta(conn, "boot")? != boot);
-    schema::set_synced(conn, true)?;
-    // What a process left in the log that was killed while syncs failed may never reach the disk: what
-    // is synced from now on does not stand on that.
-    schema::carry_over(conn)?;
-    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    if is_new {
-        schema::set_meta(conn, "created", &now.0.to_string())?;
-        schema::set_meta(conn, "known_from", &now.0.to_string())?;
-    }
-    schema::set_meta(conn, "clean", "0")?;
-    schema::set_meta(conn, "boot", boot.as_deref().unwrap_or_default())?;
-    let known_from = schema::meta(conn, "known_from")?.and_then(|text| text.parse().ok());
-    let known_from = Timestamp(known_from.unwrap_or(now.0));
-    let rows = topics(conn, &figures)?;
-    let catalog = Catalog::new(first_free(conn, &rows)?);
-    let mut out = Vec::new();
-    for (topic, durability, mut state) in rows {
-        if is_unclean && durability < Durability::Synced {
-            tracing::warn!(%topic, "the machine stopped without notice: the topic begins another epoch");
-            state.epoch = Epoch::from_random(random());
-            state.lost_before = state.lost_before.max(now);
-            write_topic(&topic, durability, &state, &mut out);
-            conn.prepare_cached("UPDATE topic SET body = ?2 WHERE id = ?1")?
-                .execute(rusqlite::params![state.id, out])?;
-        }
-        let mut slot = Slot::new(ceiling);
-        if let Some(message) = retained(conn, &topic, &state, &figures)? {
-            let room = slot.room_at_any_rate(message.weight());
-            slot.put(Arc::new(message), room);
-        }
-        let mut kept = Kept::new(state, durability, slot);
-        kept.has_row = true;
-        catalog.insert(Entry::new(topic, kept));
-    }
-    let once = once(conn, settings, now)?;
-    transaction.commit()?;
-    schema::set_synced(conn, false)?;
-    Ok(Found {
-        catalog,
-        known_from,
-        once,
-        figures,
-    })
-}
-
-/// All that is known of topics.
-fn topics(
-    conn: &Connection,
-    figures: &super::Figures,
-) -> rusqlite::Result<Vec<(TopicName, Durability, State)>> {
-    let mut select = conn.prepare("SELECT id, body FROM topic")?;
-    let mut rows = select.query([])?;
-    let mut topics = Vec::new();
-    while let Some(row) = rows.next()? {
-        let id = row.get(0)?;
-        match read_topic(id, row.get_ref(1)?.as_blob()?) {
-            Ok(topic) => topics.push(topic),
-            Err(_) => {
-                tracing::error!(id, "the store is damaged: a topic's record is set aside");
-                figures.damaged(1);
-            }
-        }
-    }
-    Ok(topics)
-}
-
-/// The first number that no topic has had.
-fn first_free(conn: &Connection, rows: &[(TopicName, Durability, State)]) -> rusqlite::Result<i64> {
-    let mut last = rows.iter().map(|(_, _, state)| state.id).max().unwrap_or(0);
-    for table in ["topic FROM message", "topic FROM dropped", "id FROM topic"] {
-        let (column, table) = table.split_once(' ').unwrap_or_default();
-        let most: Option<i64> =
-            conn.query_row(&format!("SELECT max({column}) {table}"), [], |row| {
-                row.get(0)
-            })?;
-        last = last.max(most.unwrap_or(0));
-    }
-    Ok(last + 1)
-}
-
-fn retained(
-    conn: &Connection,
-    topic: &TopicName,
-    state: &State,
-    figures: &super::Figures,
-) -> rusqlite::Result<Option<crate::model::Message>> {
-    let mut select = conn.prepare_cached("SELECT body FROM retained WHERE topic = ?1")?;
-    let mut rows = select.query([state.id])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let message = read_retained(state.id, topic, row.get_ref(0)?.as_blob()?);
-    if message.is_err() {
-        tracing::error!(%topic, "the store is damaged: the retained message is set aside");
-        figures.damaged(1);
-    }
-    Ok(message.ok())
-}
-
-fn once(
-    conn: &Connection,
-    settings: &Settings,
-    now: Timestamp,
-) -> rusqlite::Result<Vec<crate::history::Remembered>> {
-    let window = u64::try_from(settings.window.as_millis()).unwrap_or(u64::MAX);
-    let from = now.0.saturating_sub(window);
-    let mut select = conn.prepare("SELECT time, body FROM once ORDER BY seq DESC LIMIT ?1")?;
-    let most = i64::try_from(settings.most_once).unwrap_or(i64::MAX);
-    let mut rows = select.query([most])?;
-    let mut once = Vec::new();
-    while let Some(row) = rows.next()? {
-        let time = Timestamp(row.get::<_, i64>(0)?.cast_unsigned());
-        if time.0 < from {
-            continue;
-        }
-        once.extend(read_once(time, row.get_ref(1)?.as_blob()?).ok());
-    }
-    once.reverse();
-    Ok(once)
-}
-
-/// What tells one start of the machine from another, where the system says it.
-fn boot() -> Option<String> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(boot.trim().to_owned())
 }

@@ -62,6 +62,7 @@ fn settings(directory: &std::path::Path, memory: usize) -> Settings {
         queue: 64 * 1024 * 1024,
         window: WINDOW,
         most_once: 1000,
+        metrics: None,
     }
 }
 

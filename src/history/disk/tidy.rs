@@ -1,24 +1,32 @@
-//! What is done between groups, a little at a time: deleting what was dropped, and giving room back.
+//! What is done between groups, a little at a time: writing where messages stand, deleting what was
+//! dropped, giving room back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
-use super::apply::{delete_before, first_there};
 use super::catalog::Entry;
+use super::place::{Places, delete_dropped, delete_life};
+use super::queue::{Item, What};
 use crate::model::Timestamp;
-
-/// As many rows go at once: a millisecond or two.
-const ROWS: u64 = 256;
 
 /// As many pages are given back at once.
 const PAGES: i64 = 64;
 
+/// As many records of what is published once only are deleted at once.
+const ONCE: i64 = 256;
+
+/// What is not much is placed after so long.
+const LONG: Duration = Duration::from_secs(2);
+
 /// What there is to do.
 #[derive(Debug)]
 pub(super) struct Tidy {
-    /// Topics that may have messages on the disk from before their oldest.
+    places: Places,
+    placed: Instant,
+    /// Topics that have messages on the disk from before their oldest, as far as is known.
     behind: VecDeque<Arc<Entry>>,
     /// Whether lives of topics wait to be deleted.
     has_dropped: bool,
@@ -30,9 +38,20 @@ pub(super) struct Tidy {
 }
 
 impl Tidy {
-    /// After a start all topics may be behind.
-    pub(super) fn new(topics: Vec<Arc<Entry>>) -> Self {
+    /// After a start all topics may be behind, and those with a tail are to be placed. `dead` are messages
+    /// of no topic.
+    pub(super) fn new(topics: Vec<Arc<Entry>>, dead: Vec<i64>) -> Self {
+        let mut places = Places::default();
+        for entry in &topics {
+            let tail = entry.lock().tail.len();
+            if tail > 0 {
+                places.changed(entry, tail);
+            }
+        }
+        places.bury(dead.into_iter().map(|seq| (0, seq)));
         Self {
+            places,
+            placed: Instant::now(),
             behind: topics.into(),
             has_dropped: true,
             has_room: true,
@@ -41,36 +60,67 @@ impl Tidy {
         }
     }
 
-    /// A topic has dropped messages.
-    pub(super) fn is_behind(&mut self, entry: &Arc<Entry>) {
-        self.behind.push_back(Arc::clone(entry));
-        self.has_room = true;
-    }
-
-    /// A life of a topic was dropped.
-    pub(super) fn has_dropped(&mut self) {
-        self.has_dropped = true;
-        self.has_room = true;
-    }
-
-    /// What was published once only before that time is to be forgotten.
-    pub(super) fn forget_once(&mut self, until: Timestamp) {
-        // Not for every message.
-        if until.0 > self.once_until.0.saturating_add(1000) {
-            self.once_until = until;
-            self.has_old_once = true;
+    /// That was committed; messages with that number.
+    pub(super) fn committed(&mut self, item: &Item, seq: i64, window: Duration) {
+        let mut kept = item.entry.lock();
+        let mut once = None;
+        match &item.what {
+            What::Message {
+                mark,
+                message,
+                once: this,
+                ..
+            } => {
+                kept.tail.push_back((mark.offset, seq));
+                once = this.map(|_| message.time);
+            }
+            What::Clear { .. } | What::Forget => {
+                self.places.bury(kept.tail.drain(..));
+                kept.first_there = None;
+                self.has_dropped = true;
+            }
+            What::Retained {
+                message: Some(message),
+                once: Some(_),
+            } => once = Some(message.time),
+            What::Retained { .. } | What::Trim => {}
+        }
+        drop(kept);
+        self.places
+            .changed(&item.entry, usize::from(item.is_message()));
+        if let Some(now) = once {
+            let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+            let until = now.0.saturating_sub(window);
+            // Not for every message.
+            if until > self.once_until.0.saturating_add(1000) {
+                self.once_until = Timestamp(until);
+                self.has_old_once = true;
+            }
         }
     }
 
-    /// Whether there is something to do.
+    /// Whether there is something to do now.
     pub(super) fn has_work(&self) -> bool {
-        !self.behind.is_empty() || self.has_dropped || self.has_room || self.has_old_once
+        self.places.is_due()
+            || (self.places.has_work() && self.placed.elapsed() >= LONG)
+            || !self.behind.is_empty()
+            || self.has_dropped
+            || self.has_room
+            || self.has_old_once
     }
 
-    /// Does a little of it.
-    pub(super) fn step(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+    /// Does a little of it. `last` is the last message that is committed.
+    pub(super) fn step(
+        &mut self,
+        conn: &Connection,
+        last: i64,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<()> {
+        if self.places.is_due() || (self.places.has_work() && self.placed.elapsed() >= LONG) {
+            return self.place(conn, last, out);
+        }
         if let Some(entry) = self.behind.pop_front() {
-            return self.delete(conn, &entry);
+            return self.delete(conn, entry, out);
         }
         if self.has_dropped {
             return self.delete_dropped(conn);
@@ -84,27 +134,42 @@ impl Tidy {
         Ok(())
     }
 
-    fn delete(&mut self, conn: &Connection, entry: &Arc<Entry>) -> rusqlite::Result<()> {
-        let (state, known) = {
-            let kept = entry.lock();
-            (kept.committed, kept.first_there)
-        };
-        let first = match known {
-            Some((id, first)) if id == state.id => Some(first),
-            _ => first_there(conn, state.id)?,
-        };
-        let Some(first) = first.filter(|first| *first < state.start.offset) else {
-            return Ok(());
-        };
-        let upto = state.start.offset.min(first.saturating_add(ROWS));
-        let transaction = begin(conn)?;
-        delete_before(conn, state.id, upto)?;
-        transaction.commit()?;
-        entry.lock().first_there = Some((state.id, upto));
-        if upto < state.start.offset {
-            self.behind.push_back(Arc::clone(entry));
+    /// Places all there is.
+    pub(super) fn place_all(
+        &mut self,
+        conn: &Connection,
+        last: i64,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<()> {
+        while self.places.has_work() {
+            self.place(conn, last, out)?;
         }
-        self.has_room = true;
+        Ok(())
+    }
+
+    fn place(&mut self, conn: &Connection, last: i64, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+        let behind = self.places.step(conn, last, out)?;
+        self.behind.extend(behind);
+        if !self.places.has_work() {
+            self.placed = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        conn: &Connection,
+        entry: Arc<Entry>,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<()> {
+        if delete_dropped(conn, &entry, out)? {
+            self.has_room = true;
+            self.behind.push_back(entry);
+        } else {
+            let mut kept = entry.lock();
+            let state = kept.committed;
+            kept.first_there = Some((state.id, state.start.offset));
+        }
         Ok(())
     }
 
@@ -116,27 +181,24 @@ impl Tidy {
             self.has_dropped = false;
             return Ok(());
         };
-        let transaction = begin(conn)?;
-        match first_there(conn, id)? {
-            Some(first) => delete_before(conn, id, first.saturating_add(ROWS))?,
-            None => {
-                conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
-                    .execute([id])?;
-            }
+        if delete_life(conn, id)? {
+            self.has_room = true;
+            return Ok(());
         }
-        transaction.commit()
+        conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
+            .execute([id])
+            .map(|_| ())
     }
 
     fn delete_once(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         // They stand in the order in which they came; times go back by little, if at all.
-        let transaction = begin(conn)?;
         let deleted = conn
             .prepare_cached(
-                "DELETE FROM once WHERE seq IN (SELECT seq FROM once ORDER BY seq LIMIT ?2) AND time < ?1",
+                "DELETE FROM once
+                 WHERE seq IN (SELECT seq FROM once ORDER BY seq LIMIT ?2) AND time < ?1",
             )?
-            .execute(params![self.once_until.0.cast_signed(), ROWS.cast_signed()])?;
-        transaction.commit()?;
-        self.has_old_once = deleted as u64 == ROWS;
+            .execute(params![self.once_until.0.cast_signed(), ONCE])?;
+        self.has_old_once = deleted as i64 == ONCE;
         Ok(())
     }
 
@@ -152,8 +214,4 @@ impl Tidy {
         }
         Ok(())
     }
-}
-
-fn begin(conn: &Connection) -> rusqlite::Result<Transaction<'_>> {
-    Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
 }

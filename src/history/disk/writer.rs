@@ -8,9 +8,10 @@ use rusqlite::Connection;
 
 use super::queue::{Item, What};
 use super::tidy::Tidy;
+use super::watermark::Watermark;
 use super::{Shared, apply, fault, schema};
 use crate::history::{HistoryError, Retain};
-use crate::model::{Durability, Timestamp};
+use crate::model::Durability;
 
 /// As many changes are committed at once.
 const GROUP: usize = 8192;
@@ -30,18 +31,29 @@ pub(super) struct Writer {
     /// that for committed where it reached the operating system.
     conn: Connection,
     is_synced: bool,
+    /// The number that the next message gets.
+    next: i64,
+    watermark: Watermark,
     tidy: Tidy,
     probed: Instant,
     out: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: &Arc<Shared>, conn: Connection) -> Self {
+    /// `next` is the number that the next message gets, `dead` are messages of no topic.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        conn: Connection,
+        watermark: Watermark,
+        (next, dead): (i64, Vec<i64>),
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             conn,
             is_synced: false,
-            tidy: Tidy::new(shared.catalog.all()),
+            next,
+            watermark,
+            tidy: Tidy::new(shared.catalog.all(), dead),
             probed: Instant::now(),
             out: Vec::new(),
         }
@@ -112,19 +124,17 @@ impl Writer {
         let begun = Instant::now();
         match self.commit(&items, synced) {
             Ok(()) => {
-                self.shared
-                    .figures
-                    .committed(synced, begun.elapsed(), items.len());
+                self.shared.figures.committed(synced, begun.elapsed());
                 for item in &items {
                     self.stands(item);
+                    self.next += i64::from(item.is_message());
                 }
+                self.watermark.rise(self.next - 1, synced);
                 self.shared.homes.settled(items.iter());
             }
             Err(error) => {
                 for item in &items {
-                    let mut kept = item.entry.lock();
-                    kept.in_flight -= 1;
-                    kept.first_there = None;
+                    item.entry.lock().in_flight -= 1;
                 }
                 self.fail(&error);
             }
@@ -137,7 +147,7 @@ impl Writer {
     fn commit(&mut self, items: &[Item], synced: bool) -> rusqlite::Result<()> {
         self.shared.trouble()?;
         self.set_synced(synced)?;
-        apply::commit(&self.conn, items, &mut self.out)
+        apply::commit(&self.conn, items, self.next, &mut self.out)
     }
 
     fn set_synced(&mut self, synced: bool) -> rusqlite::Result<()> {
@@ -152,7 +162,6 @@ impl Writer {
     fn stands(&mut self, item: &Item) {
         let mut kept = item.entry.lock();
         kept.in_flight -= 1;
-        let before = kept.committed;
         kept.committed = item.state;
         kept.durability = item.durability;
         kept.has_row = !matches!(item.what, What::Forget);
@@ -180,32 +189,7 @@ impl Writer {
             }
         }
         drop(kept);
-        match &item.what {
-            What::Clear { .. } | What::Forget => self.tidy.has_dropped(),
-            What::Message {
-                once: Some(_),
-                message,
-                ..
-            } => self.forget_once(message.time),
-            What::Retained {
-                once: Some(_),
-                message: Some(message),
-            } => self.forget_once(message.time),
-            _ if item.state.start.offset > before.start.offset => {
-                let first = item.entry.lock().first_there;
-                let behind = first.is_none_or(|(_, first)| first + 64 < item.state.start.offset);
-                if behind || matches!(item.what, What::Trim) {
-                    self.tidy.is_behind(&item.entry);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn forget_once(&mut self, now: Timestamp) {
-        let window = u64::try_from(self.shared.window.as_millis()).unwrap_or(u64::MAX);
-        self.tidy
-            .forget_once(Timestamp(now.0.saturating_sub(window)));
+        self.tidy.committed(item, self.next, self.shared.window);
     }
 
     /// Nothing that is not settled is kept.
@@ -248,7 +232,7 @@ impl Writer {
     fn tidy(&mut self) {
         let tidied = self
             .set_synced(false)
-            .and_then(|()| self.tidy.step(&self.conn));
+            .and_then(|()| self.tidy.step(&self.conn, self.next - 1, &mut self.out));
         if let Err(error) = tidied {
             self.fail(&error);
         }
@@ -261,6 +245,10 @@ impl Writer {
         }
         let written = self
             .set_synced(true)
+            .and_then(|()| {
+                self.tidy
+                    .place_all(&self.conn, self.next - 1, &mut self.out)
+            })
             .and_then(|()| schema::carry_over(&self.conn))
             .and_then(|()| schema::set_meta(&self.conn, "clean", "1"));
         if let Err(error) = written {

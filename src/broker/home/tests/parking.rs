@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::broker::message::Token;
-use crate::broker::rules::{Rule, TopicRule};
+use crate::broker::rules::{Rule, Rules, TopicRule};
 use crate::history::tardy::Tardy;
 use crate::history::{Bounds, Finding, HistoryError, MemoryStore, Once, Ticket};
 use crate::model::Durability;

@@ -1,8 +1,10 @@
 //! What is there again when a store is opened that another left.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::history::contract::{ALL, WIDE, message, offsets, topic};
-use crate::history::{Answer, Beside, Completion, Once, Retain};
+use crate::history::{Answer, Beside, Completion, Limit, Once, Retain};
 use crate::model::{Message, Position};
 
 const T: Timestamp = Timestamp(1_000_000);
@@ -66,7 +68,11 @@ impl Again {
     }
 
     fn read(&mut self, after: u64, now: Timestamp) -> Vec<u64> {
-        match self.history().read(after, ALL, now) {
+        self.read_within(after, ALL, now)
+    }
+
+    fn read_within(&mut self, after: u64, limit: Limit, now: Timestamp) -> Vec<u64> {
+        match self.history().read(after, limit, now) {
             Answer::Now(messages) => offsets(&messages),
             Answer::Later(asked) => {
                 self.store().quiet();
@@ -222,4 +228,127 @@ fn what_goes_with_the_process_is_not_written() {
     drop(live);
     again.restart(T);
     assert!(again.store().topics().is_empty());
+}
+
+/// What is done to a topic between two restarts.
+#[derive(Clone, Debug)]
+enum Op {
+    Append(usize, Retain),
+    Pass(u64),
+    Trim,
+    Clear,
+    Read(u64, Limit),
+    Restart,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let retain = prop_oneof![
+        4 => Just(Retain::Leave),
+        2 => Just(Retain::Set),
+        1 => Just(Retain::Clear),
+    ];
+    let limit = (1_usize..8, 0_usize..2000);
+    let limit = limit.prop_map(|(messages, bytes)| Limit { messages, bytes });
+    let op = prop_oneof![
+        12 => (0_usize..600, retain).prop_map(|(size, retain)| Op::Append(size, retain)),
+        4 => (0_u64..80).prop_map(Op::Pass),
+        2 => Just(Op::Trim),
+        1 => Just(Op::Clear),
+        4 => (0_u64..60, limit).prop_map(|(after, limit)| Op::Read(after, limit)),
+        3 => Just(Op::Restart),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn restarts_change_nothing(
+        ops in ops(),
+        memory in prop_oneof![Just(usize::MAX), Just(2000), Just(0)],
+        messages in 1_usize..20,
+        age in prop::option::of(50_u64..300),
+    ) {
+        // What is retained needs memory.
+        let may_retain = memory > 0;
+        let age = age.map(Duration::from_millis);
+        let mut again = Again::new(Bounds { messages, age, bytes: usize::MAX }, memory);
+        let mut epoch = again.history().epoch();
+        // Offsets, times and weights of what is held.
+        let mut held: Vec<(u64, u64, usize)> = Vec::new();
+        let (mut newest, mut last, mut now) = (0, 0, T.0);
+        let mut retained = None;
+        let is_old = |time: u64, now: u64| {
+            age.is_some_and(|age| u128::from(now.saturating_sub(time)) > age.as_millis())
+        };
+        for op in ops {
+            match op {
+                Op::Append(size, retain) => {
+                    let retain = if may_retain { retain } else { Retain::Leave };
+                    again.append(size, retain, Timestamp(now));
+                    newest += 1;
+                    last = now;
+                    held.push((newest, now, message("t", size).weight()));
+                    held.retain(|(_, time, _)| !is_old(*time, now));
+                    let excess = held.len().saturating_sub(messages);
+                    held.drain(..excess);
+                    match retain {
+                        Retain::Set => retained = Some(newest),
+                        Retain::Clear => retained = None,
+                        Retain::Leave => {}
+                    }
+                }
+                Op::Pass(ms) => now += ms,
+                Op::Trim => {
+                    again.history().trim(Timestamp(now));
+                    again.calm(Timestamp(now));
+                    held.retain(|(_, time, _)| !is_old(*time, now));
+                }
+                Op::Clear => {
+                    again.history().clear().unwrap();
+                    again.calm(Timestamp(now));
+                    held.clear();
+                    (newest, retained) = (0, None);
+                    epoch = again.history().epoch();
+                }
+                Op::Read(after, limit) => {
+                    let mut bytes = 0;
+                    let plain: Vec<u64> = held
+                        .iter()
+                        .filter(|(offset, time, _)| *offset > after && !is_old(*time, now))
+                        .take(limit.messages)
+                        .enumerate()
+                        .take_while(|(taken, (_, _, weight))| {
+                            bytes += weight;
+                            *taken == 0 || bytes <= limit.bytes
+                        })
+                        .map(|(_, (offset, _, _))| *offset)
+                        .collect();
+                    prop_assert_eq!(again.read_within(after, limit, Timestamp(now)), plain);
+                }
+                Op::Restart => {
+                    again.restart(Timestamp(now));
+                    // A topic that never had anything is not kept.
+                    if newest == 0 && last == 0 {
+                        epoch = again.history().epoch();
+                    }
+                }
+            }
+            again.calm(Timestamp(now));
+            let history = again.history();
+            prop_assert_eq!((history.epoch(), history.newest()), (epoch, newest));
+            prop_assert_eq!(history.settled(), newest);
+            prop_assert_eq!(history.len(), held.len());
+            prop_assert_eq!(history.bytes(), held.iter().map(|(_, _, weight)| weight).sum::<usize>());
+            let kept = history.retained().and_then(|message| message.position);
+            prop_assert_eq!(kept.map(|position| position.offset), retained);
+            let plain: Vec<u64> = held
+                .iter()
+                .filter(|(_, time, _)| !is_old(*time, now))
+                .map(|(offset, _, _)| *offset)
+                .collect();
+            prop_assert_eq!(again.read(0, Timestamp(now)), plain);
+        }
+    }
 }

@@ -1,0 +1,305 @@
+//! What a store finds of the one that it goes on from, and whether that can be relied on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::apply::write_row;
+use super::catalog::{Catalog, Entry, Kept};
+use super::figures::Figures;
+use super::record::{read_message, read_once, read_retained, read_topic};
+use super::state::{Mark, State};
+use super::watermark::Reached;
+use super::{Settings, schema};
+use crate::history::Remembered;
+use crate::history::ceiling::Ceiling;
+use crate::history::memory::Random;
+use crate::history::slot::Slot;
+use crate::metrics::StoreMetrics;
+use crate::model::{Durability, Epoch, Message, Timestamp, TopicName};
+
+/// What was found.
+pub(super) struct Found {
+    pub(super) catalog: Catalog,
+    /// Of what went with a whole topic before this time, nothing is known.
+    pub(super) known_from: Timestamp,
+    pub(super) once: Vec<Remembered>,
+    pub(super) figures: Figures,
+    /// The number that the next message gets.
+    pub(super) next: i64,
+    /// Messages of no topic.
+    pub(super) dead: Vec<i64>,
+}
+
+/// What it takes to look.
+pub(super) struct Load<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) random: &'a Random,
+    pub(super) ceiling: &'a Arc<Ceiling>,
+    pub(super) now: Timestamp,
+    pub(super) metrics: Option<StoreMetrics>,
+}
+
+/// A topic as it was left.
+struct Topic {
+    name: TopicName,
+    durability: Durability,
+    state: State,
+    tail: Vec<(u64, i64)>,
+}
+
+/// What was lost since the store was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lost {
+    Nothing,
+    /// What had not reached the disk may be.
+    Unsynced,
+    /// Anything may be.
+    Anything,
+}
+
+impl Load<'_> {
+    /// Looks, and says on the disk that from now on it may be changed.
+    pub(super) fn run(&self, settings: &Settings, reached: Reached) -> rusqlite::Result<Found> {
+        let conn = self.conn;
+        let figures = Figures::new(self.metrics.clone());
+        schema::set_synced(conn, true)?;
+        // What a process left in the log that was killed while syncs failed may never reach the disk:
+        // what is synced from now on does not stand on that.
+        schema::carry_over(conn)?;
+        let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+        let boot = boot();
+        let is_new = schema::meta(conn, "created")?.is_none();
+        let is_same_boot = boot.is_some() && schema::meta(conn, "boot")? == boot;
+        let is_clean = schema::meta(conn, "clean")?.as_deref() == Some("1");
+        let mut known_from = self.now;
+        if is_new {
+            schema::set_meta(conn, "created", &self.now.0.to_string())?;
+        } else {
+            known_from = Timestamp(self.number("known_from")?.unwrap_or(self.now.0));
+        }
+        let mut topics = self.topics(&figures)?;
+        let is_topic_lost = figures.all_damaged() > 0;
+        let (dead, is_tail_whole) = self.tails(&mut topics)?;
+        let last = self.last()?;
+        let expected = if is_same_boot || is_clean {
+            reached.last
+        } else {
+            reached.synced
+        };
+        let mut lost = Lost::Nothing;
+        if !is_new && !is_clean && !is_same_boot {
+            lost = Lost::Unsynced;
+            tracing::warn!("the machine stopped without notice: what was only written may be lost");
+        }
+        if last < expected {
+            lost = Lost::Anything;
+            let messages = expected.abs_diff(last);
+            tracing::error!(messages, "the store is damaged: its last messages are lost");
+            figures.damaged(messages);
+        }
+        if !is_tail_whole {
+            lost = Lost::Anything;
+            tracing::error!("the store is damaged: some of its last messages are lost");
+            figures.damaged(1);
+        }
+        if lost > Lost::Unsynced || is_topic_lost {
+            known_from = self.now;
+        }
+        schema::set_meta(conn, "known_from", &known_from.0.to_string())?;
+        schema::set_meta(conn, "clean", "0")?;
+        schema::set_meta(conn, "boot", boot.as_deref().unwrap_or_default())?;
+        let catalog = Catalog::new(self.first_free(topics.keys().copied().max())?);
+        let mut out = Vec::new();
+        for (_, mut topic) in topics {
+            if lost == Lost::Anything
+                || (lost == Lost::Unsynced && topic.durability < Durability::Synced)
+            {
+                topic.state.epoch = Epoch::from_random((self.random)());
+                topic.state.lost_before = topic.state.lost_before.max(self.now);
+                write_row(conn, &topic.name, topic.durability, &topic.state, &mut out)?;
+            }
+            catalog.insert(self.entry(topic, &figures)?);
+        }
+        let once = self.once(settings)?;
+        transaction.commit()?;
+        schema::set_synced(conn, false)?;
+        Ok(Found {
+            catalog,
+            known_from,
+            once,
+            figures,
+            next: last.max(expected) + 1,
+            dead,
+        })
+    }
+
+    fn number(&self, key: &str) -> rusqlite::Result<Option<u64>> {
+        let text = schema::meta(self.conn, key)?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    /// All that is known of topics, by their number.
+    fn topics(&self, figures: &Figures) -> rusqlite::Result<HashMap<i64, Topic>> {
+        let mut select = self
+            .conn
+            .prepare("SELECT id, body FROM topic ORDER BY id")?;
+        let mut rows = select.query([])?;
+        let mut topics: HashMap<i64, Topic> = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            match read_topic(id, row.get_ref(1)?.as_blob().unwrap_or_default()) {
+                Ok((name, durability, state)) => {
+                    let tail = Vec::new();
+                    let topic = Topic {
+                        name,
+                        durability,
+                        state,
+                        tail,
+                    };
+                    topics.insert(id, topic);
+                }
+                Err(_) => {
+                    tracing::error!(id, "the store is damaged: a topic's record is set aside");
+                    figures.damaged(1);
+                }
+            }
+        }
+        Ok(topics)
+    }
+
+    /// Adds to the topics the messages that have not been placed. Those of no topic, and whether all are
+    /// whole.
+    fn tails(&self, topics: &mut HashMap<i64, Topic>) -> rusqlite::Result<(Vec<i64>, bool)> {
+        let placed = schema::meta(self.conn, "placed")?;
+        let placed: i64 = placed.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut select = self.conn.prepare(
+            "SELECT seq, topic, offset, time, before, body FROM message WHERE seq > ?1 ORDER BY seq",
+        )?;
+        let mut rows = select.query([placed])?;
+        let mut dead = Vec::new();
+        let mut is_whole = true;
+        while let Some(row) = rows.next()? {
+            let seq: i64 = row.get(0)?;
+            let number = |index: usize| row.get::<_, i64>(index).unwrap_or(0);
+            let mark = Mark {
+                offset: number(2).cast_unsigned(),
+                time: Timestamp(number(3).cast_unsigned()),
+                before: number(4).cast_unsigned(),
+            };
+            let Some(topic) = topics.get_mut(&number(1)) else {
+                dead.push(seq);
+                continue;
+            };
+            let state = &mut topic.state;
+            let body = row.get_ref(5)?.as_blob().unwrap_or_default();
+            let Ok(message) = read_message((state.id, state.epoch), mark, &topic.name, body) else {
+                is_whole = false;
+                dead.push(seq);
+                continue;
+            };
+            // A round of placing may have come this far.
+            if mark.offset > state.newest {
+                if state.len() == 0 {
+                    state.start = mark;
+                }
+                state.newest = mark.offset;
+                state.time = mark.time;
+                state.weight = mark.before + message.weight() as u64;
+            }
+            topic.tail.push((mark.offset, seq));
+        }
+        Ok((dead, is_whole))
+    }
+
+    /// The number of the last message that was committed.
+    fn last(&self) -> rusqlite::Result<i64> {
+        let most: Option<i64> = self
+            .conn
+            .query_row("SELECT max(seq) FROM message", [], |row| row.get(0))?;
+        let said = schema::meta(self.conn, "last")?.and_then(|text| text.parse().ok());
+        Ok(most.unwrap_or(0).max(said.unwrap_or(0)))
+    }
+
+    /// The first number that no topic has had.
+    fn first_free(&self, last: Option<i64>) -> rusqlite::Result<i64> {
+        let mut last = last.unwrap_or(0);
+        for select in [
+            "SELECT max(id) FROM topic",
+            "SELECT max(topic) FROM place",
+            "SELECT max(topic) FROM dropped",
+            "SELECT max(topic) FROM retained",
+        ] {
+            let most: Option<i64> = self.conn.query_row(select, [], |row| row.get(0))?;
+            last = last.max(most.unwrap_or(0));
+        }
+        Ok(last + 1)
+    }
+
+    fn entry(&self, topic: Topic, figures: &Figures) -> rusqlite::Result<Entry> {
+        let Topic {
+            name,
+            durability,
+            state,
+            tail,
+        } = topic;
+        let mut slot = Slot::new(self.ceiling);
+        if let Some(message) = self.retained(&name, &state, figures)? {
+            let room = slot.room_at_any_rate(message.weight());
+            slot.put(Arc::new(message), room);
+        }
+        let mut kept = Kept::new(state, durability, slot);
+        kept.tail = tail.into();
+        kept.has_row = true;
+        Ok(Entry::new(name, kept))
+    }
+
+    fn retained(
+        &self,
+        topic: &TopicName,
+        state: &State,
+        figures: &Figures,
+    ) -> rusqlite::Result<Option<Message>> {
+        let mut select = self
+            .conn
+            .prepare_cached("SELECT body FROM retained WHERE topic = ?1")?;
+        let mut rows = select.query([state.id])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let body = row.get_ref(0)?.as_blob().unwrap_or_default();
+        let message = read_retained(state.id, topic, body);
+        if message.is_err() {
+            tracing::error!(%topic, "the store is damaged: the retained message is set aside");
+            figures.damaged(1);
+        }
+        Ok(message.ok())
+    }
+
+    fn once(&self, settings: &Settings) -> rusqlite::Result<Vec<Remembered>> {
+        let window = u64::try_from(settings.window.as_millis()).unwrap_or(u64::MAX);
+        let from = self.now.0.saturating_sub(window);
+        let mut select = self
+            .conn
+            .prepare("SELECT time, body FROM once ORDER BY seq DESC LIMIT ?1")?;
+        let most = i64::try_from(settings.most_once).unwrap_or(i64::MAX);
+        let mut rows = select.query([most])?;
+        let mut once = Vec::new();
+        while let Some(row) = rows.next()? {
+            let time = Timestamp(row.get::<_, i64>(0)?.cast_unsigned());
+            if time.0 >= from {
+                let body = row.get_ref(1)?.as_blob().unwrap_or_default();
+                once.extend(read_once(time, body).ok());
+            }
+        }
+        once.reverse();
+        Ok(once)
+    }
+}
+
+/// What tells one start of the machine from another, where the system says it.
+fn boot() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(boot.trim().to_owned())
+}
