@@ -86,7 +86,13 @@ impl Disk {
     /// A broker on it, which is ready.
     #[track_caller]
     pub fn start(&self) -> Process {
-        Process::start_under(&self.environment(), &self.toml())
+        self.try_start().unwrap_or_else(|told| panic!("{told}"))
+    }
+
+    /// The same; or what it told, where it does not start.
+    #[track_caller]
+    pub fn try_start(&self) -> Result<Process, String> {
+        Process::try_start_under(&self.environment(), &self.toml())
     }
 
     /// What brokers run under.
