@@ -141,7 +141,8 @@ fn clocks_that_jump_neither_reorder_nor_disconnect_nor_forget_what_is_young() {
     let next = publish(&broker, "kept/a");
     assert_eq!((&next["offset"], &next["epoch"]), (&json!(5), &epoch));
     assert!(client.expect_message("kept/a")["time"].as_u64().unwrap() >= ahead);
-    assert_eq!(aged(&broker), [2, 3]);
+    // By this clock the first is young again; it may be there where it was not deleted yet.
+    assert!([&[2, 3][..], &[1, 2, 3]].contains(&&aged(&broker)[..]));
     // And right again, between two others.
     broker.stop();
     clock.jumps("+0");
