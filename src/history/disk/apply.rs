@@ -169,3 +169,23 @@ pub(super) fn write_row(
         .execute(params![state.id, &*out])
         .map(|_| ())
 }
+
+/// Puts a life of a topic in the place of one whose pages are damaged, and are not touched any more.
+pub(super) fn renew(
+    conn: &Connection,
+    (topic, durability): (&TopicName, Durability),
+    old: i64,
+    new: &State,
+    retained: Option<&Message>,
+    out: &mut Vec<u8>,
+) -> rusqlite::Result<()> {
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    conn.prepare_cached("DELETE FROM topic WHERE id = ?1")?
+        .execute([old])?;
+    write_row(conn, topic, durability, new, out)?;
+    if let Some(message) = retained {
+        delete_kept(conn, old)?;
+        write_kept(conn, new.id, message, out)?;
+    }
+    transaction.commit()
+}

@@ -56,7 +56,9 @@ pub(super) fn words(error: &rusqlite::Error) -> String {
         Some(ErrorCode::DiskFull) => "the disk is full",
         Some(ErrorCode::SystemIoFailure) => "the disk has a fault",
         Some(ErrorCode::ReadOnly) => "the disk is read-only",
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "the store is damaged",
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "the store is damaged (start the broker again: it copies what is whole)"
+        }
         Some(ErrorCode::CannotOpen) => "the store cannot be opened",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another process holds the store"

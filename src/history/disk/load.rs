@@ -34,7 +34,6 @@ pub(super) struct Found {
 
 /// What it takes to look.
 pub(super) struct Load<'a> {
-    pub(super) conn: &'a Connection,
     pub(super) random: &'a Random,
     pub(super) ceiling: &'a Arc<Ceiling>,
     pub(super) now: Timestamp,
@@ -61,9 +60,26 @@ enum Lost {
 
 impl Load<'_> {
     /// Looks, and says on the disk that from now on it may be changed.
-    pub(super) fn run(&self, settings: &Settings, reached: Reached) -> rusqlite::Result<Found> {
+    pub(super) fn run(
+        &self,
+        conn: &Connection,
+        settings: &Settings,
+        reached: Reached,
+    ) -> rusqlite::Result<Found> {
+        Looking { load: self, conn }.run(settings, reached)
+    }
+}
+
+/// The same with a connection.
+struct Looking<'a> {
+    load: &'a Load<'a>,
+    conn: &'a Connection,
+}
+
+impl Looking<'_> {
+    fn run(&self, settings: &Settings, reached: Reached) -> rusqlite::Result<Found> {
         let conn = self.conn;
-        let figures = Figures::new(self.metrics.clone());
+        let figures = Figures::new(self.load.metrics.clone());
         schema::set_synced(conn, true)?;
         // What a process left in the log that was killed while syncs failed may never reach the disk:
         // what is synced from now on does not stand on that.
@@ -73,11 +89,11 @@ impl Load<'_> {
         let is_new = schema::meta(conn, "created")?.is_none();
         let is_same_boot = boot.is_some() && schema::meta(conn, "boot")? == boot;
         let is_clean = schema::meta(conn, "clean")?.as_deref() == Some("1");
-        let mut known_from = self.now;
+        let mut known_from = self.load.now;
         if is_new {
-            schema::set_meta(conn, "created", &self.now.0.to_string())?;
+            schema::set_meta(conn, "created", &self.load.now.0.to_string())?;
         } else {
-            known_from = Timestamp(self.number("known_from")?.unwrap_or(self.now.0));
+            known_from = Timestamp(self.number("known_from")?.unwrap_or(self.load.now.0));
         }
         let mut topics = self.topics(&figures)?;
         let is_topic_lost = figures.all_damaged() > 0;
@@ -105,7 +121,7 @@ impl Load<'_> {
             figures.damaged(1);
         }
         if lost > Lost::Unsynced || is_topic_lost {
-            known_from = self.now;
+            known_from = self.load.now;
         }
         schema::set_meta(conn, "known_from", &known_from.0.to_string())?;
         schema::set_meta(conn, "clean", "0")?;
@@ -116,8 +132,8 @@ impl Load<'_> {
             if lost == Lost::Anything
                 || (lost == Lost::Unsynced && topic.durability < Durability::Synced)
             {
-                topic.state.epoch = Epoch::from_random((self.random)());
-                topic.state.lost_before = topic.state.lost_before.max(self.now);
+                topic.state.epoch = Epoch::from_random((self.load.random)());
+                topic.state.lost_before = topic.state.lost_before.max(self.load.now);
                 write_row(conn, &topic.name, topic.durability, &topic.state, &mut out)?;
             }
             catalog.insert(self.entry(topic, &figures)?);
@@ -244,7 +260,7 @@ impl Load<'_> {
             state,
             tail,
         } = topic;
-        let mut slot = Slot::new(self.ceiling);
+        let mut slot = Slot::new(self.load.ceiling);
         if let Some(message) = self.retained(&name, &state, figures)? {
             let room = slot.room_at_any_rate(message.weight());
             slot.put(Arc::new(message), room);
@@ -279,7 +295,7 @@ impl Load<'_> {
 
     fn once(&self, settings: &Settings) -> rusqlite::Result<Vec<Remembered>> {
         let window = u64::try_from(settings.window.as_millis()).unwrap_or(u64::MAX);
-        let from = self.now.0.saturating_sub(window);
+        let from = self.load.now.0.saturating_sub(window);
         let mut select = self
             .conn
             .prepare("SELECT time, body FROM once ORDER BY seq DESC LIMIT ?1")?;

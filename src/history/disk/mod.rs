@@ -20,6 +20,7 @@ mod reader;
 mod recent;
 mod record;
 mod retained;
+mod salvage;
 mod schema;
 mod seen;
 mod start;
@@ -102,7 +103,7 @@ struct Shared {
     forgotten: Forgotten,
     once: Vec<Remembered>,
     #[cfg(test)]
-    trouble: Mutex<Option<i32>>,
+    trouble: tests::Trouble,
 }
 
 impl Shared {
@@ -176,29 +177,6 @@ impl Shared {
             "the store is damaged: {what}; these messages are set aside"
         );
         self.figures.damaged(last.saturating_sub(first) + 1);
-    }
-
-    /// What a test wants to go wrong.
-    #[cfg(test)]
-    fn trouble(&self) -> rusqlite::Result<()> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match *trouble {
-            Some(code) => Err(rusqlite::Error::SqliteFailure(
-                rusqlite::ffi::Error::new(code),
-                None,
-            )),
-            None => Ok(()),
-        }
-    }
-
-    #[cfg(not(test))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "the other one does"
-    )]
-    fn trouble(&self) -> rusqlite::Result<()> {
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::apply::write_row;
 use super::catalog::Entry;
+use super::reader::is_corrupt;
 use super::schema;
 
 /// As many rows are changed at once: some milliseconds. Tests see many slices and rounds.
@@ -117,6 +118,26 @@ impl Places {
             }
         }
         Ok(behind)
+    }
+}
+
+impl Places {
+    /// The topics of the round whose pages are damaged; they are not of the round any more.
+    pub(super) fn damaged(
+        &mut self,
+        conn: &Connection,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<Vec<Arc<Entry>>> {
+        let mut damaged = Vec::new();
+        for entry in std::mem::take(&mut self.round) {
+            let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+            match place(conn, &entry, self.upto, out).and_then(|_| transaction.commit()) {
+                Ok(()) => self.round.push(entry),
+                Err(error) if is_corrupt(&error) => damaged.push(entry),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(damaged)
     }
 }
 

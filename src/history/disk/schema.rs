@@ -40,9 +40,6 @@ const TABLES: &str = "
         seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, body BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS dropped(
         topic INTEGER PRIMARY KEY);
-    CREATE TABLE IF NOT EXISTS damaged(
-        seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, topic TEXT NOT NULL,
-        first INTEGER NOT NULL, last INTEGER NOT NULL, what TEXT NOT NULL);
 ";
 
 /// The store's file in its directory.
@@ -125,6 +122,16 @@ pub(super) fn to_read(file: &Path) -> rusqlite::Result<Connection> {
     conn.set_prepared_statement_cache_capacity(16);
     conn.pragma_update(None, "query_only", true)?;
     conn.pragma_update(None, "cache_size", -16 * 1024)?;
+    Ok(conn)
+}
+
+/// A connection that reads what can be read of a damaged file.
+pub(super) fn to_salvage(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(file, flags)?;
+    // Without it a file that was cut off is not looked at. It comes first: other settings look.
+    conn.execute_batch("PRAGMA writable_schema = ON")?;
+    conn.pragma_update(None, "query_only", true)?;
     Ok(conn)
 }
 

@@ -317,7 +317,7 @@ fn numbered(conn: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
 }
 
 /// Any value may be of any type where a page is damaged.
-fn mark_of<'a>(row: &'a Row<'_>) -> Result<(Mark, &'a [u8]), Damaged> {
+pub(super) fn mark_of<'a>(row: &'a Row<'_>) -> Result<(Mark, &'a [u8]), Damaged> {
     let number = |index: usize| -> Result<u64, Damaged> {
         let number: i64 = row.get(index).map_err(|_| Damaged)?;
         Ok(number.cast_unsigned())

@@ -12,9 +12,10 @@ use thiserror::Error;
 use super::load::Load;
 use super::lock::Lock;
 use super::queue::Queue;
-use super::watermark::Watermark;
+use super::reader::is_corrupt;
+use super::watermark::{Reached, Watermark};
 use super::writer::Writer;
-use super::{DiskStore, Settings, Shared, reader, schema};
+use super::{DiskStore, Settings, Shared, reader, salvage, schema};
 use crate::history::HistoryError;
 use crate::history::ceiling::Ceiling;
 use crate::history::memory::{Forgotten, MemoryStore, Random};
@@ -73,7 +74,10 @@ pub enum StoreError {
         file: PathBuf,
     },
     /// It cannot be read or written.
-    #[error("the store {} cannot be used: {error}", file.display())]
+    #[error(
+        "the store {} cannot be used: {error}; if it is damaged, move the directory away or bring back a backup",
+        file.display()
+    )]
     Unusable {
         /// Its file.
         file: PathBuf,
@@ -110,17 +114,38 @@ impl DiskStore {
             directory: directory.clone(),
             error,
         })?;
-        let conn = open(&file)?;
         let random: Random = Arc::new(random);
         let ceiling = Arc::new(Ceiling::new(settings.memory));
         let load = Load {
-            conn: &conn,
             random: &random,
             ceiling: &ceiling,
             now,
             metrics: settings.metrics.clone(),
         };
-        let found = load.run(settings, watermark.reached()).map_err(unusable)?;
+        let is_marked = marker(&file).exists();
+        let opened = if is_marked {
+            None
+        } else {
+            match open(&file) {
+                Ok(conn) => match load.run(&conn, settings, watermark.reached()) {
+                    Ok(found) => Some((conn, found)),
+                    Err(error) if is_corrupt(&error) => None,
+                    Err(error) => return Err(unusable(error)),
+                },
+                Err(StoreError::Unusable { error, .. }) if is_corrupt(&error) => None,
+                Err(error) => return Err(error),
+            }
+        };
+        let (conn, found) = if let Some(opened) = opened {
+            opened
+        } else {
+            salvage_what_is_left(&file, &random, now)?;
+            let conn = open(&file)?;
+            let found = load.run(&conn, settings, Reached::default());
+            let found = found.map_err(unusable)?;
+            found.figures.damaged(1);
+            (conn, found)
+        };
         let (next, dead) = (found.next, found.dead);
         let shared = Arc::new(Shared {
             file: file.clone(),
@@ -137,7 +162,7 @@ impl DiskStore {
             forgotten: Forgotten::new(found.known_from),
             once: found.once,
             #[cfg(test)]
-            trouble: Mutex::new(None),
+            trouble: super::tests::Trouble::default(),
         });
         let writer = Writer::new(&shared, conn, watermark, (next, dead));
         let threads = spawn(&shared, writer).map_err(StoreError::Threads)?;
@@ -162,6 +187,29 @@ fn prepare(directory: &Path) -> Result<Lock, StoreError> {
     let lock = Lock::take(directory)?;
     schema::touch(&schema::file(directory)).map_err(unusable)?;
     Ok(lock)
+}
+
+/// Says that the store was found damaged where it was written to.
+pub(super) fn marker(file: &Path) -> PathBuf {
+    salvage::beside(file, ".damaged")
+}
+
+fn salvage_what_is_left(file: &Path, random: &Random, now: Timestamp) -> Result<(), StoreError> {
+    tracing::error!(file = %file.display(), "the store is damaged: what is whole of it is copied");
+    let (salvaged, old) =
+        salvage::salvage(file, random, now).map_err(|error| StoreError::Unusable {
+            file: file.to_owned(),
+            error,
+        })?;
+    let _was_not_there = std::fs::remove_file(marker(file));
+    tracing::error!(
+        topics = salvaged.topics,
+        messages = salvaged.messages,
+        damaged = salvaged.damaged,
+        old = %old.display(),
+        "the store was damaged: what was whole of it goes on, the old file is kept beside it"
+    );
+    Ok(())
 }
 
 /// Opens the file, which is made where it is empty.

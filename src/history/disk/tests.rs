@@ -1,6 +1,9 @@
 //! The store on the disk against the contract, and what is true of it alone.
 
+mod damage;
+mod faults;
 mod restarts;
+mod starts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +11,7 @@ use std::task::{Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
@@ -15,6 +19,30 @@ use crate::history::contract::{Subject, heed, history_contract};
 use crate::history::{Bounds, Told};
 
 const WINDOW: Duration = Duration::from_secs(60);
+
+/// What a test wants to go wrong.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Every commit fails so.
+    fails: Mutex<Option<i32>>,
+    /// Done once, by the connection that writes.
+    does: Mutex<Option<String>>,
+}
+
+impl Trouble {
+    pub(super) fn befall(&self, conn: &Connection) -> rusqlite::Result<()> {
+        if let Some(statements) = self.does.lock().unwrap().take() {
+            conn.execute_batch(&statements)?;
+        }
+        match *self.fails.lock().unwrap() {
+            Some(code) => {
+                let error = rusqlite::ffi::Error::new(code);
+                Err(rusqlite::Error::SqliteFailure(error, None))
+            }
+            None => Ok(()),
+        }
+    }
+}
 
 /// Wakes a thread that waits for news.
 struct Unpark(Thread);

@@ -35,6 +35,20 @@ pub(super) struct Tidy {
     /// What was published once only before this is forgotten.
     once_until: Timestamp,
     has_old_once: bool,
+    /// Pages that should be free are damaged.
+    keeps_room: bool,
+    doing: Doing,
+}
+
+/// What is done at the moment.
+#[derive(Debug, Default)]
+enum Doing {
+    #[default]
+    Placing,
+    Deleting(Arc<Entry>),
+    DeletingLife(i64),
+    ForgettingOnce,
+    GivingBack,
 }
 
 impl Tidy {
@@ -57,6 +71,8 @@ impl Tidy {
             has_room: true,
             once_until: Timestamp(0),
             has_old_once: false,
+            keeps_room: false,
+            doing: Doing::Placing,
         }
     }
 
@@ -120,18 +136,51 @@ impl Tidy {
             return self.place(conn, last, out);
         }
         if let Some(entry) = self.behind.pop_front() {
+            self.doing = Doing::Deleting(Arc::clone(&entry));
             return self.delete(conn, entry, out);
         }
         if self.has_dropped {
             return self.delete_dropped(conn);
         }
         if self.has_old_once {
+            self.doing = Doing::ForgettingOnce;
             return self.delete_once(conn);
         }
         if self.has_room {
+            self.doing = Doing::GivingBack;
             return self.give_back(conn);
         }
         Ok(())
+    }
+
+    /// What was done last came upon a damaged page: leaves it at that, and says which topics are
+    /// touched. `None` where it cannot be told.
+    pub(super) fn give_up(
+        &mut self,
+        conn: &Connection,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<Option<Vec<Arc<Entry>>>> {
+        Ok(match std::mem::take(&mut self.doing) {
+            Doing::Placing => {
+                let damaged = self.places.damaged(conn, out)?;
+                (!damaged.is_empty()).then_some(damaged)
+            }
+            Doing::Deleting(entry) => Some(vec![entry]),
+            Doing::DeletingLife(id) => {
+                conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
+                    .execute([id])?;
+                Some(Vec::new())
+            }
+            Doing::ForgettingOnce => {
+                self.has_old_once = false;
+                Some(Vec::new())
+            }
+            Doing::GivingBack => {
+                self.has_room = false;
+                self.keeps_room = true;
+                Some(Vec::new())
+            }
+        })
     }
 
     /// Places all there is.
@@ -148,6 +197,7 @@ impl Tidy {
     }
 
     fn place(&mut self, conn: &Connection, last: i64, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+        self.doing = Doing::Placing;
         let behind = self.places.step(conn, last, out)?;
         self.behind.extend(behind);
         if !self.places.has_work() {
@@ -181,6 +231,7 @@ impl Tidy {
             self.has_dropped = false;
             return Ok(());
         };
+        self.doing = Doing::DeletingLife(id);
         if delete_life(conn, id)? {
             self.has_room = true;
             return Ok(());
@@ -206,7 +257,7 @@ impl Tidy {
     fn give_back(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let count = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")?, count("page_count")?);
-        self.has_room = free > PAGES && free > all / 8;
+        self.has_room = free > PAGES && free > all / 8 && !self.keeps_room;
         if self.has_room {
             let mut vacuum = conn.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
             let mut rows = vacuum.query([])?;

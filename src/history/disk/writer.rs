@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::queue::{Item, What};
+use super::reader::is_corrupt;
+use super::start::marker;
 use super::tidy::Tidy;
 use super::watermark::Watermark;
 use super::{Shared, apply, fault, schema};
-use crate::history::{HistoryError, Retain};
+use crate::history::{HistoryError, Retain, Retained as _};
 use crate::model::Durability;
 
 /// As many changes are committed at once.
@@ -36,6 +38,8 @@ pub(super) struct Writer {
     watermark: Watermark,
     tidy: Tidy,
     probed: Instant,
+    /// Until the next start.
+    is_beyond_repair: bool,
     out: Vec<u8>,
 }
 
@@ -55,6 +59,7 @@ impl Writer {
             watermark,
             tidy: Tidy::new(shared.catalog.all(), dead),
             probed: Instant::now(),
+            is_beyond_repair: false,
             out: Vec::new(),
         }
     }
@@ -145,7 +150,8 @@ impl Writer {
     }
 
     fn commit(&mut self, items: &[Item], synced: bool) -> rusqlite::Result<()> {
-        self.shared.trouble()?;
+        #[cfg(test)]
+        self.shared.trouble.befall(&self.conn)?;
         self.set_synced(synced)?;
         apply::commit(&self.conn, items, self.next, &mut self.out)
     }
@@ -199,12 +205,16 @@ impl Writer {
             tracing::error!(%error, "the store can keep nothing: {why}");
         }
         self.shared.figures.failed();
+        if is_corrupt(error) && std::fs::write(marker(&self.shared.file), why.as_bytes()).is_ok() {
+            tracing::error!("start the broker again: it copies what is whole of the store");
+            self.is_beyond_repair = true;
+        }
         self.shared.homes.failed(&HistoryError::Unavailable(why));
         self.probed = Instant::now();
     }
 
     fn probe(&mut self) {
-        if self.probed.elapsed() < PROBE {
+        if self.is_beyond_repair || self.probed.elapsed() < PROBE {
             return;
         }
         self.probed = Instant::now();
@@ -222,7 +232,8 @@ impl Writer {
     /// Writes something for good, and with it all that is in the log: what was in it when a sync failed
     /// may not be on the disk though the system counts it as written.
     fn try_again(&mut self) -> rusqlite::Result<()> {
-        self.shared.trouble()?;
+        #[cfg(test)]
+        self.shared.trouble.befall(&self.conn)?;
         self.set_synced(true)?;
         schema::set_meta(&self.conn, "probe", &"0".repeat(64 * 1024))?;
         schema::set_meta(&self.conn, "probe", "")?;
@@ -233,9 +244,45 @@ impl Writer {
         let tidied = self
             .set_synced(false)
             .and_then(|()| self.tidy.step(&self.conn, self.next - 1, &mut self.out));
-        if let Err(error) = tidied {
-            self.fail(&error);
+        match tidied {
+            Ok(()) => {}
+            Err(error) if is_corrupt(&error) => {
+                if self.set_aside().is_err() {
+                    self.fail(&error);
+                }
+            }
+            Err(error) => self.fail(&error),
         }
+    }
+
+    /// Goes on without the topics whose pages are damaged: they begin another life, elsewhere.
+    fn set_aside(&mut self) -> rusqlite::Result<()> {
+        let damaged = self.tidy.give_up(&self.conn, &mut self.out)?;
+        let damaged = damaged.ok_or(rusqlite::Error::InvalidQuery)?;
+        for entry in &damaged {
+            let mut kept = entry.lock();
+            let old = kept.committed;
+            let (id, epoch) = (self.shared.catalog.number(), self.shared.new_epoch());
+            let new = old.next_life(id, epoch);
+            let retained = kept.slot.message();
+            let retained = retained.as_deref();
+            let topic = (&entry.topic, kept.durability);
+            apply::renew(&self.conn, topic, old.id, &new, retained, &mut self.out)?;
+            kept.committed = new;
+            kept.tail.clear();
+            kept.first_there = None;
+            kept.is_in_line = false;
+            drop(kept);
+            let what = "its pages are";
+            self.shared
+                .damage(&entry.topic, old.start.offset, old.newest, what);
+        }
+        if !damaged.is_empty() {
+            // What they have numbered since stands on what is gone.
+            let why = "part of the store was damaged".to_owned();
+            self.shared.homes.failed(&HistoryError::Unavailable(why));
+        }
+        Ok(())
     }
 
     /// Says that everything was written, for the next start.

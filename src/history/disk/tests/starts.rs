@@ -1,0 +1,186 @@
+//! What a store finds when it begins, and what it makes of it.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::history::contract::{WIDE, message, topic};
+use crate::history::{Completion, Retain};
+use crate::model::Position;
+
+const T: Timestamp = Timestamp(1_000_000);
+
+fn refused(directory: &std::path::Path) -> StoreError {
+    DiskStore::begin(&settings(directory, usize::MAX), epochs, T).unwrap_err()
+}
+
+/// Writes three messages to each of two topics, one written and one synced.
+fn filled(directory: &std::path::Path) -> [Position; 2] {
+    let store = begin(directory, usize::MAX, T);
+    let news = News::new();
+    let newest = [Durability::Written, Durability::Synced].map(|durability| {
+        let name = durability.as_str();
+        let mut history = store
+            .open(&topic(name), terms(WIDE, durability), &news)
+            .unwrap();
+        for n in 0..3 {
+            let now = Timestamp(T.0 + n);
+            let appended = history.append(message(name, 10), Retain::Leave.into(), now);
+            assert!(matches!(appended.unwrap().completion, Completion::Later(_)));
+        }
+        Position {
+            epoch: history.epoch(),
+            offset: 3,
+        }
+    });
+    store.quiet();
+    newest
+}
+
+/// Changes what the store says of itself.
+fn amend(directory: &std::path::Path, statements: &str) {
+    let file = schema::file(&settings(directory, 0).directory);
+    Connection::open(file)
+        .unwrap()
+        .execute_batch(statements)
+        .unwrap();
+}
+
+fn recovers(directory: &std::path::Path, newest: [Position; 2]) -> [bool; 2] {
+    let store = begin(directory, usize::MAX, Timestamp(T.0 + 1000));
+    let news = News::new();
+    let mut newest = newest.into_iter();
+    [Durability::Written, Durability::Synced].map(|durability| {
+        let name = topic(durability.as_str());
+        let history = store.open(&name, terms(WIDE, durability), &news).unwrap();
+        assert_eq!(
+            (history.newest(), history.len()),
+            (3, 3),
+            "it is there, in any case"
+        );
+        let is_known = history.recovers(newest.next().unwrap(), T);
+        assert_eq!(history.holds_since(T, T), is_known);
+        is_known
+    })
+}
+
+#[test]
+fn a_second_broker_on_the_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = begin(directory.path(), usize::MAX, T);
+    let error = refused(directory.path()).to_string();
+    let pid = std::process::id().to_string();
+    assert!(error.contains(&pid) && error.contains("in use"), "{error}");
+    drop(first);
+    begin(directory.path(), usize::MAX, T);
+}
+
+#[test]
+fn others_may_not_look_into_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    let _open = begin(directory.path(), usize::MAX, T);
+    let store = settings(directory.path(), 0).directory;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&store) & 0o777, 0o700);
+    let mut files = 0;
+    for file in std::fs::read_dir(&store).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path) & 0o077, 0, "{path:?}");
+        files += 1;
+    }
+    assert!(files >= 4, "file, log, lock, watermark");
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("store"), "a file").unwrap();
+    let error = refused(directory.path());
+    assert!(matches!(error, StoreError::Directory { .. }), "{error}");
+}
+
+#[test]
+fn a_format_that_is_not_known_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let newest = filled(directory.path());
+    amend(directory.path(), "PRAGMA user_version = 99");
+    let error = refused(directory.path());
+    assert!(
+        matches!(error, StoreError::Newer { found: 99, .. }),
+        "{error}"
+    );
+    amend(directory.path(), "PRAGMA user_version = 0");
+    let error = refused(directory.path());
+    assert!(
+        matches!(error, StoreError::Older { found: 0, .. }),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("fanfare store import"),
+        "{error}"
+    );
+    amend(
+        directory.path(),
+        "PRAGMA user_version = 1; PRAGMA application_id = 5",
+    );
+    let error = refused(directory.path());
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    amend(
+        directory.path(),
+        &format!("PRAGMA application_id = {}", 0x4661_6e66),
+    );
+    assert_eq!(recovers(directory.path(), newest), [true, true]);
+}
+
+#[test]
+fn after_the_machine_stopped_without_notice_what_was_only_written_begins_another_epoch() {
+    let directory = tempfile::tempdir().unwrap();
+    let newest = filled(directory.path());
+    amend(
+        directory.path(),
+        "UPDATE meta SET value = 'another' WHERE key = 'boot'",
+    );
+    assert_eq!(
+        recovers(directory.path(), newest),
+        [true, true],
+        "it was closed before"
+    );
+    let other = "UPDATE meta SET value = '0' WHERE key = 'clean';
+                 UPDATE meta SET value = 'another' WHERE key = 'boot'";
+    amend(
+        directory.path(),
+        "UPDATE meta SET value = '0' WHERE key = 'clean'",
+    );
+    assert_eq!(
+        recovers(directory.path(), newest),
+        [true, true],
+        "only the process had ended"
+    );
+    amend(directory.path(), other);
+    assert_eq!(recovers(directory.path(), newest), [false, true]);
+}
+
+#[test]
+fn messages_that_are_missing_at_the_end_are_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let newest = filled(directory.path());
+    amend(
+        directory.path(),
+        "UPDATE meta SET value = '0' WHERE key IN ('clean', 'last', 'placed');
+         DELETE FROM message WHERE seq = (SELECT max(seq) FROM message);",
+    );
+    let store = begin(directory.path(), usize::MAX, Timestamp(T.0 + 1000));
+    assert_eq!(store.shared.figures.all_damaged(), 1);
+    let news = News::new();
+    for (position, durability) in newest
+        .into_iter()
+        .zip([Durability::Written, Durability::Synced])
+    {
+        let name = topic(durability.as_str());
+        let history = store.open(&name, terms(WIDE, durability), &news).unwrap();
+        assert!(!history.recovers(position, T));
+    }
+    let all = Filter::new("#").unwrap();
+    assert!(!store.remembers(&all, T, Durability::Synced));
+    assert!(store.remembers(&all, Timestamp(T.0 + 1000), Durability::Synced));
+}
