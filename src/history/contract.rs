@@ -133,7 +133,7 @@ pub(crate) trait Subject {
 
     /// Returns once the history has been told all that there is to tell.
     fn calm(&self, history: &mut dyn History, now: Timestamp) {
-        let _tells_nothing = (history, now);
+        let _ = (history, now);
     }
 }
 

@@ -27,6 +27,7 @@ use crate::metrics::StoreMetrics;
 use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
 
 pub use ceiling::Usage;
+pub use disk::tools as store_tools;
 pub use disk::{DiskStore, Settings as DiskSettings, StoreError};
 pub use error::HistoryError;
 pub use memory::MemoryStore;
@@ -61,7 +62,7 @@ pub trait History: Send + fmt::Debug {
 
     /// What was appended or cleared up to this ticket is complete.
     fn settle(&mut self, ticket: Ticket) {
-        let _complete_at_once = ticket;
+        let _ = ticket;
     }
 
     /// The store has failed at what is not settled: takes all of it back, as though it had never been
@@ -173,7 +174,7 @@ pub trait Retained: Send + fmt::Debug {
 
     /// What was set up to this ticket is complete.
     fn settle(&mut self, ticket: Ticket) {
-        let _complete_at_once = ticket;
+        let _ = ticket;
     }
 
     /// The store has failed at what is not settled: the last that is stands again.

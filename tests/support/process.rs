@@ -133,14 +133,19 @@ impl Process {
 
     /// A metric, or the sum of its series.
     pub fn metric(&self, name: &str) -> u64 {
-        let answer = Http::new(self.address, "GET", "/metrics").send();
-        super::server::sum(&answer.text(), name)
+        super::server::sum(&self.metrics(), name)
     }
 
-    /// Waits until a metric has that value.
+    /// Waits until a metric has that value; it need not have any yet.
     #[track_caller]
     pub fn await_metric(&self, name: &str, value: u64) {
-        super::eventually(&format!("{name} is {value}"), || self.metric(name) == value);
+        super::eventually(&format!("{name} is {value}"), || {
+            super::server::find(&self.metrics(), name) == Some(value)
+        });
+    }
+
+    fn metrics(&self) -> String {
+        Http::new(self.address, "GET", "/metrics").send().text()
     }
 
     /// Puts another configuration in the place of the one it was started with.

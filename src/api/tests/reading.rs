@@ -81,7 +81,7 @@ fn a_topic_is_shown_with_the_rule_that_applies_to_it() {
         assert_eq!(topic["offset"], 1);
         let history = json!({"messages": 3, "age_ms": null, "bytes": 16 << 20});
         let rule = json!({
-            "filter": "chat/#", "history": history, "presence": true, "join_leave": false,
+            "filter": "chat/#", "history": history, "durability": "memory", "presence": true, "join_leave": false,
             "subscribe": "granted", "publish": "granted", "expose_user": false,
             "max_message": null, "overflow": ["disconnect"], "retain": false,
         });

@@ -63,7 +63,7 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
                 Retain::Clear => delete_kept(conn, id)?,
             }
             if let Some(once) = once {
-                remember(conn, item, *once, (message.time, Some(message)), out)?;
+                remember(conn, &remembered(item, *once, Some(message)), out)?;
             }
         }
         What::Clear { old } => {
@@ -75,9 +75,7 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
                 None => delete_kept(conn, id)?,
             }
             if let Some(once) = once {
-                let message = message.as_deref();
-                let time = message.map_or_else(Timestamp::now, |message| message.time);
-                remember(conn, item, *once, (time, message), out)?;
+                remember(conn, &remembered(item, *once, message.as_deref()), out)?;
             }
         }
         What::Trim => {}
@@ -86,7 +84,8 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
     Ok(())
 }
 
-fn insert(
+/// Writes a message under a number of its own.
+pub(super) fn insert(
     conn: &Connection,
     (seq, id): (i64, i64),
     mark: Mark,
@@ -109,7 +108,8 @@ fn insert(
     .map(|_| ())
 }
 
-fn write_kept(
+/// Writes what a topic retains.
+pub(super) fn write_kept(
     conn: &Connection,
     id: i64,
     message: &Message,
@@ -121,29 +121,32 @@ fn write_kept(
         .map(|_| ())
 }
 
-fn delete_kept(conn: &Connection, id: i64) -> rusqlite::Result<()> {
+/// Deletes what a topic retains.
+pub(super) fn delete_kept(conn: &Connection, id: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM retained WHERE topic = ?1")?
         .execute([id])
         .map(|_| ())
 }
 
-fn remember(
+/// Writes that a message is not to be published again.
+pub(super) fn remember(
     conn: &Connection,
-    item: &Item,
-    once: Once,
-    (time, message): (Timestamp, Option<&Message>),
+    remembered: &Remembered,
     out: &mut Vec<u8>,
 ) -> rusqlite::Result<()> {
-    let remembered = Remembered {
+    write_once(remembered, out);
+    conn.prepare_cached("INSERT INTO once(time, body) VALUES (?1, ?2)")?
+        .execute(params![remembered.time.0.cast_signed(), &*out])
+        .map(|_| ())
+}
+
+fn remembered(item: &Item, once: Once, message: Option<&Message>) -> Remembered {
+    Remembered {
         topic: item.entry.topic.clone(),
         once,
         position: message.and_then(|message| message.position),
-        time,
-    };
-    write_once(&remembered, out);
-    conn.prepare_cached("INSERT INTO once(time, body) VALUES (?1, ?2)")?
-        .execute(params![time.0.cast_signed(), &*out])
-        .map(|_| ())
+        time: message.map_or_else(Timestamp::now, |message| message.time),
+    }
 }
 
 /// Drops a life of a topic; its messages go by and by.

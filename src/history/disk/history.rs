@@ -68,7 +68,7 @@ impl DiskHistory {
         news: &Arc<News>,
     ) -> Self {
         let state = entry.lock().committed;
-        Self {
+        let mut history = Self {
             shared: Arc::clone(shared),
             entry,
             news: Arc::clone(news),
@@ -81,7 +81,12 @@ impl DiskHistory {
             seeks_edge: false,
             wants_edge: false,
             since: VecDeque::new(),
+        };
+        // Where it begins is written now and then: a process that was killed may have dropped more.
+        if history.drop_excess(Timestamp(0)) {
+            history.write_start();
         }
+        history
     }
 
     fn item(&self, what: What) -> Item {
@@ -129,7 +134,13 @@ impl DiskHistory {
     fn oldest_at(&self, now: Timestamp) -> u64 {
         let from = cutoff(self.bounds.age, now);
         let (offset, _) = self.recent.search(&self.state, |mark| mark.time >= from);
-        offset
+        offset.max(self.first_counted())
+    }
+
+    /// The oldest offset that the bound on messages allows. Where it lies on the disk, what is before it
+    /// goes once it is known what that weighs.
+    fn first_counted(&self) -> u64 {
+        (self.state.newest + 1).saturating_sub(self.bounds.messages as u64)
     }
 }
 
@@ -201,7 +212,7 @@ impl History for DiskHistory {
         self.seeks_edge = false;
     }
 
-    fn found(&mut self, finding: Finding, _now: Timestamp) -> Vec<Arc<Message>> {
+    fn found(&mut self, finding: Finding, now: Timestamp) -> Vec<Arc<Message>> {
         match finding {
             Finding::Messages(mut messages) => {
                 messages.retain(|message| {
@@ -219,7 +230,7 @@ impl History for DiskHistory {
                 Vec::new()
             }
             Finding::Edge(edge) => {
-                self.begin_at(&edge);
+                self.begin_at(&edge, now);
                 Vec::new()
             }
         }
@@ -243,7 +254,7 @@ impl History for DiskHistory {
     }
 
     fn oldest(&self) -> u64 {
-        self.state.start.offset
+        self.state.start.offset.max(self.first_counted())
     }
 
     fn oldest_time(&self, now: Timestamp) -> Option<Timestamp> {
@@ -303,7 +314,7 @@ impl History for DiskHistory {
     fn first_since(&mut self, from: Timestamp) -> Answer<u64> {
         let (offset, is_known) = self.recent.search(&self.state, |mark| mark.time >= from);
         if is_known {
-            return Answer::Now(offset - 1);
+            return Answer::Now(offset.max(self.oldest()) - 1);
         }
         let id = self.state.id;
         let found = self
@@ -311,14 +322,15 @@ impl History for DiskHistory {
             .iter()
             .rposition(|(life, time, _)| *life == id && *time == from);
         if let Some((_, _, after)) = found.and_then(|index| self.since.get(index)) {
-            return Answer::Now((*after).max(self.state.start.offset - 1));
+            return Answer::Now((*after).max(self.oldest() - 1));
         }
         // What is not known lies before what is in memory, and that before what is not settled.
         Answer::Later(self.ask(offset, self.settled(), Question::Since(from)))
     }
 
     fn holds_since(&self, from: Timestamp, now: Timestamp) -> bool {
-        if from < self.state.lost_before {
+        let is_behind = self.first_counted() > self.state.start.offset;
+        if from < self.state.lost_before || (is_behind && from <= self.state.time) {
             return false;
         }
         let kept = cutoff(self.bounds.age, now);
@@ -338,7 +350,7 @@ impl History for DiskHistory {
     }
 
     fn len(&self) -> usize {
-        usize::try_from(self.state.len()).unwrap_or(usize::MAX)
+        usize::try_from(self.state.newest + 1 - self.oldest()).unwrap_or(usize::MAX)
     }
 
     fn bytes(&self) -> usize {

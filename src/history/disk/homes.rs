@@ -20,14 +20,10 @@ pub(super) struct Homes(Mutex<HashMap<u64, Home>>);
 impl Homes {
     /// Makes a home known.
     pub(super) fn know(&self, news: &Arc<News>) {
-        let mut homes = self.lock();
-        if !homes.contains_key(&news.home()) {
-            let home = Home {
-                news: Arc::downgrade(news),
-                generation: news.generation(),
-            };
-            homes.insert(news.home(), home);
-        }
+        self.lock().entry(news.home()).or_insert_with(|| Home {
+            news: Arc::downgrade(news),
+            generation: news.generation(),
+        });
     }
 
     /// Whether its home still stands on that item.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::apply::write_row;
+use super::apply::{delete_kept, drop_life, write_row};
 use super::catalog::{Catalog, Entry, Kept};
 use super::figures::Figures;
 use super::record::{read_message, read_once, read_retained, read_topic};
@@ -109,6 +109,11 @@ impl Looking<'_> {
             lost = Lost::Unsynced;
             tracing::warn!("the machine stopped without notice: what was only written may be lost");
         }
+        if schema::meta(conn, "is_copy")?.is_some() {
+            lost = Lost::Anything;
+            conn.execute("DELETE FROM meta WHERE key = 'is_copy'", [])?;
+            tracing::warn!("the store is a copy: all topics begin another epoch");
+        }
         if last < expected {
             lost = Lost::Anything;
             let messages = expected.abs_diff(last);
@@ -163,24 +168,27 @@ impl Looking<'_> {
             .prepare("SELECT id, body FROM topic ORDER BY id")?;
         let mut rows = select.query([])?;
         let mut topics: HashMap<i64, Topic> = HashMap::new();
+        let mut damaged = Vec::new();
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
-            match read_topic(id, row.get_ref(1)?.as_blob().unwrap_or_default()) {
-                Ok((name, durability, state)) => {
-                    let tail = Vec::new();
-                    let topic = Topic {
-                        name,
-                        durability,
-                        state,
-                        tail,
-                    };
-                    topics.insert(id, topic);
-                }
-                Err(_) => {
-                    tracing::error!(id, "the store is damaged: a topic's record is set aside");
-                    figures.damaged(1);
-                }
+            let body = row.get_ref(1)?.as_blob().unwrap_or_default();
+            if let Ok((name, durability, state)) = read_topic(id, body) {
+                let tail = Vec::new();
+                let topic = Topic {
+                    name,
+                    durability,
+                    state,
+                    tail,
+                };
+                topics.insert(id, topic);
+            } else {
+                tracing::error!(id, "the store is damaged: a topic's record is set aside");
+                figures.damaged(1);
+                damaged.push(id);
             }
+        }
+        for id in damaged {
+            drop_life(self.conn, id)?;
         }
         Ok(topics)
     }
@@ -289,6 +297,7 @@ impl Looking<'_> {
         if message.is_err() {
             tracing::error!(%topic, "the store is damaged: the retained message is set aside");
             figures.damaged(1);
+            delete_kept(self.conn, state.id)?;
         }
         Ok(message.ok())
     }

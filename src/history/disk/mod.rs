@@ -28,6 +28,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tidy;
+pub mod tools;
 mod watermark;
 mod writer;
 

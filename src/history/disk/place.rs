@@ -14,7 +14,7 @@ use super::schema;
 const SLICE: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// As many messages wait before a round begins.
-const ROUND: usize = if cfg!(test) { 8 } else { 16 * 1024 };
+const ROUND: usize = if cfg!(test) { 8 } else { 64 * 1024 };
 
 /// What is to be placed.
 #[derive(Debug, Default)]

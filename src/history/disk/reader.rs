@@ -65,11 +65,20 @@ fn answer(shared: &Shared, conn: &Connection, ask: &Ask) -> rusqlite::Result<()>
     ask.answer(Ok(finding));
     Ok(())
 }
-/// Whether a page of the file is not what it should be.
+/// Whether a page of the file is not what it should be: it cannot be read, or says of a column what was never
+/// written there.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(
-        error.sqlite_error_code(),
-        Some(DatabaseCorrupt | NotADatabase)
-    )
+    let is_of_another_type = matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..)
+    );
+    let code = error.sqlite_error_code();
+    is_of_another_type || matches!(code, Some(DatabaseCorrupt | NotADatabase))
 }

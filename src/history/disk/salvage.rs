@@ -236,7 +236,7 @@ fn messages(
 }
 
 /// Does something with each row, whose number it returns; what cannot be read is skipped.
-fn each(
+pub(super) fn each(
     conn: &Connection,
     select: &str,
     mut with: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<i64>,

@@ -31,7 +31,9 @@ pub(super) fn tail(ask: &Ask) -> Vec<(u64, i64)> {
     if kept.committed.id != ask.id {
         return Vec::new();
     }
-    let first = kept.tail.partition_point(|(offset, _)| *offset < ask.first);
+    // With the one before, whose time is asked for.
+    let first = ask.first.saturating_sub(1);
+    let first = kept.tail.partition_point(|(offset, _)| *offset < first);
     kept.tail.range(first..).copied().collect()
 }
 

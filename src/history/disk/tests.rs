@@ -2,8 +2,11 @@
 
 mod damage;
 mod faults;
+mod long;
+mod pages;
 mod restarts;
 mod starts;
+mod tools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -159,6 +162,19 @@ fn calm(store: &DiskStore, news: &News, history: &mut dyn History, now: Timestam
         }
         for told in told {
             heed(history, told, now);
+        }
+    }
+}
+
+/// Copies the directory of a store that is open, as a kill would leave it.
+fn copy_killed(from: &std::path::Path, to: &std::path::Path) {
+    let (from, to) = (settings(from, 0).directory, settings(to, 0).directory);
+    std::fs::create_dir_all(&to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        let name = file.file_name();
+        if name != "lock" && name != "store.db-shm" {
+            std::fs::copy(file.path(), to.join(name)).unwrap();
         }
     }
 }

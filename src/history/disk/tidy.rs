@@ -19,7 +19,7 @@ const PAGES: i64 = 64;
 const ONCE: i64 = 256;
 
 /// What is not much is placed after so long.
-const LONG: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// What there is to do.
 #[derive(Debug)]
@@ -31,13 +31,29 @@ pub(super) struct Tidy {
     /// Whether lives of topics wait to be deleted.
     has_dropped: bool,
     /// Whether there may be pages to give back.
-    has_room: bool,
+    room: Room,
     /// What was published once only before this is forgotten.
     once_until: Timestamp,
     has_old_once: bool,
-    /// Pages that should be free are damaged.
-    keeps_room: bool,
     doing: Doing,
+}
+
+/// Whether there are pages to give back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    None,
+    /// There may be.
+    Some,
+    /// The list of those that are free is damaged.
+    Damaged,
+}
+
+impl Room {
+    fn grows(&mut self) {
+        if *self == Self::None {
+            *self = Self::Some;
+        }
+    }
 }
 
 /// What is done at the moment.
@@ -68,10 +84,9 @@ impl Tidy {
             placed: Instant::now(),
             behind: topics.into(),
             has_dropped: true,
-            has_room: true,
+            room: Room::Some,
             once_until: Timestamp(0),
             has_old_once: false,
-            keeps_room: false,
             doing: Doing::Placing,
         }
     }
@@ -121,7 +136,7 @@ impl Tidy {
             || (self.places.has_work() && self.placed.elapsed() >= LONG)
             || !self.behind.is_empty()
             || self.has_dropped
-            || self.has_room
+            || self.room == Room::Some
             || self.has_old_once
     }
 
@@ -146,7 +161,7 @@ impl Tidy {
             self.doing = Doing::ForgettingOnce;
             return self.delete_once(conn);
         }
-        if self.has_room {
+        if self.room == Room::Some {
             self.doing = Doing::GivingBack;
             return self.give_back(conn);
         }
@@ -176,8 +191,7 @@ impl Tidy {
                 Some(Vec::new())
             }
             Doing::GivingBack => {
-                self.has_room = false;
-                self.keeps_room = true;
+                self.room = Room::Damaged;
                 Some(Vec::new())
             }
         })
@@ -213,7 +227,7 @@ impl Tidy {
         out: &mut Vec<u8>,
     ) -> rusqlite::Result<()> {
         if delete_dropped(conn, &entry, out)? {
-            self.has_room = true;
+            self.room.grows();
             self.behind.push_back(entry);
         } else {
             let mut kept = entry.lock();
@@ -233,7 +247,7 @@ impl Tidy {
         };
         self.doing = Doing::DeletingLife(id);
         if delete_life(conn, id)? {
-            self.has_room = true;
+            self.room.grows();
             return Ok(());
         }
         conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
@@ -257,8 +271,9 @@ impl Tidy {
     fn give_back(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let count = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")?, count("page_count")?);
-        self.has_room = free > PAGES && free > all / 8 && !self.keeps_room;
-        if self.has_room {
+        if free <= PAGES || free <= all / 8 {
+            self.room = Room::None;
+        } else {
             let mut vacuum = conn.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}

@@ -288,7 +288,7 @@ proptest! {
                 40..80 => assert_eq!(topics[index].clear(), Ok(Completion::Now)),
                 80..160 => topics[index].trim(now),
                 _ => {
-                    let retain = [Retain::Leave, Retain::Set.into(), Retain::Clear][retain];
+                    let retain = [Retain::Leave, Retain::Set, Retain::Clear][retain];
                     let before = weights(&topics).iter().sum::<usize>();
                     let leaves = topics[index].retained().map_or(0, |m| m.weight());
                     let given = message("t", size);

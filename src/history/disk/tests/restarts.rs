@@ -230,6 +230,29 @@ fn what_goes_with_the_process_is_not_written() {
     assert!(again.store().topics().is_empty());
 }
 
+#[test]
+fn bounds_hold_from_the_start_on_whatever_the_process_before_had_written() {
+    let bounds = Bounds {
+        messages: 3,
+        ..WIDE
+    };
+    let mut again = Again::new(bounds, usize::MAX);
+    for _ in 0..7 {
+        again.append(1, Retain::Leave, T);
+    }
+    let killed = tempfile::tempdir().unwrap();
+    copy_killed(again.directory.path(), killed.path());
+    again.history = None;
+    again.store = None;
+    again.directory = killed;
+    again.restart(T);
+    assert_eq!((again.history().oldest(), again.history().len()), (5, 3));
+    assert_eq!(again.read(0, T), [5, 6, 7]);
+    again.calm(T);
+    assert_eq!(again.history().bytes(), 3 * message("t", 1).weight());
+    assert_eq!((again.history().oldest(), again.history().len()), (5, 3));
+}
+
 /// What is done to a topic between two restarts.
 #[derive(Clone, Debug)]
 enum Op {
