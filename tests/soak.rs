@@ -30,7 +30,19 @@ const CONFIG: &str = r#"
 server.workers = 2
 session.queue = "256KiB"
 api.idempotency_window = "5s"
+"#;
+
+const IN_MEMORY: &str = r#"
 store.memory = "512MiB"
+topic = [
+    { filter = "soak/#", history = { messages = 4000, bytes = "64MiB" } },
+    { filter = "room/#", presence = true, join_leave = true },
+]
+"#;
+
+/// A part of the histories is in memory, the rest is read from the disk.
+const ON_DISK: &str = r#"
+store = { kind = "disk", memory = "2MiB" }
 topic = [
     { filter = "soak/#", history = { messages = 4000, bytes = "64MiB" } },
     { filter = "room/#", presence = true, join_leave = true },
@@ -116,14 +128,27 @@ fn round(broker: &Process, ledger: &Ledger, subscribers: &mut [Subscriber], numb
 
 #[test]
 fn whoever_is_cut_off_and_comes_again_gets_everything_once_and_in_order() {
-    let broker = Process::start(CONFIG, &[]);
+    soak(IN_MEMORY);
+}
+
+#[test]
+fn so_does_who_is_brought_up_to_date_from_the_disk() {
+    soak(ON_DISK);
+}
+
+fn soak(store: &str) {
+    let broker = Process::start(&format!("{CONFIG}{store}"), &[]);
     let first = begin(&broker);
-    let before = Rest::of(&broker);
+    let mut before = Rest::of(&broker);
     let ledger = Ledger::new();
     let mut subscribers = subscribers(&first, &ledger);
     let mut memory = Vec::new();
     for number in 0..rounds() {
         round(&broker, &ledger, &mut subscribers, number);
+        if number == 0 && store == ON_DISK {
+            // The file is opened for reading when first something is read.
+            before = Rest::of(&broker);
+        }
         before.await_again(&broker);
         memory.push(broker.resident());
     }

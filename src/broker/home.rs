@@ -204,6 +204,10 @@ impl Home {
             }
         };
         let card = TopicCard::new(topic.clone(), kept.history().map(History::epoch));
+        if let Some(history) = kept.history() {
+            // What the process before this one left is there from the start.
+            card.set_history(history.len(), history.newest());
+        }
         self.common.directory.insert(Arc::clone(&card));
         self.topics.insert(
             topic.clone(),

@@ -45,6 +45,19 @@ impl Process {
         Self::spawn(program, toml, arguments)
     }
 
+    /// The same under that environment; or what it told, where it does not start.
+    #[track_caller]
+    pub fn try_start_under(environment: &[(&str, String)], toml: &str) -> Result<Self, String> {
+        let mut program = Command::new("/usr/bin/env");
+        program.args(
+            environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
+        program.arg(env!("CARGO_BIN_EXE_fanfare"));
+        Self::try_spawn(program, toml, &[])
+    }
+
     /// The same with so many descriptors at most.
     #[track_caller]
     pub fn start_with_descriptors(descriptors: usize, toml: &str) -> Self {
@@ -55,7 +68,13 @@ impl Process {
     }
 
     #[track_caller]
-    fn spawn(mut program: Command, toml: &str, arguments: &[&str]) -> Self {
+    fn spawn(program: Command, toml: &str, arguments: &[&str]) -> Self {
+        Self::try_spawn(program, toml, arguments).unwrap_or_else(|told| panic!("{told}"))
+    }
+
+    /// What it told, where it does not start.
+    #[track_caller]
+    fn try_spawn(mut program: Command, toml: &str, arguments: &[&str]) -> Result<Self, String> {
         let home = tempfile::tempdir().unwrap();
         let mut file = String::new();
         writeln!(file, "{toml}").unwrap();
@@ -81,7 +100,8 @@ impl Process {
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let Some(url) = line.strip_prefix("Fanfare is at http://") else {
             let _ = child.kill();
-            panic!("{line}\n{}", log.join().unwrap());
+            let _ = child.wait();
+            return Err(format!("{line}\n{}", log.join().unwrap()));
         };
         let process = Self {
             address: url.trim_end().trim_end_matches('/').parse().unwrap(),
@@ -93,7 +113,7 @@ impl Process {
             let answer = Http::new(process.address, "GET", "/readyz").try_send();
             answer.is_some_and(|answer| answer.status == 200)
         });
-        process
+        Ok(process)
     }
 
     /// How many descriptors it has open.
@@ -155,6 +175,22 @@ impl Process {
         let line = status.lines().find_map(|l| l.strip_prefix(which)).unwrap();
         let kib: usize = line.split_whitespace().next().unwrap().parse().unwrap();
         kib * 1024
+    }
+
+    /// Ends it as a crash does, and gives what it logged.
+    #[track_caller]
+    pub fn crash(self) -> String {
+        self.signal(Signal::KILL);
+        self.await_end().1
+    }
+
+    /// Ends it as an operator does, and gives what it logged.
+    #[track_caller]
+    pub fn stop(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, log) = self.await_end();
+        assert_eq!(status.code(), Some(0), "{log}");
+        log
     }
 
     /// Waits for its end; gives its status and what it logged.

@@ -212,7 +212,7 @@ impl History for DiskHistory {
         self.seeks_edge = false;
     }
 
-    fn found(&mut self, finding: Finding, _now: Timestamp) -> Vec<Arc<Message>> {
+    fn found(&mut self, finding: Finding, now: Timestamp) -> Vec<Arc<Message>> {
         match finding {
             Finding::Messages(mut messages) => {
                 messages.retain(|message| {
@@ -230,7 +230,7 @@ impl History for DiskHistory {
                 Vec::new()
             }
             Finding::Edge(edge) => {
-                self.begin_at(&edge);
+                self.begin_at(&edge, now);
                 Vec::new()
             }
         }

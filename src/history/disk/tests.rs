@@ -2,6 +2,8 @@
 
 mod damage;
 mod faults;
+mod long;
+mod pages;
 mod restarts;
 mod starts;
 

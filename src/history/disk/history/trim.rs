@@ -53,7 +53,7 @@ impl DiskHistory {
     }
 
     /// Begins where the disk says.
-    pub(super) fn begin_at(&mut self, edge: &Edge) {
+    pub(super) fn begin_at(&mut self, edge: &Edge, now: Timestamp) {
         self.seeks_edge = false;
         if edge.id != self.state.id {
             return;
@@ -66,7 +66,7 @@ impl DiskHistory {
         });
         let Some(start) = start else {
             self.wants_edge = self.settled.1 <= edge.upto;
-            if !self.wants_edge && self.drop_excess(self.state.time) {
+            if !self.wants_edge && self.drop_excess(now) {
                 self.write_start();
             }
             return;
@@ -78,12 +78,18 @@ impl DiskHistory {
                     .copied()
                     .skip_while(|mark| mark.offset <= self.state.start.offset),
             );
+            self.wants_edge = self.settled.1 <= edge.upto;
+            if !self.wants_edge && self.drop_excess(now) {
+                self.write_start();
+            }
             return;
         }
         let last = edge.last.unwrap_or(start.time);
         self.state.begin_at(start, last);
         self.recent.begin_at(start.offset);
         self.recent.learn(edge.marks.iter().copied().skip(1));
+        // More may have come since it was asked.
+        self.drop_excess(now);
         self.write_start();
     }
 
