@@ -7,6 +7,7 @@
 #[cfg(target_os = "linux")]
 mod bench;
 mod clients;
+mod store;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,8 @@ use bench::BENCH_EXAMPLES;
 pub(super) use bench::{BenchArgs, Protocol};
 pub(super) use clients::{BrokerArgs, KindArgs, PubArgs, SubArgs};
 use clients::{PUB_EXAMPLES, SUB_EXAMPLES};
+use store::STORE_EXAMPLES;
+pub(super) use store::{Epochs, ExportArgs, ImportArgs, StoreArgs, StoreCommand};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,6 +93,9 @@ pub(super) enum Command {
     #[cfg(target_os = "linux")]
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Check, copy, move or compact what a broker keeps on disk
+    #[command(subcommand, after_help = STORE_EXAMPLES)]
+    Store(StoreCommand),
     /// Write a configuration, a chat page and a backend to begin with
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),
@@ -104,7 +110,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether the command reads the configuration.
     pub(super) fn is_configured(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Config(_))
+        matches!(self, Self::Serve(_) | Self::Config(_) | Self::Store(_))
     }
 }
 

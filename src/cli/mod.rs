@@ -1,4 +1,4 @@
-//! The command line: `serve`, `config`, `pub`, `sub`, `bench`, `init`, `completions` and `health`.
+//! The command line: `serve`, `config`, `pub`, `sub`, `bench`, `store`, `init`, `completions` and `health`.
 //!
 //! [`main`] takes arguments, environment and streams from the process; everything below is given them.
 
@@ -18,6 +18,7 @@ mod lost;
 mod publish;
 mod reload;
 mod serve;
+mod store;
 mod subscribe;
 mod target;
 #[cfg(test)]
@@ -162,7 +163,7 @@ where
         }
         Err(Cli::command().error(
             ErrorKind::ArgumentConflict,
-            "--config, --listen, --log-level and --set go with serve and config only",
+            "--config, --listen, --log-level and --set go with serve, config and store only",
         ))
     });
     let outcome = match parsed {
@@ -211,6 +212,7 @@ where
         Command::Sub(args) => subscribe::run(&args, process, interrupt::watch()?),
         #[cfg(target_os = "linux")]
         Command::Bench(args) => bench::run(&args, process),
+        Command::Store(command) => store::run(command, outer, process),
         Command::Init(args) => init::run(&args, process),
         Command::Completions(args) => completions::run(&args, process),
         Command::Health(args) => health::run(&args, process),

@@ -1,7 +1,7 @@
 //! The members of a JSON object that is plainly written, found in one pass.
 //!
 //! Nearly every frame is such an object, so nearly every frame is read here. What is not plain is for
-//! serde_json, which takes all there is and says what is wrong with the rest.
+//! `serde_json`, which takes all there is and says what is wrong with the rest.
 
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// The members as serde_json has them; names with escapes are told apart.
+    /// The members as `serde_json` has them; names with escapes are told apart.
     #[derive(Debug, PartialEq)]
     struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Holds what is plain to what serde_json says; whether it was.
+    /// Holds what is plain to what `serde_json` says; whether it was.
     fn check(text: &str) -> Result<bool, TestCaseError> {
         let Some(plain) = plain_members(text) else {
             return Ok(false);

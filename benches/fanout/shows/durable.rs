@@ -168,6 +168,7 @@ fn library(group: f64, time: Duration) -> io::Result<f64> {
 /// The sum of a metric over its labels.
 fn metric(target: &Target, name: &str) -> io::Result<f64> {
     let (_, text) = connect::get(target.address, "/metrics", "")?;
+    let text = String::from_utf8_lossy(&text);
     let values = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         let (_, value) = rest.rsplit_once(' ')?;

@@ -77,7 +77,7 @@ fn measure(options: &Options, name: &'static str, prefix: &str) -> io::Result<Sh
 }
 
 /// A stretch of publishing to that server, one topic a connection.
-pub fn publishing(
+pub(super) fn publishing(
     options: &Options,
     target: &Target,
     name: &'static str,

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use fanfare::broker::filters::FilterTrie;
-use fanfare::history::{Bounds, HistoryStore as _, MemoryStore, Retain};
-use fanfare::model::{Filter, Message, Timestamp, TopicName};
+use fanfare::history::{Beside, Bounds, HistoryStore as _, MemoryStore, News, Terms};
+use fanfare::model::{Durability, Filter, Message, Timestamp, TopicName};
 
 use super::{payload, repeat, topic};
 
@@ -39,7 +39,11 @@ pub fn history_append() -> u64 {
         bytes: usize::MAX,
     };
     let name = topic("sport/tennis/scores");
-    let mut history = store.open(&name, bounds).unwrap();
+    let terms = Terms {
+        bounds,
+        durability: Durability::Memory,
+    };
+    let mut history = store.open(&name, terms, &News::new()).unwrap();
     let message = Message {
         topic: name,
         payload: payload(128),
@@ -52,7 +56,7 @@ pub fn history_append() -> u64 {
     let mut now = 1;
     let mut append = || {
         now += 1;
-        let appended = history.append(message.clone(), Retain::Leave, Timestamp(now));
+        let appended = history.append(message.clone(), Beside::default(), Timestamp(now));
         black_box(appended.unwrap());
     };
     for _ in 0..1000 {

@@ -77,11 +77,10 @@ impl Home {
             if filter.matches(name)
                 && rules.may_read(&scan.ask.access, name)
                 && let Some(entry) = self.topics.get_mut(name)
+                && let Err(lookup) = scan.look(name, entry, now)
             {
-                if let Err(lookup) = scan.look(name, entry, now) {
-                    scan.after = reached.cloned();
-                    return Looked::Waits(lookup);
-                }
+                scan.after = reached.cloned();
+                return Looked::Waits(lookup);
             }
             reached = Some(name);
         }

@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::record::{read_message, read_once, read_retained, read_topic};
 use super::state::{Mark, State};
 use super::watermark::Reached;
-use super::{Settings, schema};
+use super::{Settings, schema, standing};
 use crate::history::Remembered;
 use crate::history::ceiling::Ceiling;
 use crate::history::memory::Random;
@@ -98,7 +98,7 @@ impl Looking<'_> {
         let mut topics = self.topics(&figures)?;
         let is_topic_lost = figures.all_damaged() > 0;
         let (dead, is_tail_whole) = self.tails(&mut topics)?;
-        let last = self.last()?;
+        let last = last(conn)?;
         let expected = if is_same_boot || is_clean {
             reached.last
         } else {
@@ -109,10 +109,12 @@ impl Looking<'_> {
             lost = Lost::Unsynced;
             tracing::warn!("the machine stopped without notice: what was only written may be lost");
         }
-        if schema::meta(conn, "is_copy")?.is_some() {
+        if standing::is_copy(conn)? {
             lost = Lost::Anything;
-            conn.execute("DELETE FROM meta WHERE key = 'is_copy'", [])?;
-            tracing::warn!("the store is a copy: all topics begin another epoch");
+            standing::is_used(conn)?;
+            tracing::warn!(
+                "the store is a copy of one that went on: its topics begin other epochs"
+            );
         }
         if last < expected {
             lost = Lost::Anything;
@@ -239,15 +241,6 @@ impl Looking<'_> {
         Ok((dead, is_whole))
     }
 
-    /// The number of the last message that was committed.
-    fn last(&self) -> rusqlite::Result<i64> {
-        let most: Option<i64> = self
-            .conn
-            .query_row("SELECT max(seq) FROM message", [], |row| row.get(0))?;
-        let said = schema::meta(self.conn, "last")?.and_then(|text| text.parse().ok());
-        Ok(most.unwrap_or(0).max(said.unwrap_or(0)))
-    }
-
     /// The first number that no topic has had.
     fn first_free(&self, last: Option<i64>) -> rusqlite::Result<i64> {
         let mut last = last.unwrap_or(0);
@@ -325,8 +318,15 @@ impl Looking<'_> {
     }
 }
 
+/// The number of the last message that was committed.
+pub(super) fn last(conn: &Connection) -> rusqlite::Result<i64> {
+    let most: Option<i64> = conn.query_row("SELECT max(seq) FROM message", [], |row| row.get(0))?;
+    let said = schema::meta(conn, "last")?.and_then(|text| text.parse().ok());
+    Ok(most.unwrap_or(0).max(said.unwrap_or(0)))
+}
+
 /// What tells one start of the machine from another, where the system says it.
-fn boot() -> Option<String> {
+pub(super) fn boot() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(boot.trim().to_owned())
 }

@@ -19,6 +19,14 @@ impl Lock {
     /// # Errors
     /// [`StoreError::Locked`], and [`StoreError::Directory`] where no file can be made there.
     pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
+        Self::take_for(directory, "")
+    }
+
+    /// Takes the directory for something that is no broker; whoever finds it taken is told for what.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(super) fn take_for(directory: &Path, what: &str) -> Result<Self, StoreError> {
         let unusable = |error| StoreError::Directory {
             directory: directory.to_owned(),
             error,
@@ -46,7 +54,7 @@ impl Lock {
         let pid = std::process::id();
         file.set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "{pid}"))
+            .and_then(|()| write!(file, "{pid}{what}"))
             .map_err(unusable)?;
         Ok(Self { _file: file })
     }

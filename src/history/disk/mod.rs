@@ -23,6 +23,7 @@ mod retained;
 mod salvage;
 mod schema;
 mod seen;
+mod standing;
 mod start;
 mod state;
 #[cfg(test)]

@@ -234,15 +234,23 @@ fn open(file: &Path) -> Result<Connection, StoreError> {
         schema::create(&conn).map_err(unusable)?;
         return Ok(conn);
     }
+    recognise(&conn, file)?;
+    schema::set_up(&conn).map_err(unusable)?;
+    Ok(conn)
+}
+
+/// Whether the file is a store of the format that is read.
+///
+/// # Errors
+/// Says what it is instead.
+pub(super) fn recognise(conn: &Connection, file: &Path) -> Result<(), StoreError> {
     let file = file.to_owned();
-    match schema::format(&conn).map_err(unusable)? {
-        None => Err(StoreError::Foreign { file }),
-        Some(found) if found > schema::FORMAT => Err(StoreError::Newer { file, found }),
-        Some(found) if found < schema::FORMAT => Err(StoreError::Older { file, found }),
-        Some(_) => {
-            schema::set_up(&conn).map_err(unusable)?;
-            Ok(conn)
-        }
+    match schema::format(conn) {
+        Err(error) => Err(StoreError::Unusable { file, error }),
+        Ok(None) => Err(StoreError::Foreign { file }),
+        Ok(Some(found)) if found > schema::FORMAT => Err(StoreError::Newer { file, found }),
+        Ok(Some(found)) if found < schema::FORMAT => Err(StoreError::Older { file, found }),
+        Ok(Some(_)) => Ok(()),
     }
 }
 

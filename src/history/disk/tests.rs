@@ -6,7 +6,6 @@ mod long;
 mod pages;
 mod restarts;
 mod starts;
-mod tools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A small file beside the store.
 #[derive(Debug)]
@@ -31,13 +31,15 @@ impl Watermark {
             .write(true)
             .truncate(false)
             .mode(0o600)
-            .open(directory.join("watermark"))?;
-        let mut bytes = [0; 20];
-        let reached = match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => read(bytes).unwrap_or_default(),
-            Err(_) => Reached::default(),
-        };
+            .open(path(directory))?;
+        let reached = read_from(&file);
         Ok(Self { file, reached })
+    }
+
+    /// What it tells, for whoever only looks.
+    pub(super) fn look(directory: &Path) -> Reached {
+        let file = File::open(path(directory));
+        file.map_or_else(|_| Reached::default(), |file| read_from(&file))
     }
 
     /// What was committed, as far as this tells.
@@ -63,6 +65,19 @@ impl Watermark {
         if let Err(error) = self.file.write_all_at(&bytes, 0) {
             tracing::debug!(%error, "the store's watermark cannot be written");
         }
+    }
+}
+
+/// Where it is.
+pub(super) fn path(directory: &Path) -> PathBuf {
+    directory.join("watermark")
+}
+
+fn read_from(file: &File) -> Reached {
+    let mut bytes = [0; 20];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => read(bytes).unwrap_or_default(),
+        Err(_) => Reached::default(),
     }
 }
 

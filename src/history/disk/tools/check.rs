@@ -1,167 +1,300 @@
-//! Looking whether all of a store is whole.
+//! Looks through a whole store, and names what is not as it was written.
 
-use std::collections::HashMap;
-use std::path::Path;
+use rusqlite::{Connection, OptionalExtension as _};
 
-use rusqlite::Connection;
-
-use super::super::lock::Lock;
-use super::super::reader::is_corrupt;
-use super::super::record::{check_message, read_once, read_retained, read_topic};
-use super::super::salvage::each;
-use super::super::schema;
-use super::super::seen::mark_of;
-use super::super::start::StoreError;
-use super::{Counts, ToolError};
+use super::rows::{Seen, all, blob, number_of, once_of};
+use super::tail::Tail;
+use super::walk::{CHECKSUM, Damage, Found, Place, UNREADABLE, walk};
+use super::{Source, ToolError};
+use crate::history::disk::reader::is_corrupt;
+use crate::history::disk::record::{read_message, read_retained, read_topic};
+use crate::history::disk::state::State;
 use crate::model::{Timestamp, TopicName};
 
-/// What was looked at.
+/// What a store holds that is whole, and how many damages were told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// What is whole.
-    pub whole: Counts,
-    /// Records and pages that are not.
-    pub damaged: u64,
-    /// What the store takes, in bytes.
+    /// Topics.
+    pub topics: u64,
+    /// Messages of their histories.
+    pub messages: u64,
+    /// What these weigh, in bytes.
     pub bytes: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// Idempotency keys.
+    pub once: u64,
+    /// Damages.
+    pub damages: u64,
+    /// What the file takes, in bytes, its log left out.
+    pub file: u64,
+    /// What of it is free.
+    pub free: u64,
 }
 
-/// Reads all of the store, and tells of everything that is damaged, in words. Changes nothing.
+/// Looks at every record and every page, and tells each damage as it is found.
 ///
 /// # Errors
-/// [`ToolError`].
-pub fn check(directory: &Path, tell: &mut dyn FnMut(&str)) -> Result<Checked, ToolError> {
-    let file = schema::file(directory);
-    if !file.exists() {
-        return Err(ToolError::Missing(directory.to_owned()));
-    }
-    let _lock = Lock::take(directory)?;
-    let failed = |error| ToolError::Database {
-        file: file.clone(),
-        error,
+/// Where the store cannot be read at all, damaged or not.
+pub fn check(source: &Source, tell: &mut dyn FnMut(&Damage)) -> Result<Checked, ToolError> {
+    let (file, free) = source.room()?;
+    let mut checking = Checking {
+        conn: &source.conn,
+        tail: &source.tail,
+        tell,
+        found: Checked {
+            file,
+            free,
+            ..Checked::default()
+        },
     };
-    let conn = schema::to_salvage(&file).map_err(failed)?;
-    match schema::format(&conn).map_err(failed)? {
-        Some(found) if found == schema::FORMAT => {}
-        Some(found) if found > schema::FORMAT => {
-            return Err(StoreError::Newer { file, found }.into());
-        }
-        Some(found) => return Err(StoreError::Older { file, found }.into()),
-        None => return Err(StoreError::Foreign { file }.into()),
+    checking.pages()?;
+    if source.lost > 0 {
+        let lost = source.lost;
+        let what = format!("its log ends early: the last messages are lost, {lost} of them");
+        checking.damaged(Place::File, what);
     }
-    let mut checked = Checked {
-        bytes: std::fs::metadata(&file)?.len(),
-        ..Checked::default()
-    };
-    pages(&conn, &mut checked, tell).map_err(failed)?;
-    records(&conn, &mut checked, tell).map_err(failed)?;
-    Ok(checked)
+    for damage in &source.tail.damages {
+        checking.damaged(damage.place.clone(), damage.what.clone());
+    }
+    checking.topics()?;
+    checking.strays()?;
+    checking.once()?;
+    Ok(checking.found)
 }
 
-fn pages(
-    conn: &Connection,
-    checked: &mut Checked,
-    tell: &mut dyn FnMut(&str),
-) -> rusqlite::Result<()> {
-    let mut damaged = |what: &str| {
-        checked.damaged += 1;
-        tell(what);
-    };
-    let mut look = || -> rusqlite::Result<()> {
-        let mut select = conn.prepare("PRAGMA integrity_check")?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let line: String = row.get(0)?;
-            if line != "ok" {
-                damaged(&line);
+struct Checking<'a> {
+    conn: &'a Connection,
+    tail: &'a Tail,
+    tell: &'a mut dyn FnMut(&Damage),
+    found: Checked,
+}
+
+impl Checking<'_> {
+    fn damaged(&mut self, place: Place, what: impl Into<String>) {
+        self.found.damages += 1;
+        (self.tell)(&Damage::new(place, what));
+    }
+
+    fn pages(&mut self) -> Result<(), ToolError> {
+        let conn = self.conn;
+        let mut check = conn.prepare("PRAGMA integrity_check(100)")?;
+        let mut rows = check.query([])?;
+        loop {
+            match rows.next() {
+                Ok(None) => return Ok(()),
+                Ok(Some(row)) => {
+                    let text: String = row.get(0)?;
+                    if text != "ok" {
+                        self.damaged(Place::File, text.replace('\n', "; "));
+                    }
+                }
+                Err(error) if is_corrupt(&error) => {
+                    self.damaged(Place::File, error.to_string());
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn topics(&mut self) -> Result<(), ToolError> {
+        let conn = self.conn;
+        all("SELECT id, body FROM topic WHERE id BETWEEN ?1 AND ?2 ORDER BY id").each(
+            conn,
+            |seen| {
+                let row = match seen {
+                    Seen::Row(row) => row,
+                    Seen::Unreadable(first, last) => {
+                        let table = "topic";
+                        self.damaged(Place::Records { table, first, last }, UNREADABLE);
+                        return Ok(());
+                    }
+                };
+                let id = number_of(row);
+                match blob(row, 1).and_then(|body| read_topic(id, body).ok()) {
+                    Some((topic, _, state)) => {
+                        let state = self.tail.extend(conn, &topic, state)?;
+                        self.topic(&topic, &state)
+                    }
+                    None => self.lost(id, CHECKSUM),
+                }
+            },
+        )
+    }
+
+    /// A topic's record is not there, or damaged.
+    fn lost(&mut self, id: i64, what: &str) -> Result<(), ToolError> {
+        let ends = self
+            .conn
+            .prepare_cached("SELECT min(offset), max(offset) FROM place WHERE topic = ?1")?
+            .query_row([id], |row| {
+                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
+            });
+        let beside = match ends {
+            Ok((Some(first), Some(last))) => {
+                format!("; with it go its messages, offsets {first} to {last}")
+            }
+            Ok(_) => String::new(),
+            Err(error) if is_corrupt(&error) => "; its messages cannot be read".to_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        let (table, first, last) = ("topic", id, id);
+        self.damaged(
+            Place::Records { table, first, last },
+            format!("{what}{beside}"),
+        );
+        Ok(())
+    }
+
+    fn topic(&mut self, topic: &TopicName, state: &State) -> Result<(), ToolError> {
+        self.found.topics += 1;
+        let conn = self.conn;
+        // What all messages up to the one before weigh, and when that was, where it was whole.
+        let mut before: Option<(u64, Timestamp)> = None;
+        walk(conn, state, self.tail.of(state.id), |found| {
+            let (mark, body) = match found {
+                Found::Whole(mark, body) => (mark, body),
+                Found::Damaged(first, last, what) => {
+                    before = None;
+                    let topic = topic.clone();
+                    self.damaged(Place::Messages { topic, first, last }, what);
+                    return Ok(());
+                }
+            };
+            let message = read_message((state.id, state.epoch), mark, topic, body);
+            let fits = before
+                .is_none_or(|(weight, time)| (weight, true) == (mark.before, time <= mark.time));
+            match message {
+                Ok(message) if fits => {
+                    let weight = message.weight() as u64;
+                    self.found.messages += 1;
+                    self.found.bytes += weight;
+                    before = Some((mark.before.saturating_add(weight), mark.time));
+                }
+                other => {
+                    before = None;
+                    let what = match other {
+                        Ok(_) => "it does not go on where the one before ends",
+                        Err(_) => "it is whole, but no message",
+                    };
+                    let (topic, first, last) = (topic.clone(), mark.offset, mark.offset);
+                    self.damaged(Place::Messages { topic, first, last }, what);
+                }
+            }
+            Ok::<(), ToolError>(())
+        })?;
+        if before.is_some_and(|(weight, _)| weight != state.weight) {
+            let what = "its record does not end where its messages do";
+            self.damaged(Place::Topic(topic.clone()), what);
+        }
+        self.beyond(topic, state)?;
+        self.retained(topic, state)
+    }
+
+    /// Messages that the topic's record does not know of.
+    fn beyond(&mut self, topic: &TopicName, state: &State) -> Result<(), ToolError> {
+        let last = self
+            .conn
+            .prepare_cached("SELECT max(offset) FROM place WHERE topic = ?1 AND offset > ?2")?
+            .query_row([state.id, state.newest.cast_signed()], |row| {
+                row.get::<_, Option<i64>>(0)
+            });
+        match last {
+            Ok(None) => {}
+            Ok(Some(last)) => {
+                let (topic, first) = (topic.clone(), state.newest + 1);
+                let last = last.cast_unsigned();
+                let what = "the topic's record ends before them";
+                self.damaged(Place::Messages { topic, first, last }, what);
+            }
+            // Told already of the message before it, or of the file.
+            Err(error) if is_corrupt(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn retained(&mut self, topic: &TopicName, state: &State) -> Result<(), ToolError> {
+        let found = self
+            .conn
+            .prepare_cached("SELECT body FROM retained WHERE topic = ?1")?
+            .query_row([state.id], |row| {
+                let body = blob(row, 0);
+                Ok(body.is_some_and(|body| read_retained(state.id, topic, body).is_ok()))
+            })
+            .optional();
+        match found {
+            Ok(None) => {}
+            Ok(Some(true)) => self.found.retained += 1,
+            Ok(Some(false)) => self.damaged(Place::Retained(topic.clone()), CHECKSUM),
+            Err(error) if is_corrupt(&error) => {
+                self.damaged(Place::Retained(topic.clone()), UNREADABLE);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Messages and retained ones of topics that have no record.
+    fn strays(&mut self) -> Result<(), ToolError> {
+        for (table, is_expected) in [
+            (
+                "place",
+                "SELECT EXISTS (SELECT 1 FROM topic WHERE id = ?1)
+                     OR EXISTS (SELECT 1 FROM dropped WHERE topic = ?1)",
+            ),
+            (
+                "retained",
+                "SELECT EXISTS (SELECT 1 FROM topic WHERE id = ?1)
+                     OR EXISTS (SELECT 1 FROM place WHERE topic = ?1)",
+            ),
+        ] {
+            match self.strays_of(table, is_expected) {
+                // The file's own check, and those of the topics, have told it.
+                Err(ToolError::Database(error)) if is_corrupt(&error) => {}
+                strays => strays?,
             }
         }
         Ok(())
-    };
-    match look() {
-        Err(error) if is_corrupt(&error) => {
-            damaged(&error.to_string());
-            Ok(())
-        }
-        looked => looked,
     }
-}
 
-fn records(
-    conn: &Connection,
-    checked: &mut Checked,
-    tell: &mut dyn FnMut(&str),
-) -> rusqlite::Result<()> {
-    let mut topics: HashMap<i64, TopicName> = HashMap::new();
-    let mut damaged = 0;
-    let whole = &mut checked.whole;
-    each(
-        conn,
-        "SELECT id, body FROM topic WHERE id > ?1 ORDER BY id",
-        |row| {
-            let id = row.get(0)?;
-            if let Ok((topic, _, _)) = read_topic(id, row.get_ref(1)?.as_blob().unwrap_or_default())
-            {
-                whole.topics += 1;
-                topics.insert(id, topic);
-            } else {
-                damaged += 1;
-                tell(&format!("topic number {id}: its record is damaged"));
+    fn strays_of(&mut self, table: &str, is_expected: &str) -> Result<(), ToolError> {
+        let conn = self.conn;
+        let mut select =
+            conn.prepare(&format!("SELECT min(topic) FROM {table} WHERE topic > ?1"))?;
+        let mut expected = conn.prepare(is_expected)?;
+        let mut last = i64::MIN;
+        while let Some(id) = select.query_row([last], |row| row.get::<_, Option<i64>>(0))? {
+            last = id;
+            if !expected.query_row([id], |row| row.get::<_, bool>(0))? {
+                self.lost(id, "its record is missing")?;
             }
-            Ok(id)
-        },
-    )?;
-    let select = "SELECT offset, time, before, body, seq, topic FROM message
-                  WHERE seq > ?1 ORDER BY seq";
-    each(conn, select, |row| {
-        let (seq, id): (i64, i64) = (row.get(4)?, row.get(5).unwrap_or_default());
-        let is_whole = mark_of(row).and_then(|(mark, body)| check_message(id, mark, body));
-        if is_whole.is_ok() {
-            whole.messages += 1;
-        } else {
-            damaged += 1;
-            let topic = topics
-                .get(&id)
-                .map_or("of no topic that is known", TopicName::as_str);
-            let offset: i64 = row.get(0).unwrap_or_default();
-            tell(&format!("{topic}: message {offset} is damaged"));
         }
-        Ok(seq)
-    })?;
-    each(
-        conn,
-        "SELECT topic, body FROM retained WHERE topic > ?1 ORDER BY topic",
-        |row| {
-            let id = row.get(0)?;
-            let body = row.get_ref(1)?.as_blob().unwrap_or_default();
-            let topic = topics.get(&id);
-            if topic.is_some_and(|topic| read_retained(id, topic, body).is_ok()) {
-                whole.retained += 1;
-            } else {
-                damaged += 1;
-                let topic = topic.map_or("of no topic that is known", TopicName::as_str);
-                tell(&format!("{topic}: the retained message is damaged"));
-            }
-            Ok(id)
-        },
-    )?;
-    each(
-        conn,
-        "SELECT seq, time, body FROM once WHERE seq > ?1 ORDER BY seq",
-        |row| {
-            let (seq, time): (i64, i64) = (row.get(0)?, row.get(1).unwrap_or_default());
-            let body = row.get_ref(2)?.as_blob().unwrap_or_default();
-            if read_once(Timestamp(time.cast_unsigned()), body).is_ok() {
-                whole.once += 1;
-            } else {
-                damaged += 1;
-                tell(&format!(
-                    "what is published once only: record {seq} is damaged"
-                ));
-            }
-            Ok(seq)
-        },
-    )?;
-    checked.damaged += damaged;
-    Ok(())
+        Ok(())
+    }
+
+    fn once(&mut self) -> Result<(), ToolError> {
+        let conn = self.conn;
+        let table = "idempotency key";
+        all("SELECT seq, time, body FROM once WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq").each(
+            conn,
+            |seen| {
+                match seen {
+                    Seen::Unreadable(first, last) => {
+                        self.damaged(Place::Records { table, first, last }, UNREADABLE);
+                    }
+                    Seen::Row(row) => match once_of(row) {
+                        Some(_) => self.found.once += 1,
+                        None => {
+                            let first = number_of(row);
+                            let last = first;
+                            self.damaged(Place::Records { table, first, last }, CHECKSUM);
+                        }
+                    },
+                }
+                Ok(())
+            },
+        )
+    }
 }

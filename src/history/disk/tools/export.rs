@@ -1,195 +1,276 @@
-//! A store written as lines of JSON.
+//! Writes a store out as lines of JSON, one record after another.
 
+use std::borrow::Cow;
 use std::io::Write;
-use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::OptionalExtension as _;
 
-use super::super::lock::Lock;
-use super::super::record::{read_message, read_once, read_retained, read_topic};
-use super::super::schema;
-use super::super::seen::mark_of;
-use super::super::state::State;
-use super::lines::{Body, FORMAT, Line, VERSION, name};
-use super::{Counts, ToolError, settle};
-use crate::model::{Timestamp, TopicName};
+use super::line::{self, EXPORT, FORMAT, First, Last, Once, Topic, write, write_digest};
+use super::rows::{Seen, all, blob, number_of, once_of};
+use super::walk::{CHECKSUM, Damage, Found, Place, UNREADABLE, walk};
+use super::{Source, ToolError};
+use crate::history::Remembered;
+use crate::history::disk::reader::is_corrupt;
+use crate::history::disk::record::{read_message, read_retained, read_topic};
+use crate::history::disk::schema;
+use crate::history::disk::state::{State, after};
+use crate::model::{Durability, Filter, Message, Timestamp, TopicName};
 
-/// Writes all that the store holds, one line of JSON for each topic, message, and what is not to be
-/// published again. What is damaged is left out, with all of its topic before it. `random` makes epochs
-/// where the store has to be put in order first.
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Topics.
+    pub topics: u64,
+    /// Messages of their histories.
+    pub messages: u64,
+    /// Retained messages.
+    pub retained: u64,
+    /// Idempotency keys.
+    pub once: u64,
+    /// Damages: these, and in a history what is before them, were left out.
+    pub damages: u64,
+}
+
+/// Writes out all topics that the filter matches, and tells what is damaged.
+///
+/// What is damaged is left out, and of a history all that is before it: what remains is one unbroken run.
 ///
 /// # Errors
-/// [`ToolError`].
+/// Where the store cannot be read, or `out` cannot be written.
 pub fn export(
-    directory: &Path,
+    source: &Source,
+    filter: Option<&Filter>,
+    now: Timestamp,
     out: &mut dyn Write,
-    random: impl Fn() -> u64 + Send + Sync + 'static,
-) -> Result<Counts, ToolError> {
-    settle(directory, random)?;
-    let _lock = Lock::take(directory)?;
-    let file = schema::file(directory);
-    let failed = |error| ToolError::Database {
-        file: file.clone(),
-        error,
+    tell: &mut dyn FnMut(&Damage),
+) -> Result<Exported, ToolError> {
+    let known_from = schema::meta(&source.conn, "known_from")?;
+    let known_from = known_from.and_then(|text| text.parse().ok());
+    // Of what is not exported nothing is known.
+    let known_from = known_from.filter(|_| filter.is_none()).unwrap_or(now.0);
+    let first = First {
+        fanfare: Cow::Borrowed(EXPORT),
+        format: FORMAT,
+        time: now.0,
+        known_from,
+        epochs: source.standing()?,
+        filter: filter.map(|filter| Cow::Borrowed(filter.as_str())),
     };
-    let conn = schema::to_read(&file).map_err(failed)?;
-    let mut export = Export {
-        conn: &conn,
+    write(out, &first)?;
+    let mut exporting = Exporting {
+        source,
+        filter,
         out,
-        counts: Counts::default(),
+        tell,
+        done: Exported::default(),
     };
-    export.line(&Line::Format {
-        name: FORMAT.to_owned(),
-        version: VERSION,
-    })?;
-    export.all().map_err(failed)??;
-    export.out.flush()?;
-    Ok(export.counts)
+    exporting.end_of_log();
+    exporting.topics()?;
+    exporting.once()?;
+    let done = exporting.done;
+    let last = Last {
+        end: true,
+        topics: done.topics,
+        messages: done.messages,
+        retained: done.retained,
+        once: done.once,
+    };
+    write(out, &last)?;
+    out.flush().map_err(ToolError::Output)?;
+    Ok(done)
 }
 
-struct Export<'a> {
-    conn: &'a Connection,
+struct Exporting<'a> {
+    source: &'a Source,
+    filter: Option<&'a Filter>,
     out: &'a mut dyn Write,
-    counts: Counts,
+    tell: &'a mut dyn FnMut(&Damage),
+    done: Exported,
 }
 
-/// What the database says, and what became of the lines.
-type Written = rusqlite::Result<Result<(), ToolError>>;
+impl Exporting<'_> {
+    fn damaged(&mut self, place: Place, what: &str) {
+        self.done.damages += 1;
+        (self.tell)(&Damage::new(place, what));
+    }
 
-impl Export<'_> {
-    fn line(&mut self, line: &Line) -> Result<(), ToolError> {
-        serde_json::to_writer(&mut *self.out, line).map_err(std::io::Error::from)?;
-        self.out.write_all(b"\n")?;
+    fn end_of_log(&mut self) {
+        let source = self.source;
+        if source.lost > 0 {
+            self.damaged(
+                Place::File,
+                "its log ends early: the last messages are lost",
+            );
+        }
+        for damage in &source.tail.damages {
+            self.damaged(damage.place.clone(), &damage.what);
+        }
+    }
+
+    fn is_asked_for(&self, topic: &TopicName) -> bool {
+        self.filter.is_none_or(|filter| filter.matches(topic))
+    }
+
+    fn topics(&mut self) -> Result<(), ToolError> {
+        let select = "SELECT id, body FROM topic WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
+        let source = self.source;
+        all(select).each(&source.conn, |seen| {
+            let table = "topic";
+            match seen {
+                Seen::Unreadable(first, last) => {
+                    self.damaged(Place::Records { table, first, last }, UNREADABLE);
+                }
+                Seen::Row(row) => {
+                    let id = number_of(row);
+                    match blob(row, 1).and_then(|body| read_topic(id, body).ok()) {
+                        Some((topic, durability, state)) if self.is_asked_for(&topic) => {
+                            self.topic(&topic, durability, state)?;
+                        }
+                        Some(_) => {}
+                        None => {
+                            let (first, last) = (id, id);
+                            self.damaged(Place::Records { table, first, last }, CHECKSUM);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn topic(
+        &mut self,
+        topic: &TopicName,
+        durability: Durability,
+        state: State,
+    ) -> Result<(), ToolError> {
+        let source = self.source;
+        let state = source.tail.extend(&source.conn, topic, state)?;
+        let tail = source.tail.of(state.id);
+        let state = self.unbroken(topic, state, tail)?;
+        write(
+            self.out,
+            &Topic {
+                topic: Cow::Borrowed(topic.as_str()),
+                epoch: Cow::Borrowed(state.epoch.as_str()),
+                newest: state.newest,
+                oldest: state.start.offset,
+                time: state.time.0,
+                lost_before: state.lost_before.0,
+                durability: Cow::Borrowed(durability.as_str()),
+            },
+        )?;
+        self.done.topics += 1;
+        walk(&source.conn, &state, tail, |found| {
+            // What is damaged was left out above: this is the same moment.
+            if let Found::Whole(mark, body) = found
+                && let Ok(message) = read_message((state.id, state.epoch), mark, topic, body)
+            {
+                line::write_message(self.out, &message, false)?;
+                self.done.messages += 1;
+            }
+            Ok::<(), ToolError>(())
+        })?;
+        if let Some(message) = self.retained(topic, state.id)? {
+            line::write_message(self.out, &message, true)?;
+            self.done.retained += 1;
+        }
         Ok(())
     }
 
-    fn all(&mut self) -> Written {
-        let mut select = self
-            .conn
-            .prepare("SELECT id, body FROM topic ORDER BY id")?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let body = row.get_ref(1)?.as_blob().unwrap_or_default();
-            let Ok((topic, durability, state)) = read_topic(row.get(0)?, body) else {
-                continue;
-            };
-            let line = Line::Topic {
-                name: topic.to_string(),
-                durability: durability.as_str().to_owned(),
-                newest: state.newest,
-                time: state.time.0,
-            };
-            let written = self.line(&line);
-            if written.is_err() {
-                return Ok(written);
-            }
-            self.counts.topics += 1;
-            for part in [Self::messages, Self::retained] {
-                let written = part(self, &topic, &state)?;
-                if written.is_err() {
-                    return Ok(written);
+    /// The topic without what is damaged of its history, and what is before that.
+    fn unbroken(
+        &mut self,
+        topic: &TopicName,
+        mut state: State,
+        tail: &[(u64, i64)],
+    ) -> Result<State, ToolError> {
+        let whole = state;
+        let mut is_after_damage = false;
+        walk(&self.source.conn, &whole, tail, |found| {
+            let damaged = match found {
+                Found::Whole(mark, body) => {
+                    let message = read_message((whole.id, whole.epoch), mark, topic, body);
+                    if message.is_ok() {
+                        if std::mem::take(&mut is_after_damage) {
+                            // Not later than this one.
+                            state.begin_at(mark, mark.time);
+                        }
+                        return Ok(());
+                    }
+                    (mark.offset, mark.offset, CHECKSUM)
                 }
-            }
+                Found::Damaged(first, last, what) => (first, last, what),
+            };
+            let (first, last, what) = damaged;
+            let topic = topic.clone();
+            self.damaged(Place::Messages { topic, first, last }, what);
+            is_after_damage = true;
+            Ok::<(), ToolError>(())
+        })?;
+        if is_after_damage {
+            state.start = state.end();
+            state.lost_before = state.lost_before.max(after(state.time));
         }
-        self.once()
+        Ok(state)
     }
 
-    fn messages(&mut self, topic: &TopicName, state: &State) -> Written {
-        // From the first on after which none is damaged.
-        let first = self.whole_from(topic, state)?;
-        let mut select = self.conn.prepare_cached(
-            "SELECT message.offset, message.time, message.before, message.body
-             FROM place CROSS JOIN message ON message.seq = place.seq
-             WHERE place.topic = ?1 AND place.offset >= ?2 ORDER BY place.offset",
-        )?;
-        let mut rows = select.query([state.id, first.cast_signed()])?;
-        while let Some(row) = rows.next()? {
-            let read = mark_of(row)
-                .and_then(|(mark, body)| read_message((state.id, state.epoch), mark, topic, body));
-            let Ok(message) = read else { continue };
-            let body = match Body::new(&message) {
-                Ok(body) => body,
-                Err(error) => return Ok(Err(std::io::Error::from(error).into())),
-            };
-            let written = self.line(&Line::Message(body));
-            if written.is_err() {
-                return Ok(written);
-            }
-            self.counts.messages += 1;
-        }
-        Ok(Ok(()))
+    fn retained(&mut self, topic: &TopicName, id: i64) -> Result<Option<Message>, ToolError> {
+        let found = self
+            .source
+            .conn
+            .prepare_cached("SELECT body FROM retained WHERE topic = ?1")?
+            .query_row([id], |row| {
+                Ok(blob(row, 0).and_then(|body| read_retained(id, topic, body).ok()))
+            })
+            .optional();
+        let what = match found {
+            Ok(None) => return Ok(None),
+            Ok(Some(Some(message))) => return Ok(Some(message)),
+            Ok(Some(None)) => CHECKSUM,
+            Err(error) if is_corrupt(&error) => UNREADABLE,
+            Err(error) => return Err(error.into()),
+        };
+        self.damaged(Place::Retained(topic.clone()), what);
+        Ok(None)
     }
 
-    fn whole_from(&self, topic: &TopicName, state: &State) -> rusqlite::Result<u64> {
-        let mut select = self.conn.prepare_cached(
-            "SELECT message.offset, message.time, message.before, message.body
-             FROM place CROSS JOIN message ON message.seq = place.seq
-             WHERE place.topic = ?1 AND place.offset >= ?2 ORDER BY place.offset",
-        )?;
-        let start = state.start.offset;
-        let mut rows = select.query([state.id, start.cast_signed()])?;
-        let (mut first, mut next) = (start, start);
-        while let Some(row) = rows.next()? {
-            let Ok((mark, body)) = mark_of(row) else {
-                continue;
-            };
-            if mark.offset != next {
-                first = mark.offset;
+    fn once(&mut self) -> Result<(), ToolError> {
+        let select = "SELECT seq, time, body FROM once WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
+        let source = self.source;
+        let table = "idempotency key";
+        all(select).each(&source.conn, |seen| {
+            match seen {
+                Seen::Unreadable(first, last) => {
+                    self.damaged(Place::Records { table, first, last }, UNREADABLE);
+                }
+                Seen::Row(row) => match once_of(row) {
+                    Some(once) if self.is_asked_for(&once.topic) => self.write_once(&once)?,
+                    Some(_) => {}
+                    None => {
+                        let first = number_of(row);
+                        let last = first;
+                        self.damaged(Place::Records { table, first, last }, CHECKSUM);
+                    }
+                },
             }
-            next = mark.offset + 1;
-            if read_message((state.id, state.epoch), mark, topic, body).is_err() {
-                first = next;
-            }
-        }
-        Ok(if next == state.newest + 1 {
-            first
-        } else {
-            state.newest + 1
+            Ok(())
         })
     }
 
-    fn retained(&mut self, topic: &TopicName, state: &State) -> Written {
-        let mut select = self
-            .conn
-            .prepare_cached("SELECT body FROM retained WHERE topic = ?1")?;
-        let mut rows = select.query([state.id])?;
-        let Some(row) = rows.next()? else {
-            return Ok(Ok(()));
+    fn write_once(&mut self, once: &Remembered) -> Result<(), ToolError> {
+        let line = Once {
+            once: Cow::Owned(write_digest(once.once.name)),
+            body: Cow::Owned(write_digest(once.once.body)),
+            topic: Cow::Borrowed(once.topic.as_str()),
+            epoch: once
+                .position
+                .map(|position| Cow::Owned(position.epoch.to_string())),
+            offset: once.position.map(|position| position.offset),
+            time: once.time.0,
         };
-        let body = row.get_ref(0)?.as_blob().unwrap_or_default();
-        let Ok(message) = read_retained(state.id, topic, body) else {
-            return Ok(Ok(()));
-        };
-        self.counts.retained += 1;
-        Ok(match Body::new(&message) {
-            Ok(body) => self.line(&Line::Retained(body)),
-            Err(error) => Err(std::io::Error::from(error).into()),
-        })
-    }
-
-    fn once(&mut self) -> Written {
-        let mut select = self
-            .conn
-            .prepare("SELECT time, body FROM once ORDER BY seq")?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let time = Timestamp(row.get::<_, i64>(0)?.cast_unsigned());
-            let body = row.get_ref(1)?.as_blob().unwrap_or_default();
-            let Ok(remembered) = read_once(time, body) else {
-                continue;
-            };
-            let written = self.line(&Line::Once {
-                topic: remembered.topic.to_string(),
-                name: name(remembered.once.name),
-                body: name(remembered.once.body),
-                time: time.0,
-                position: remembered.position.map(Into::into),
-            });
-            if written.is_err() {
-                return Ok(written);
-            }
-            self.counts.once += 1;
-        }
-        Ok(Ok(()))
+        write(self.out, &line)?;
+        self.done.once += 1;
+        Ok(())
     }
 }
