@@ -1,11 +1,11 @@
 //! The store on the disk against the contract, and what is true of it alone.
 
+mod copying;
 mod damage;
 mod faults;
 mod long;
 mod pages;
 mod restarts;
-mod room;
 mod starts;
 
 use std::sync::Arc;

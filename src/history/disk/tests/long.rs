@@ -188,3 +188,26 @@ fn of_topics_that_hold_nothing_only_so_many_are_known() {
     assert!(!store.remembers(&all, T, Durability::Written));
     assert!(store.remembers(&all, Timestamp(T.0 + 30), Durability::Written));
 }
+
+#[test]
+fn room_that_is_free_is_given_back_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = begin(directory.path(), usize::MAX, T);
+    let news = News::new();
+    let wide = terms(WIDE, Durability::Written);
+    let mut history = store.open(&topic("t"), wide, &news).unwrap();
+    for _ in 0..2000 {
+        let given = message("t", 500);
+        history.append(given, Retain::Leave.into(), T).unwrap();
+    }
+    calm(&store, &news, &mut *history, T);
+    let size = || std::fs::metadata(&store.shared.file).unwrap().len();
+    until("it is carried over", || size() > 500_000);
+    let few = Bounds {
+        messages: 10,
+        ..WIDE
+    };
+    history.rebound(terms(few, Durability::Written), T);
+    until("it shrinks", || size() < 300_000);
+    assert_eq!((history.len(), history.oldest()), (10, 1991));
+}

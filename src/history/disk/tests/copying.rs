@@ -1,45 +1,15 @@
-//! Room that messages leave, given back while the store is at work; and a copy made of it then.
+//! A copy that is made of a store at work.
 
 use super::super::tools::{Source, backup, check};
 use super::*;
+use crate::history::Retain;
 use crate::history::contract::{WIDE, message, topic};
-use crate::history::{Retain, Terms};
 
 const T: Timestamp = Timestamp(1_000_000);
 
 fn open(store: &DiskStore, name: &str, news: &Arc<News>) -> Box<dyn History> {
     let terms = terms(WIDE, Durability::Synced);
     store.open(&topic(name), terms, news).unwrap()
-}
-
-#[test]
-fn room_that_is_free_is_given_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = begin(directory.path(), usize::MAX, T);
-    let news = News::new();
-    let mut history = open(&store, "t", &news);
-    for _ in 0..2000 {
-        history
-            .append(message("t", 500), Retain::Leave.into(), T)
-            .unwrap();
-    }
-    calm(&store, &news, &mut *history, T);
-    let size = || std::fs::metadata(&store.shared.file).unwrap().len();
-    until("it is carried over", || size() > 500_000);
-    let bounds = Bounds {
-        messages: 10,
-        ..WIDE
-    };
-    let terms = Terms {
-        bounds,
-        durability: Durability::Synced,
-    };
-    history.rebound(terms, T);
-    // By itself, a little at a time.
-    until("it shrinks", || size() < 300_000);
-    drop((history, store));
-    let store = begin(directory.path(), 0, T);
-    assert_eq!(open(&store, "t", &news).len(), 10);
 }
 
 #[test]
