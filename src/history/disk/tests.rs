@@ -5,6 +5,7 @@ mod faults;
 mod long;
 mod pages;
 mod restarts;
+mod room;
 mod starts;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 
+use super::fault::Fault;
 use super::line::{self, EXPORT, FORMAT, First, Last, Once, Published, Sort, Topic, read};
 use super::target::Target;
 use super::{Epochs, ToolError};
@@ -90,39 +91,6 @@ pub fn import(
         once: done.once,
         is_renewed: standing != Standing::All,
     })
-}
-
-/// What is wrong with a line, or with the file that is written.
-enum Fault {
-    Line(String),
-    Database(rusqlite::Error),
-}
-
-impl Fault {
-    fn at(self, number: u64) -> ToolError {
-        match self {
-            Self::Line(what) => ToolError::Line { number, what },
-            Self::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<String> for Fault {
-    fn from(what: String) -> Self {
-        Self::Line(what)
-    }
-}
-
-impl From<&str> for Fault {
-    fn from(what: &str) -> Self {
-        Self::Line(what.to_owned())
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
 }
 
 struct Importing<'a> {

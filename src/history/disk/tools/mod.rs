@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod compact;
 mod export;
+mod fault;
 mod import;
 mod line;
 mod rows;
