@@ -132,7 +132,7 @@ struct Echo {
 impl Echo {
     fn answer(&mut self, event: Event) {
         let (opcode, data) = match event {
-            Event::Message(Incoming::Text(data), _) => (Opcode::Text, data),
+            Event::Message(Incoming::Text(text), _) => (Opcode::Text, text.into_bytes()),
             Event::Message(Incoming::Binary(data), _) => (Opcode::Binary, data),
             Event::Ping(payload) => return self.out.extend(pong_bytes(&payload)),
             Event::Fragment(_) | Event::Pong(_) | Event::Close(_) => return,

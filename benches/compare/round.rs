@@ -6,6 +6,7 @@ use std::time::Duration;
 use fanfare::bench::dialect::Dialect;
 use fanfare::bench::fanfare::Fanfare;
 use fanfare::bench::load::{Load, Outcome, Plan};
+use fanfare::bench::message;
 
 use crate::dialects::{Mqtt, Nats, Nchan, Pusher};
 use crate::server::{Place, Running, Server};
@@ -107,7 +108,7 @@ pub fn run(
         Server::Nchan => load(Nchan { payload }, plan, time),
         Server::Nats => load(Nats { payload }, plan, time),
         Server::Mosquitto => load(Mqtt { payload }, plan, time),
-        Server::Sockudo => load(Pusher { payload }, plan, time),
+        Server::Sockudo => load(pusher(&plan), plan, time),
     }
 }
 
@@ -139,7 +140,7 @@ pub fn idle(place: &Place, server: Server, sessions: usize) -> io::Result<f64> {
         Server::Nchan => rest(Nchan { payload }, plan, &running),
         Server::Nats => rest(Nats { payload }, plan, &running),
         Server::Mosquitto => rest(Mqtt { payload }, plan, &running),
-        Server::Sockudo => rest(Pusher { payload }, plan, &running),
+        Server::Sockudo => rest(pusher(&plan), plan, &running),
     }
 }
 
@@ -167,5 +168,13 @@ fn plan(running: &Running, column: &Column, publishers: usize) -> Plan {
         is_answered: false,
         at_once: 128,
         patience: PATIENCE,
+    }
+}
+
+fn pusher(plan: &Plan) -> Pusher {
+    let topics = (0..plan.topics).map(|number| message::topic(&plan.prefix, number));
+    Pusher {
+        payload: plan.payload,
+        topics: topics.collect(),
     }
 }

@@ -215,7 +215,7 @@ impl Place {
             Server::Sockudo => {
                 let file = self.write("sockudo.json", &pusher_app(port, free_port()?, most))?;
                 let mut command = Command::new(self.peers.join("bin/sockudo"));
-                command.arg("--config").arg(file);
+                command.arg("--config").arg(file).env("RUST_LOG", "warn");
                 command
             }
         };

@@ -85,6 +85,11 @@ pub trait Dialect {
     /// What it keeps of each session from one read to the next.
     type Carry: Default;
 
+    /// What it keeps of a session that is about to be opened.
+    fn carry(&self, _opening: Opening<'_>) -> Self::Carry {
+        Self::Carry::default()
+    }
+
     /// The HTTP request that opens the session; empty where nothing is asked before the session begins.
     fn request(&self, opening: Opening<'_>) -> Vec<u8>;
 

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::auth::Access;
 use crate::config::Who;
 use crate::model::{Filter, Overflows, TopicName};
-use crate::protocol::Encoding;
+use crate::protocol::{Encoding, EncodingSet};
 
 use super::batch::Batch;
 use super::filters::FilterTrie;
@@ -17,20 +17,25 @@ use super::rules::LiveRules;
 use super::subscriber::Subscriber;
 
 /// Those of this worker's sessions that subscribed to one name, or to one filter.
+///
+/// What every message touches stands first and together: of many topics none is in the processor's cache.
+#[repr(C)]
 pub struct Audience {
-    pub(super) filter: Filter,
-    pub(super) members: RefCell<Slab<Membership>>,
-    /// Members per encoding: what nobody speaks is not encoded.
-    speaking: [Cell<u32>; Encoding::COUNT],
+    /// What is due to it, and to the audiences of the filters that match it.
+    pub(super) batch: RefCell<Option<Box<Batch>>>,
+    /// The audiences of the filters that match this topic, and the trie's generation they are of.
+    pub(super) matched: RefCell<Matched>,
     /// What the topic's rule says of those who read it, where it is that of one, and the generation of
     /// the rules that say so.
     readers: Cell<(u64, Who, Overflows)>,
     /// Whether a job delivers messages of this topic: what comes meanwhile waits for its end.
     pub(super) is_served: Cell<bool>,
-    /// What is due to it, and to the audiences of the filters that match it.
-    pub(super) batch: RefCell<Option<Box<Batch>>>,
-    /// The audiences of the filters that match this topic, and the trie's generation they are of.
-    pub(super) matched: RefCell<Matched>,
+    /// The encodings that any member speaks: what nobody speaks is not encoded.
+    spoken: Cell<EncodingSet>,
+    pub(super) members: RefCell<Slab<Membership>>,
+    pub(super) filter: Filter,
+    /// Members per encoding.
+    speaking: [Cell<u32>; Encoding::COUNT],
 }
 
 /// The audiences of filters, and the generation of the trie they were found in.
@@ -76,6 +81,7 @@ impl Audience {
             filter,
             members: RefCell::default(),
             speaking: Default::default(),
+            spoken: Cell::default(),
             readers: Cell::new((0, Who::Granted, Overflows::default())),
             is_served: Cell::new(false),
             batch: RefCell::default(),
@@ -158,15 +164,16 @@ impl Audience {
         self.readers.get().2
     }
 
-    pub(super) fn speaks(&self, encoding: Encoding) -> bool {
-        self.speaking
-            .get(encoding.index())
-            .is_some_and(|count| count.get() > 0)
+    /// The encodings that somebody here speaks.
+    pub(super) fn spoken(&self) -> EncodingSet {
+        self.spoken.get()
     }
 
     fn count(&self, encoding: Encoding, by: i32) {
         if let Some(count) = self.speaking.get(encoding.index()) {
             count.set(count.get().saturating_add_signed(by));
+            let is_spoken = count.get() > 0;
+            self.spoken.set(self.spoken.get().with(encoding, is_spoken));
         }
     }
 }

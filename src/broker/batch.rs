@@ -1,24 +1,19 @@
 //! The messages of one topic that fall due in one turn, in each encoding as ready bytes.
 
-use std::cell::OnceCell;
-use std::ops::RangeInclusive;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use crate::model::{Epoch, Message, Overflows, Position, SessionId, TopicName};
-use crate::protocol::{Deflaters, Encoding, Event, Published, Removed};
+use crate::model::{Epoch, Message, Overflows, SessionId, TopicName};
+use crate::protocol::{Deflaters, Encoding, EncodingSet, Event, Published, Removed};
 
-use super::outbox::{Fact, FrameEnd, Kind, Run, Segment};
+use super::outbox::Kind;
 
-/// A frame larger than this is shared rather than copied into the turn's buffer.
-const COPIED: usize = 4 * 1024;
+mod chunk;
 
-/// A turn's buffer holds at most this: a slice that waits in one slow outbox pins all of it.
-const CHUNK: usize = 64 * 1024;
+pub use chunk::Chunk;
+use chunk::{Gathered, Mark};
 
 /// A batch's first message: the worker's count, and its place in the history.
 type First = (u64, Option<(Epoch, u64)>);
@@ -33,7 +28,7 @@ pub type Clearing = (u64, Removed);
 #[derive(Default)]
 pub struct Batch {
     /// Those that anybody needs; mostly it is one.
-    encodings: SmallVec<[(Encoding, EncodedBatch); 1]>,
+    encodings: SmallVec<[(Encoding, Gathered); 1]>,
     /// When the oldest message in it was accepted.
     accepted: Option<Instant>,
     first: Option<First>,
@@ -42,38 +37,6 @@ pub struct Batch {
     before: Vec<Before>,
     clearings: Vec<Clearing>,
     bytes: usize,
-}
-
-#[derive(Default)]
-struct EncodedBatch {
-    sealed: Vec<Chunk>,
-    open: BytesMut,
-    ends: Vec<FrameEnd>,
-    marks: Vec<Mark>,
-}
-
-/// A run of frames, ready to be written, shared by all who get them.
-pub struct Chunk {
-    /// The frames.
-    pub bytes: Bytes,
-    /// Where each ends.
-    pub ends: Rc<[FrameEnd]>,
-    marks: Vec<Mark>,
-    /// What the frames are, once somebody has to be told which are missing.
-    run: OnceCell<Rc<Run>>,
-}
-
-/// What decides whether a frame is for a certain session, and what is known of it.
-#[derive(Clone)]
-struct Mark {
-    /// The worker's count of messages: a member sees those from its own joining on.
-    sequence: u64,
-    /// Who published it, or whom it tells of.
-    author: Option<SessionId>,
-    kind: Kind,
-    position: Option<Position>,
-    /// The message's key.
-    key: Option<Arc<str>>,
 }
 
 /// Which frames of a batch are for a member.
@@ -100,23 +63,13 @@ pub struct Sealed {
     pub topic: TopicName,
     /// What its subscriptions may ask for, should their sessions be too slow.
     pub overflows: Overflows,
-    encodings: SmallVec<[(Encoding, Vec<Chunk>); 1]>,
     /// The worker's count at the first frame.
     pub first_sequence: u64,
     /// The first frame's place in history.
     pub first_position: Option<(Epoch, u64)>,
-    /// Sessions that published some of it, in order.
-    authors: SmallVec<[SessionId; 4]>,
-    /// Sessions whose coming or going some of it tells, in order.
-    subjects: SmallVec<[SessionId; 4]>,
-    /// Of the events of a topic that had a retained message.
-    before: Vec<Before>,
-    /// Where what the topic kept was removed.
-    pub clearings: Vec<Clearing>,
     /// When the oldest message in it was accepted.
     pub accepted: Instant,
-    /// Bytes in all encodings.
-    pub bytes: usize,
+    batch: Box<Batch>,
 }
 
 impl Batch {
@@ -126,7 +79,7 @@ impl Batch {
         published: &Published,
         sequence: u64,
         accepted: Instant,
-        wanted: impl Fn(Encoding) -> bool,
+        wanted: EncodingSet,
         deflaters: &mut Deflaters,
     ) -> usize {
         let (subject, publisher) = (published.subject(), published.publisher());
@@ -153,21 +106,18 @@ impl Batch {
         };
         let position = position.map(|at| (at.epoch, at.offset));
         let mut added = 0;
-        for encoding in Encoding::ALL {
-            if !wanted(encoding) {
-                continue;
-            }
+        for encoding in wanted.iter() {
             let Some(frame) = published.encoded(encoding, deflaters) else {
                 continue;
             };
             added += frame.len();
             let mut known = self.encodings.iter_mut();
-            if let Some((_, batch)) = known.find(|(known, _)| *known == encoding) {
-                batch.add(frame, mark.clone());
+            if let Some((_, gathered)) = known.find(|(known, _)| *known == encoding) {
+                gathered.add(frame, mark.clone());
             } else {
-                let mut batch = EncodedBatch::default();
-                batch.add(frame, mark.clone());
-                self.encodings.push((encoding, batch));
+                let mut gathered = Gathered::default();
+                gathered.add(frame, mark.clone());
+                self.encodings.push((encoding, gathered));
             }
         }
         self.accepted.get_or_insert(accepted);
@@ -187,86 +137,52 @@ impl Batch {
         added
     }
 
-    /// Closes the batch; it is empty afterwards.
-    pub fn seal(&mut self, topic: TopicName, overflows: Overflows) -> Sealed {
-        let mut batch = std::mem::take(self);
-        for named in [&mut batch.authors, &mut batch.subjects] {
-            named.sort_unstable();
-            named.dedup();
+    /// Closes the batch.
+    pub fn seal(mut self: Box<Self>, topic: TopicName, overflows: Overflows) -> Sealed {
+        for named in [&mut self.authors, &mut self.subjects] {
+            if named.len() > 1 {
+                named.sort_unstable();
+                named.dedup();
+            }
         }
-        let (first_sequence, first_position) = batch.first.unwrap_or_default();
+        for (_, gathered) in &mut self.encodings {
+            gathered.close();
+        }
+        let (first_sequence, first_position) = self.first.unwrap_or_default();
         Sealed {
             topic,
             overflows,
-            encodings: (batch.encodings.into_iter())
-                .map(|(encoding, batch)| (encoding, batch.seal()))
-                .collect(),
             first_sequence,
             first_position,
-            authors: batch.authors,
-            subjects: batch.subjects,
-            before: batch.before,
-            clearings: batch.clearings,
-            accepted: batch.accepted.unwrap_or_else(Instant::now),
-            bytes: batch.bytes,
+            accepted: self.accepted.unwrap_or_else(Instant::now),
+            batch: self,
         }
-    }
-}
-
-impl EncodedBatch {
-    fn add(&mut self, frame: &Bytes, mark: Mark) {
-        if frame.len() > COPIED {
-            self.seal_open();
-            self.sealed.push(Chunk {
-                bytes: frame.clone(),
-                ends: Rc::new([FrameEnd(frame.len() as u32)]),
-                marks: vec![mark],
-                run: OnceCell::new(),
-            });
-            return;
-        }
-        if self.open.len() + frame.len() > CHUNK {
-            self.seal_open();
-        }
-        self.open.extend_from_slice(frame);
-        self.ends.push(FrameEnd(self.open.len() as u32));
-        self.marks.push(mark);
-    }
-
-    fn seal_open(&mut self) {
-        if self.ends.is_empty() {
-            return;
-        }
-        self.sealed.push(Chunk {
-            bytes: self.open.split().freeze(),
-            ends: std::mem::take(&mut self.ends).into(),
-            marks: std::mem::take(&mut self.marks),
-            run: OnceCell::new(),
-        });
-    }
-
-    fn seal(mut self) -> Vec<Chunk> {
-        self.seal_open();
-        self.sealed
     }
 }
 
 impl Sealed {
+    /// An empty batch in the memory of this one.
+    pub fn recycle(mut self) -> Box<Batch> {
+        *self.batch = Batch::default();
+        self.batch
+    }
+
     /// Whether all of it is for this session, given that it joined early enough.
     #[inline]
     pub fn is_whole_for(&self, session: SessionId, wanted: Wanted) -> bool {
         let wants_messages = match wanted {
             Wanted::All => true,
-            Wanted::OfOthers => self.authors.binary_search(&session).is_err(),
+            Wanted::OfOthers => self.batch.authors.binary_search(&session).is_err(),
             Wanted::Presence => false,
         };
         wants_messages
-            && (self.subjects.is_empty() || self.subjects.binary_search(&session).is_err())
+            && (self.batch.subjects.is_empty()
+                || self.batch.subjects.binary_search(&session).is_err())
     }
 
     /// Whether it tells of somebody's coming or going.
     pub fn has_presence(&self) -> bool {
-        !self.subjects.is_empty()
+        !self.batch.subjects.is_empty()
     }
 
     /// The first message since `from` that is for this session, by the worker's count.
@@ -286,8 +202,8 @@ impl Sealed {
     /// The topic's retained message as it stood before that event.
     pub fn retained_before(&self, sequence: u64) -> Option<&Arc<Message>> {
         let at = |(sequence, _): &Before| *sequence;
-        let found = self.before.binary_search_by_key(&sequence, at).ok()?;
-        self.before.get(found).map(|(_, retained)| retained)
+        let found = self.batch.before.binary_search_by_key(&sequence, at).ok()?;
+        self.batch.before.get(found).map(|(_, retained)| retained)
     }
 
     /// The chunks of one encoding.
@@ -299,77 +215,17 @@ impl Sealed {
 
     /// The encodings that there are chunks of.
     pub fn encodings(&self) -> impl Iterator<Item = (Encoding, &[Chunk])> {
-        let all = self.encodings.iter();
-        all.map(|(encoding, chunks)| (*encoding, chunks.as_slice()))
-    }
-}
-
-impl Mark {
-    fn is_for(&self, session: SessionId, part: RangeInclusive<u64>, wanted: Wanted) -> bool {
-        let is_own = self.author == Some(session);
-        part.contains(&self.sequence)
-            && match wanted {
-                _ if self.kind == Kind::Presence => !is_own,
-                Wanted::All => true,
-                Wanted::OfOthers => !is_own,
-                Wanted::Presence => false,
-            }
-    }
-}
-
-impl Chunk {
-    /// How many messages it holds.
-    pub fn messages(&self) -> usize {
-        self.ends.len()
+        let all = self.batch.encodings.iter();
+        all.map(|(encoding, gathered)| (*encoding, gathered.chunks()))
     }
 
-    /// What its frames are, `topic` being theirs.
-    pub fn run(&self, topic: &TopicName) -> Rc<Run> {
-        let facts = self.marks.iter().map(|mark| Fact {
-            kind: mark.kind,
-            position: mark.position,
-            key: mark.key.clone(),
-        });
-        let made = || {
-            Rc::new(Run {
-                topic: topic.clone(),
-                facts: facts.collect(),
-            })
-        };
-        Rc::clone(self.run.get_or_init(made))
+    /// Where what the topic kept was removed.
+    pub fn clearings(&self) -> &[Clearing] {
+        &self.batch.clearings
     }
 
-    /// The bytes from `from` on, as a segment of an outbox.
-    pub fn tail(&self, from: usize) -> Segment {
-        Segment::messages(&self.bytes, &self.ends, from, self.bytes.len())
-    }
-
-    /// How many messages end within the first `len` bytes.
-    pub fn messages_within(&self, len: usize) -> usize {
-        self.ends.partition_point(|end| end.0 as usize <= len)
-    }
-
-    /// The frames that are for this session, in as few runs as hold them: those of that part of
-    /// the worker's count that it wants and that are not about itself.
-    pub fn runs_for(
-        &self,
-        session: SessionId,
-        part: RangeInclusive<u64>,
-        wanted: Wanted,
-    ) -> impl Iterator<Item = Segment> + '_ {
-        let mut start = 0;
-        let mut frames = self.ends.iter().zip(&self.marks).map(move |(end, mark)| {
-            let from = std::mem::replace(&mut start, end.0 as usize);
-            let is_for = mark.is_for(session, part.clone(), wanted);
-            (from, end.0 as usize, is_for)
-        });
-        std::iter::from_fn(move || {
-            let (from, mut to, _) = frames.find(|(_, _, is_for)| *is_for)?;
-            // The frame that ends the run is not for this session, so it may be passed over.
-            for (_, end, _) in frames.by_ref().take_while(|(_, _, is_for)| *is_for) {
-                to = end;
-            }
-            Some(Segment::messages(&self.bytes, &self.ends, from, to))
-        })
+    /// Bytes in all encodings.
+    pub fn bytes(&self) -> usize {
+        self.batch.bytes
     }
 }

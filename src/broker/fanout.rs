@@ -11,14 +11,21 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use crate::model::{Filter, TopicName};
-use crate::protocol::{Deflaters, Published};
+use crate::protocol::{Deflaters, EncodingSet, Published};
 
 use super::audience::{Audience, Role};
+use super::batch::Batch;
 use super::filters::FilterTrie;
 use super::job::Job;
 use super::pace::Pace;
 use super::rules::LiveRules;
 use super::subscriber::Subscriber;
+
+/// Of so many jobs at once what they touch first is brought to the processor.
+const AHEAD: usize = 8;
+
+/// The most empty batches that are kept.
+const MAX_SPARE: usize = 256;
 
 /// All audiences of one worker, and what is due to them.
 pub struct Fanout {
@@ -27,6 +34,12 @@ pub struct Fanout {
     rules: Arc<LiveRules>,
     due: Vec<(TopicName, Rc<Audience>)>,
     jobs: VecDeque<Job>,
+    /// Empty batches, for topics that fall due next.
+    #[allow(
+        clippy::vec_box,
+        reason = "they go from here to audiences and back as they are"
+    )]
+    spare: Vec<Box<Batch>>,
     sequence: u64,
     last_job: u64,
     backlog: usize,
@@ -57,6 +70,7 @@ impl Fanout {
             rules,
             due: Vec::new(),
             jobs: VecDeque::new(),
+            spare: Vec::new(),
             sequence: 1,
             last_job: 0,
             backlog: 0,
@@ -133,8 +147,8 @@ impl Fanout {
         audience.refresh_matches(&self.filters, topic);
         audience.refresh_rule(&self.rules, topic);
         let matched = audience.matched.borrow();
-        let wanted =
-            |encoding| audience.speaks(encoding) || matched.1.iter().any(|m| m.speaks(encoding));
+        let also = matched.1.iter().map(|audience| audience.spoken());
+        let wanted = also.fold(audience.spoken(), EncodingSet::or);
         let sequence = self.sequence;
         self.sequence += 1;
         let mut batch = audience.batch.borrow_mut();
@@ -142,21 +156,22 @@ impl Fanout {
             // First, so that a fault while it is encoded leaves no batch that nothing ever takes.
             self.due.push((topic.clone(), Rc::clone(&audience)));
         }
-        self.backlog += batch.get_or_insert_default().add(
-            published,
-            sequence,
-            accepted,
-            wanted,
-            &mut self.deflaters,
-        );
+        let batch = batch.get_or_insert_with(|| self.spare.pop().unwrap_or_default());
+        self.backlog += batch.add(published, sequence, accepted, wanted, &mut self.deflaters);
     }
 
     /// Writes what is due, visiting at most `budget` members.
     pub fn flush(&mut self, mut budget: usize, now: Instant) -> Progress {
-        let mut progress = Progress::default();
-        while self.begin_due() {
+        let (mut unfinished, mut last) = (false, None);
+        while !unfinished && self.begin_due() {
             let alone = self.jobs.len() == 1;
-            while let Some(mut job) = self.jobs.pop_front() {
+            for done in 0usize.. {
+                if done.is_multiple_of(AHEAD) {
+                    self.jobs.iter().take(AHEAD).for_each(Job::fetch);
+                }
+                let Some(mut job) = self.jobs.pop_front() else {
+                    break;
+                };
                 if !job.run(&mut budget, alone, now) {
                     // The topics take turns: a large audience does not keep the others waiting.
                     if job.is_overlapping() {
@@ -164,28 +179,25 @@ impl Fanout {
                     } else {
                         self.jobs.push_back(job);
                     }
-                    progress.unfinished = true;
-                    return progress;
+                    unfinished = true;
+                    break;
                 }
-                progress.latency = Some(job.accepted().elapsed());
-                self.backlog = self.backlog.saturating_sub(job.bytes());
-                if let Some(audience) = job.audience() {
-                    self.forget_if_empty(audience);
-                }
+                last = Some(job.accepted());
+                self.end(job);
             }
         }
-        progress
+        Progress {
+            unfinished,
+            latency: last.map(|accepted| accepted.elapsed()),
+        }
     }
 
     /// Makes jobs of what is due, but for topics that have one already: their messages keep their order. Says
     /// whether there is any job.
     fn begin_due(&mut self) -> bool {
-        for (topic, audience) in std::mem::take(&mut self.due) {
-            if audience.is_served.get() {
-                self.due.push((topic, audience));
-                continue;
-            }
-            let Some(mut batch) = audience.batch.borrow_mut().take() else {
+        let is_free = |(_, audience): &mut (_, Rc<Audience>)| !audience.is_served.get();
+        for (topic, audience) in self.due.extract_if(.., is_free) {
+            let Some(batch) = audience.batch.borrow_mut().take() else {
                 continue;
             };
             self.last_job += 1;
@@ -194,6 +206,17 @@ impl Fanout {
                 .push_back(Job::new(self.last_job, &audience, batch));
         }
         !self.jobs.is_empty()
+    }
+
+    /// All members have been visited.
+    fn end(&mut self, job: Job) {
+        self.backlog = self.backlog.saturating_sub(job.bytes());
+        if let Some(audience) = job.audience() {
+            self.forget_if_empty(audience);
+        }
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(job.into_batch().recycle());
+        }
     }
 
     /// The same once it is time to write, or where more than `much` bytes are due. If it is not, the task

@@ -4,13 +4,14 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::Instant;
 
+use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::config::Who;
 use crate::model::TopicName;
 use crate::protocol::{Encoding, GapReason, Sent, ServerFrame, message_bytes};
 
-use super::audience::{Audience, Role};
+use super::audience::{Audience, Membership, Role};
 use super::batch::{Chunk, Sealed, Wanted};
 use super::outbox::Segment;
 use super::subscriber::{Subscriber, Unwritten};
@@ -18,9 +19,13 @@ use super::subscriber::{Subscriber, Unwritten};
 /// Pieces of one vectored write; a batch of more chunks goes through the outboxes.
 const MAX_PIECES: usize = 16;
 
+/// Of so many members at once what a delivery touches is brought to the processor.
+const AHEAD: usize = 8;
+
 /// One batch on its way to the members of its audiences.
 pub struct Job {
     number: u64,
+    _serving: Serving,
     audiences: SmallVec<[Rc<Audience>; 2]>,
     /// Who may read the topic: those of a filter that may not are passed over.
     reader: Who,
@@ -35,9 +40,9 @@ impl Job {
         let mut audiences: SmallVec<[Rc<Audience>; 2]> = SmallVec::new();
         audiences.push(Rc::clone(audience));
         audiences.extend(audience.matched.borrow().1.iter().cloned());
-        audience.is_served.set(true);
         Self {
             number,
+            _serving: Serving::begin(audience),
             audiences,
             reader: audience.reader(),
             batch,
@@ -64,12 +69,24 @@ impl Job {
 
     /// What they weigh.
     pub fn bytes(&self) -> usize {
-        self.batch.bytes
+        self.batch.bytes()
+    }
+
+    /// What it delivered, which nobody needs any more.
+    pub fn into_batch(self) -> Sealed {
+        self.batch
     }
 
     /// The audience of the topic's name.
     pub fn audience(&self) -> Option<&Rc<Audience>> {
         self.audiences.first()
+    }
+
+    /// Touches what the delivery will touch first.
+    pub fn fetch(&self) {
+        if let Some(audience) = self.audiences.first() {
+            fetch(&audience.members.borrow(), self.member);
+        }
     }
 
     /// Goes on with the delivery; true once every member has been visited.
@@ -85,6 +102,9 @@ impl Job {
             let slots = members.capacity();
             while self.member < slots {
                 let key = self.member;
+                if key > 0 && key.is_multiple_of(AHEAD) {
+                    fetch(&members, key);
+                }
                 self.member += 1;
                 let Some(member) = members.get(key) else {
                     continue;
@@ -110,7 +130,7 @@ impl Job {
                 }
                 let encoding = subscriber.encoding();
                 let ready = pieces.iter_mut().find(|ready| ready.encoding == encoding);
-                let clears = !self.batch.clearings.is_empty() && subscriber.is_selective();
+                let clears = !self.batch.clearings().is_empty() && subscriber.is_selective();
                 if ready.is_none() && !clears {
                     continue;
                 }
@@ -159,11 +179,29 @@ impl Job {
     }
 }
 
-impl Drop for Job {
+/// That messages of an audience's topic are delivered.
+struct Serving(Rc<Audience>);
+
+impl Serving {
+    fn begin(audience: &Rc<Audience>) -> Self {
+        audience.is_served.set(true);
+        Self(Rc::clone(audience))
+    }
+}
+
+impl Drop for Serving {
     /// Whatever ended it: what has come for the topic meanwhile is due.
     fn drop(&mut self) {
-        if let Some(audience) = self.audience() {
-            audience.is_served.set(false);
+        self.0.is_served.set(false);
+    }
+}
+
+/// Touches what a delivery to the next members will. Of many sessions none of that is in the processor's
+/// cache: so all of it is on its way at once, instead of being waited for at one member after the other.
+fn fetch(members: &Slab<Membership>, from: usize) {
+    for key in from..from + AHEAD {
+        if let Some(member) = members.get(key) {
+            member.subscriber.fetch();
         }
     }
 }
@@ -249,7 +287,7 @@ impl Sealed {
     /// Ends a replay of what was removed, by telling what is missing of it; the count from which on
     /// the topic is live for this member.
     fn end_replay(&self, subscriber: &Rc<Subscriber>, from: u64, now: Instant) -> u64 {
-        for (sequence, removed) in self.clearings.iter().filter(|(s, _)| *s >= from) {
+        for (sequence, removed) in self.clearings().iter().filter(|(s, _)| *s >= from) {
             let replay = subscriber.book.borrow().replay(&self.topic);
             let (Some(replay), Some((epoch, newest))) = (replay, removed.end) else {
                 continue;

@@ -14,6 +14,9 @@ pub trait Wire {
     /// `WouldBlock` where nothing is taken now; anything else means that the connection is gone.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Touches what [`Wire::try_write`] will, which is called in a moment.
+    fn fetch(&self) {}
+
     /// As [`Wire::try_write`], for several pieces in one call.
     ///
     /// # Errors

@@ -56,21 +56,26 @@ impl Actor for Connection {
 
 impl StreamHandler<Arrivals> for Connection {
     fn handle(&mut self, arrivals: Arrivals, _: &mut Context<Self>) {
-        let Arrivals { events, fault } = arrivals;
-        let mut events = events.into_iter();
-        let measured = self.is_measured();
-        while let Some(event) = events.next() {
-            match measured {
-                None => self.on_event(event),
-                Some(now) => self.on_measured_event(event, now),
+        let Arrivals { mut events, fault } = arrivals;
+        let mut left = events.drain(..);
+        let is_measured = self.is_measured();
+        // All of it came at once.
+        let now = Instant::now();
+        while let Some(event) = left.next() {
+            if is_measured {
+                self.on_measured_event(event, now);
+            } else {
+                self.on_event(event, now);
             }
             let is_held = !self.subscriber.is_ending() && self.subscriber.is_congested();
-            if is_held && events.len() > 0 {
+            if is_held && left.len() > 0 {
                 // One read may ask for far more than the outbox is to hold.
-                let events = events.collect();
+                let events = left.collect();
                 return self.socket.put_back(Arrivals { events, fault });
             }
         }
+        drop(left);
+        Arrivals::recycle(events);
         if let Some(fault) = fault {
             self.close(&fault.into());
         }
@@ -87,7 +92,8 @@ impl StreamHandler<Arrivals> for Connection {
 }
 
 impl Connection {
-    pub(super) fn on_event(&mut self, event: Event) {
+    /// Does what is to be done about what came then.
+    pub(super) fn on_event(&mut self, event: Event, came: Instant) {
         if self.subscriber.is_ending() {
             // Data after a close is ignored; the answer to ours ends it.
             if let Event::Close(code) = event {
@@ -99,7 +105,7 @@ impl Connection {
         match event {
             Event::Message(message, _) => {
                 let step = self.session.on_message(message);
-                self.carry_out_if_admitted(step);
+                self.carry_out_if_admitted(step, came);
             }
             Event::Fragment(_) => {}
             Event::Ping(payload) => self.subscriber.send_urgent(pong_bytes(&payload)),
@@ -116,7 +122,7 @@ impl Connection {
         self.settle();
     }
 
-    pub(super) fn carry_out(&mut self, step: Step) {
+    pub(super) fn carry_out(&mut self, step: Step, came: Instant) {
         let subscriber = &self.subscriber;
         let reply = |id| ReplyTo::Session {
             to: Rc::clone(subscriber),
@@ -124,7 +130,7 @@ impl Connection {
         };
         match step {
             Step::Publish(id, publication) => {
-                self.worker.publish(publication, Instant::now(), reply(id));
+                self.worker.publish(publication, came, reply(id));
             }
             Step::Subscribe(id, ask) => {
                 // What is said of a filter's past may be long, and homes work for it.

@@ -1,13 +1,12 @@
 //! The frames that a WebSocket's client sends, all of one read as one item.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
-use smallvec::SmallVec;
 
 use crate::broker::{Subscriber, Worker};
 use crate::websocket::{Decoder, Event, Fault, Input};
@@ -19,9 +18,27 @@ use super::socket::Socket;
 pub struct Arrivals {
     /// What came, in order. actix hands an actor at most 16 items a poll, so one item holds all that
     /// one read brought.
-    pub events: SmallVec<[Event; 1]>,
+    pub events: Vec<Event>,
     /// What came after them broke the protocol.
     pub fault: Option<Fault>,
+}
+
+thread_local! {
+    /// Room for what the next read brings.
+    static ROOM: Cell<Vec<Event>> = const { Cell::new(Vec::new()) };
+}
+
+/// The most events that there is room for while nothing is read.
+const MAX_ROOM: usize = 1024;
+
+impl Arrivals {
+    /// Gives the room of events that were carried out to the next read.
+    pub fn recycle(mut events: Vec<Event>) {
+        if (1..=MAX_ROOM).contains(&events.capacity()) {
+            events.clear();
+            ROOM.set(events);
+        }
+    }
 }
 
 /// Reads a socket until it ends.
@@ -58,7 +75,10 @@ impl Frames {
 
     /// All that the bytes of one read amount to; `None` where more must come.
     fn decode(decoder: &mut Decoder, read: &mut [u8]) -> Option<Arrivals> {
-        let mut arrivals = Arrivals::default();
+        let mut arrivals = Arrivals {
+            events: ROOM.take(),
+            fault: None,
+        };
         let mut read = Input::new(read);
         loop {
             match decoder.next(&mut read) {
@@ -70,7 +90,11 @@ impl Frames {
                 }
             }
         }
-        (!arrivals.events.is_empty() || arrivals.fault.is_some()).then_some(arrivals)
+        if arrivals.events.is_empty() && arrivals.fault.is_none() {
+            Arrivals::recycle(arrivals.events);
+            return None;
+        }
+        Some(arrivals)
     }
 }
 

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use actix_rt::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::limits::Descriptor;
@@ -174,6 +176,25 @@ impl Tcp {
         match done {
             Err(_) if read > 0 => Ok(read),
             done => done.map(|()| read),
+        }
+    }
+
+    /// Writes what the kernel takes at once.
+    ///
+    /// The kernel is asked first: what the reactor knows of a socket lies in memory of its own, which
+    /// with many sessions has to come from far away.
+    ///
+    /// # Errors
+    /// `WouldBlock` where it takes nothing now, of which the reactor knows then; anything else means
+    /// that the connection is gone.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match send(
+            &self.stream,
+            bytes,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        ) {
+            Err(Errno::AGAIN) => self.stream.try_write(bytes),
+            sent => Ok(sent?),
         }
     }
 }

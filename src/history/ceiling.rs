@@ -93,22 +93,33 @@ impl Ceiling {
     }
 
     fn held(&self) -> usize {
-        let retained = self.retained_bytes.load(Ordering::Relaxed);
-        self.histories().saturating_add(retained)
-    }
-
-    fn histories(&self) -> usize {
         let cached = self.cached.load(Ordering::Relaxed);
-        self.bytes.load(Ordering::Relaxed).saturating_add(cached)
+        self.pinned().saturating_add(cached)
     }
 
-    /// Whether what is left is for those that have next to nothing.
+    /// Whether what is left is for those that have next to nothing. What is on a disk as well gives way
+    /// before that, and is not counted.
     pub(super) fn is_short(&self) -> bool {
+        self.pinned() > self.most - self.most / 16
+    }
+
+    /// Whether more is held than may be, of what is nowhere else.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.pinned() > self.most
+    }
+
+    /// Whether what is on a disk as well is to give way.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.held() > self.most - self.most / 8
+    }
+
+    /// Whether hardly any room is left, whatever takes it.
+    pub(super) fn is_full(&self) -> bool {
         self.held() > self.most - self.most / 16
     }
 
-    /// Whether more is held than may be.
-    pub(super) fn is_exceeded(&self) -> bool {
+    /// Whether more is held than may be, of whatever.
+    pub(super) fn overflows(&self) -> bool {
         self.held() > self.most
     }
 

@@ -58,9 +58,13 @@ impl TopicName {
     /// # Errors
     /// Says which rule the text breaks.
     pub fn new(text: &str) -> Result<Self, TopicError> {
-        check(text)?;
-        if text.contains(['+', '#']) {
-            return Err(TopicError::Wildcard);
+        // Nearly all are of such characters, and seen to be at a glance.
+        let is_plain = |b: u8| matches!(b, b' '..=b'~') && !matches!(b, b'+' | b'#');
+        if text.is_empty() || text.len() > MAX_BYTES || !text.bytes().all(is_plain) {
+            check(text)?;
+            if text.contains(['+', '#']) {
+                return Err(TopicError::Wildcard);
+            }
         }
         Ok(Self(text.into()))
     }
@@ -157,6 +161,16 @@ impl From<TopicName> for Filter {
 fn covers(outer: &str, inner: &str) -> bool {
     if outer.starts_with(['+', '#']) && inner.starts_with('$') {
         return false;
+    }
+    // Most are a name, or all that is below a name: that is seen without looking at levels.
+    if outer == inner {
+        return true;
+    }
+    if let Some(above) = outer.strip_suffix("/#")
+        && let Some(rest) = inner.strip_prefix(above)
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return true;
     }
     let mut inner_levels = inner.split('/');
     for outer_level in outer.split('/') {
@@ -303,6 +317,11 @@ mod tests {
             ("a/+", "a", false),
             ("a/+/c", "a/b/c", true),
             ("#", "a/b", true),
+            ("+/#", "a", true),
+            ("+/#", "a/b", true),
+            ("/#", "/a", true),
+            ("/#", "a", false),
+            ("a/b/#", "a/bc", false),
             ("#", "$sys/a", false),
             ("+/a", "$sys/a", false),
             ("$sys/#", "$sys/a", true),
@@ -321,6 +340,9 @@ mod tests {
             ("#", "+/b", true),
             ("a/#", "a", true),
             ("a/#", "a/+", true),
+            ("a/#", "a/#", true),
+            ("a/+/#", "a/+/#", true),
+            ("a/+/#", "a/#", false),
             ("a/#", "#", false),
             ("a/+", "a/b", true),
             ("a/+", "a/+", true),

@@ -15,6 +15,10 @@ pub struct Encoding {
     pub window: Option<Window>,
 }
 
+/// Some of all encodings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodingSet(u16);
+
 /// The windows for which messages are compressed. What suits a window suits every larger one, so that two
 /// are enough: that of nearly everybody, and one for those who asked for less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +104,31 @@ impl Encoding {
     }
 }
 
+impl EncodingSet {
+    /// The same with that encoding, or without it.
+    #[must_use]
+    pub const fn with(self, encoding: Encoding, is_in: bool) -> Self {
+        let bit = 1 << encoding.index();
+        Self(if is_in { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// The encodings that are in either.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Each of them, in the order of [`Encoding::index`].
+    pub fn iter(self) -> impl Iterator<Item = Encoding> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let next = Encoding::ALL.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(*next)
+        })
+    }
+}
+
 impl Window {
     /// The window for a client that agreed on so many bits, where the large one has `large`.
     pub const fn for_bits(agreed: u8, large: u8) -> Self {
@@ -180,6 +209,20 @@ mod tests {
             assert_eq!(encoding.index(), index, "{encoding:?}");
             let plain = Encoding::plain(encoding.format);
             assert_eq!(plain.index(), encoding.format.index());
+        }
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_not_taken_out() {
+        let mut set = EncodingSet::default();
+        assert_eq!(set.iter().count(), 0);
+        for encoding in Encoding::ALL {
+            set = set.or(EncodingSet::default().with(encoding, true));
+        }
+        assert!(set.iter().eq(Encoding::ALL));
+        for (left, encoding) in Encoding::ALL.into_iter().enumerate().rev() {
+            set = set.with(encoding, false);
+            assert!(set.iter().eq(Encoding::ALL.into_iter().take(left)));
         }
     }
 

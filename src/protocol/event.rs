@@ -53,9 +53,14 @@ pub struct Published {
     event: Event,
     /// The topic's retained message as it stood before the event.
     retained: Option<Arc<Message>>,
-    /// By [`Encoding::index`]; empty bytes where the format has no such frame.
-    frames: [OnceLock<Bytes>; Encoding::COUNT],
+    /// By [`WireFormat::index`]; empty bytes where the format has no such frame.
+    plain: [OnceLock<Bytes>; WireFormat::COUNT],
+    /// Those that are compressed, where anybody agreed on that.
+    deflated: OnceLock<Box<Deflated>>,
 }
+
+/// By [`Encoding::index`], from the first that is compressed on.
+type Deflated = [OnceLock<Bytes>; Encoding::COUNT - WireFormat::COUNT];
 
 impl Published {
     /// An event of which no frame is made yet.
@@ -63,7 +68,8 @@ impl Published {
         Self {
             event,
             retained: None,
-            frames: [const { OnceLock::new() }; Encoding::COUNT],
+            plain: [const { OnceLock::new() }; WireFormat::COUNT],
+            deflated: OnceLock::new(),
         }
     }
 
@@ -106,7 +112,7 @@ impl Published {
     /// The complete bytes for a socket that speaks this format; `None` where the format has no
     /// frame for such an event.
     pub fn frame(&self, format: WireFormat) -> Option<&Bytes> {
-        let slot = self.frames.get(format.index())?;
+        let slot = self.plain.get(format.index())?;
         let frame = slot.get_or_init(|| encode(format, &self.event).unwrap_or_default());
         (!frame.is_empty()).then_some(frame)
     }
@@ -117,7 +123,8 @@ impl Published {
         let Some(window) = encoding.window else {
             return Some(plain);
         };
-        let slot = self.frames.get(encoding.index())?;
+        let deflated = self.deflated.get_or_init(Box::default);
+        let slot = deflated.get(encoding.index() - WireFormat::COUNT)?;
         Some(slot.get_or_init(|| {
             let deflated = deflaters.deflate(plain, window);
             deflated.unwrap_or_else(|| plain.clone())

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::Refusal;
 use super::fields::{Value, bad, wrong};
+use super::json_members::plain_members;
 use crate::model::Payload;
 
 /// One value, as it was written.
@@ -51,6 +52,12 @@ impl<'a> Value<'a> for JsonValue<'a> {
         what: impl fmt::Display,
         mut found: impl FnMut(Cow<'a, str>, Self),
     ) -> Result<(), Refusal> {
+        if let Some(members) = plain_members(self.0) {
+            for (name, value) in members {
+                found(Cow::Borrowed(name), Self(value));
+            }
+            return Ok(());
+        }
         let kind = self.kind();
         if kind != "an object" {
             return Err(bad(format!(

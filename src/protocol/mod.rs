@@ -8,6 +8,7 @@ mod encoding;
 mod event;
 mod event_id;
 mod fields;
+mod json_members;
 mod json_out;
 mod json_value;
 mod msgpack_from_json;
@@ -24,7 +25,7 @@ mod wire;
 
 pub use close::{Close, CloseCode};
 pub use codes::{ErrorCode, Refusal};
-pub use encoding::{Deflaters, Effort, Encoding, Window};
+pub use encoding::{Deflaters, Effort, Encoding, EncodingSet, Window};
 pub use event::{Event, Published, Removed};
 pub use event_id::EventId;
 pub use problem::{PROBLEM_TYPE, Problem, title};

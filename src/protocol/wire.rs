@@ -1,14 +1,19 @@
 //! The complete bytes for a socket, in each format that the broker speaks.
 
-use bytes::{Bytes, BytesMut};
+use std::cell::Cell;
+
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::event_id::EventId;
-use super::json_out::{Json, Text, measure};
+use super::json_out::{Json, Text};
 use super::msgpack_out::Msgpack;
 use super::out::{Object, Out, put_payload};
 use super::server_frame::{ServerFrame, put_position};
 use crate::model::{Kind, Message};
-use crate::websocket::{MAX_HEADER, Opcode, header_len, put_frame, put_header};
+use crate::websocket::{MAX_HEADER, Opcode, header_len, put_frame, put_header_before};
+
+/// About how many bytes a frame has beside the names and the data in it.
+const ENVELOPE: usize = 200;
 
 /// How a session is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,10 +71,8 @@ pub enum Sent {
 /// It tells why it is `sent`; the raw format cannot.
 pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes {
     match format {
-        WireFormat::Json => text_frame(|out| put_message(out, message, sent)),
-        WireFormat::Msgpack => binary_frame(message.payload.data.len(), |out| {
-            put_message(out, message, sent);
-        }),
+        WireFormat::Json => text_frame(about(message), |out| put_message(out, message, sent)),
+        WireFormat::Msgpack => binary_frame(about(message), |out| put_message(out, message, sent)),
         WireFormat::Raw => {
             let opcode = match message.payload.kind {
                 Kind::Json | Kind::Text => Opcode::Text,
@@ -80,14 +83,14 @@ pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes
             put_frame(&mut out, opcode, data);
             Bytes::from(out)
         }
-        WireFormat::Sse => Bytes::from(exactly(|out| {
+        WireFormat::Sse => event(about(message), |out| {
             // What is of no topic is no place to go on from, nor is what was there before the stream
             // began: its last id stays.
             if !message.topic.is_of_no_topic() && sent != Sent::Retained {
                 put_event_id(out, message);
             }
             put_event(out, "message", |out| put_message(out, message, sent));
-        })),
+        }),
     }
 }
 
@@ -95,8 +98,8 @@ pub fn message_bytes(format: WireFormat, message: &Message, sent: Sent) -> Bytes
 /// raw sessions get payloads and nothing else, event streams what comes without being asked for.
 pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Bytes> {
     match (format, frame) {
-        (WireFormat::Json, _) => Some(text_frame(|out| frame.put(out))),
-        (WireFormat::Msgpack, _) => Some(binary_frame(0, |out| frame.put(out))),
+        (WireFormat::Json, _) => Some(text_frame(ENVELOPE, |out| frame.put(out))),
+        (WireFormat::Msgpack, _) => Some(binary_frame(ENVELOPE, |out| frame.put(out))),
         (
             WireFormat::Sse,
             ServerFrame::Gap { .. }
@@ -104,10 +107,10 @@ pub fn control_bytes(format: WireFormat, frame: &ServerFrame<'_>) -> Option<Byte
             | ServerFrame::Leave { .. }
             | ServerFrame::Unsubscribed { .. }
             | ServerFrame::Closing { .. },
-        ) => Some(Bytes::from(exactly(|out| {
+        ) => Some(event(ENVELOPE, |out| {
             put_farewell(out, frame);
             put_event(out, frame.name(), |out| frame.put(out));
-        }))),
+        })),
         (WireFormat::Raw | WireFormat::Sse, _) => None,
     }
 }
@@ -127,9 +130,10 @@ pub fn put_event_as(id: EventId, event: &[u8], out: &mut BytesMut) {
 
 /// A message as a JSON object, as the HTTP API's answers hold it.
 pub fn message_json(message: &Message, sent: Sent) -> String {
-    let out = exactly(|out| put_message(out, message, sent));
+    let mut out = Json(Vec::with_capacity(about(message)));
+    put_message(&mut out, message, sent);
     // Everything written is UTF-8, so nothing is lost or copied.
-    String::from_utf8(out)
+    String::from_utf8(out.0)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
@@ -194,39 +198,66 @@ fn put_event(out: &mut dyn Text, event: &str, put_json: impl FnOnce(&mut dyn Out
     out.raw(b"\n\n");
 }
 
-fn text_frame(put: impl Fn(&mut dyn Text)) -> Bytes {
-    let len = measure(&put);
-    let mut out = Vec::with_capacity(header_len(len) + len);
-    put_header(&mut out, Opcode::Text, len);
-    Bytes::from(appended(out, put))
+/// About how many bytes a message takes, were nothing in it to be escaped.
+fn about(message: &Message) -> usize {
+    let data = message.payload.data.len();
+    ENVELOPE
+        + message.topic.as_str().len()
+        + match message.payload.kind {
+            Kind::Json | Kind::Text => data,
+            Kind::Binary => data.div_ceil(3) * 4,
+        }
 }
 
-fn exactly(put: impl Fn(&mut dyn Text)) -> Vec<u8> {
-    appended(Vec::with_capacity(measure(&put)), put)
+fn text_frame(about: usize, put: impl FnOnce(&mut dyn Text)) -> Bytes {
+    written(about, Some(Opcode::Text), |out| in_json(out, put))
 }
 
-fn appended(out: Vec<u8>, put: impl FnOnce(&mut dyn Text)) -> Vec<u8> {
+fn binary_frame(about: usize, put: impl FnOnce(&mut dyn Out)) -> Bytes {
+    written(about, Some(Opcode::Binary), |out| {
+        let mut out = Msgpack(out);
+        put(&mut out);
+        out.0
+    })
+}
+
+fn event(about: usize, put: impl FnOnce(&mut dyn Text)) -> Bytes {
+    written(about, None, |out| in_json(out, put))
+}
+
+fn in_json(out: Vec<u8>, put: impl FnOnce(&mut dyn Text)) -> Vec<u8> {
     let mut out = Json(out);
     put(&mut out);
     out.0
 }
 
-/// A frame of MessagePack, whose length is known only when it is written: before it there is room
-/// for any header. `data` is about what the data takes.
-fn binary_frame(data: usize, put: impl FnOnce(&mut dyn Out)) -> Bytes {
-    const ENVELOPE: usize = 200;
-    let mut out = Vec::with_capacity(MAX_HEADER + ENVELOPE + data);
-    out.resize(MAX_HEADER, 0);
-    let mut out = Msgpack(out);
-    put(&mut out);
-    let mut out = out.0;
-    let mut header = Vec::with_capacity(MAX_HEADER);
-    put_header(&mut header, Opcode::Binary, out.len() - MAX_HEADER);
-    let start = MAX_HEADER - header.len();
-    if let Some(place) = out.get_mut(start..MAX_HEADER) {
-        place.copy_from_slice(&header);
+/// What `put` appends, in a frame of that opcode where there is to be one. `about` is about how long it
+/// becomes: its length is known only when it is written, and before it there is room for any header.
+///
+/// What is short is written into memory that is used again and again, and copied into memory of just its
+/// size; what is long is written where it stays.
+fn written(about: usize, frame: Option<Opcode>, put: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Bytes {
+    const SHORT: usize = 4 * 1024;
+    thread_local!(static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+    // A thread that ends has none any more, and may still have something to say.
+    let room = || ROOM.try_with(Cell::take).unwrap_or_default();
+    let mut out = if about <= SHORT { room() } else { Vec::new() };
+    out.reserve(MAX_HEADER + about);
+    out.extend_from_slice(&[0; MAX_HEADER]);
+    let mut out = put(out);
+    let start = frame.map_or(MAX_HEADER, |opcode| put_header_before(&mut out, opcode));
+    if out.capacity() <= 2 * SHORT {
+        let written = Bytes::copy_from_slice(out.get(start..).unwrap_or_default());
+        out.clear();
+        let _ = ROOM.try_with(|room| room.set(out));
+        return written;
     }
-    Bytes::from(out).slice(start..)
+    if out.capacity() - out.len() > out.len() / 8 {
+        out.shrink_to_fit();
+    }
+    let mut written = Bytes::from(out);
+    written.advance(start);
+    written
 }
 
 #[cfg(test)]

@@ -176,13 +176,7 @@ impl Session {
 
     fn on_json(&mut self, message: &Incoming) -> Step {
         match message {
-            Incoming::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => self.on_frame(parse_json(text), Origin::Json),
-                Err(_) => Step::Close(close(
-                    CloseCode::INVALID_UTF8,
-                    "the text is not valid UTF-8",
-                )),
-            },
+            Incoming::Text(text) => self.on_frame(parse_json(text), Origin::Json),
             Incoming::Binary(_) => {
                 let reason =
                     "fanfare.v1.json takes text frames only; send binary data with encoding base64";
@@ -242,7 +236,7 @@ impl Session {
 
     fn on_raw(&mut self, message: Incoming) -> Step {
         let payload = match message {
-            Incoming::Text(data) => Payload::text_checked(data),
+            Incoming::Text(text) => Payload::text_checked(text.into_bytes()),
             Incoming::Binary(data) => Payload::binary(data),
         };
         let max_chars = self.raw.as_ref().and_then(|raw| raw.max_chars);

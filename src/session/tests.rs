@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::auth::Access;
 use crate::broker::Rules;
@@ -28,7 +29,7 @@ fn opened(format: WireFormat, access: Access, publish_to: Option<&str>) -> Sessi
 }
 
 fn text(text: &str) -> Incoming {
-    Incoming::Text(Bytes::copy_from_slice(text.as_bytes()))
+    Incoming::Text(text.into())
 }
 
 /// What comes of it, in a word or two.
@@ -104,12 +105,13 @@ fn each_frame_asks_for_one_step() {
 
 #[test]
 fn each_encoding_comes_in_frames_of_its_own_kind() {
-    let json = Bytes::from_static(br#"{"type":"ping","id":1}"#);
+    let text = ByteString::from_static(r#"{"type":"ping","id":1}"#);
+    let json = text.clone().into_bytes();
     let msgpack = Bytes::from_static(b"\x82\xa4type\xa4ping\xa2id\x01");
     for (format, message, expected) in [
         (
             WireFormat::Json,
-            Incoming::Text(json.clone()),
+            Incoming::Text(text.clone()),
             "pong Some(1)",
         ),
         (
@@ -129,7 +131,7 @@ fn each_encoding_comes_in_frames_of_its_own_kind() {
         ),
         (
             WireFormat::Msgpack,
-            Incoming::Text(json.clone()),
+            Incoming::Text(text.clone()),
             "close 1003",
         ),
         (

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::head::{Head, MAX_HEAD, reserved_bit};
 use super::inflate::{Inflater, with_shared};
-use super::message::{Growing, Incoming, Kind, not_utf8};
+use super::message::{Growing, Incoming, Kind};
 use super::{Fault, Input, Negotiated, Opcode, close, mask};
 
 /// What a client may send.
@@ -285,10 +285,8 @@ impl Decoder {
             // Most messages: one frame, which came whole.
             let message = if kind.compressed {
                 self.inflated(kind, payload)?
-            } else if kind.text && std::str::from_utf8(payload).is_err() {
-                return Err(not_utf8());
             } else {
-                kind.of(Bytes::copy_from_slice(payload))
+                kind.of(Bytes::copy_from_slice(payload))?
             };
             return Ok(Some(Event::Message(message, payload.len())));
         }
@@ -318,7 +316,7 @@ impl Decoder {
         let message = if kind.compressed {
             self.inflated(kind, &data)?
         } else {
-            kind.of(Bytes::from(data))
+            kind.of(Bytes::from(data))?
         };
         Ok(Some(Event::Message(message, carried)))
     }
@@ -332,10 +330,7 @@ impl Decoder {
                 .get_or_insert_with(|| Box::new(Inflater::new(*window)))
                 .inflate(data, max, true)?,
         };
-        if kind.text && std::str::from_utf8(&data).is_err() {
-            return Err(not_utf8());
-        }
-        Ok(kind.of(Bytes::from(data)))
+        kind.of(Bytes::from(data))
     }
 
     fn open(&mut self) -> &mut Open {

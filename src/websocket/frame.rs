@@ -114,6 +114,33 @@ pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, payload: usize) {
     put_head(out, FINAL | opcode.bits(), payload);
 }
 
+/// Writes the header of a final frame before its payload, for which the first [`MAX_HEADER`] bytes have
+/// been left free; gives how many of them it leaves free.
+pub fn put_header_before(frame: &mut [u8], opcode: Opcode) -> usize {
+    let payload = frame.len().saturating_sub(MAX_HEADER);
+    let mut header = [0; MAX_HEADER];
+    let [first, len, rest @ ..] = &mut header;
+    *first = FINAL | opcode.bits();
+    match payload {
+        0..=125 => *len = payload as u8,
+        126..=0xffff => {
+            *len = 126;
+            let [a, b, ..] = rest;
+            [*a, *b] = (payload as u16).to_be_bytes();
+        }
+        _ => {
+            *len = 127;
+            *rest = (payload as u64).to_be_bytes();
+        }
+    }
+    let start = MAX_HEADER - header_len(payload);
+    let place = frame.iter_mut().skip(start);
+    for (place, byte) in place.zip(header).take(header_len(payload)) {
+        *place = byte;
+    }
+    start
+}
+
 fn put_head(out: &mut Vec<u8>, first: u8, payload: usize) {
     out.push(first);
     match payload {
@@ -172,6 +199,18 @@ pub(crate) mod walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_is_the_same_before_its_payload_as_in_front_of_it() {
+        for len in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
+            let payload = vec![b'x'; len];
+            let mut appended = Vec::new();
+            put_frame(&mut appended, Opcode::Text, &payload);
+            let mut before = [&[0; MAX_HEADER][..], &payload].concat();
+            let start = put_header_before(&mut before, Opcode::Text);
+            assert!(before[start..] == appended, "{len}");
+        }
+    }
 
     #[test]
     fn lengths_are_written_in_their_shortest_form() {

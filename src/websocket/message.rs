@@ -1,14 +1,15 @@
 //! Whole messages, and those that are still coming: joined from fragments and pieces, within bounds.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::Fault;
 
 /// A whole message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// Text: the bytes are valid UTF-8.
-    Text(Bytes),
+    /// Text.
+    Text(ByteString),
     /// Bytes.
     Binary(Bytes),
 }
@@ -24,12 +25,15 @@ pub(super) struct Kind {
 
 impl Kind {
     /// The message that has those bytes.
-    pub fn of(self, data: Bytes) -> Incoming {
-        if self.text {
-            Incoming::Text(data)
-        } else {
-            Incoming::Binary(data)
+    ///
+    /// # Errors
+    /// 1007 for a text that is not UTF-8.
+    pub fn of(self, data: Bytes) -> Result<Incoming, Fault> {
+        if !self.text {
+            return Ok(Incoming::Binary(data));
         }
+        let text = ByteString::try_from(data).map_err(|_| not_utf8())?;
+        Ok(Incoming::Text(text))
     }
 }
 
@@ -106,6 +110,6 @@ impl Growing {
     }
 }
 
-pub(super) fn not_utf8() -> Fault {
+fn not_utf8() -> Fault {
     Fault::inconsistent("the text is not valid UTF-8")
 }

@@ -24,7 +24,7 @@ pub use extension::{Allowed, Negotiated, negotiate};
 pub use fault::Fault;
 pub use frame::{
     MAX_HEADER, Opcode, close_bytes, header_len, ping_bytes, pong_bytes, put_deflated, put_frame,
-    put_header,
+    put_header, put_header_before,
 };
 pub use inflate::Inflater;
 pub use input::Input;

@@ -1,85 +1,86 @@
-//! Sockudo: the protocol of Pusher for subscribers, and its signed HTTP API for who publishes.
+//! Sockudo: the protocol of Pusher, whose clients publish to each other in private channels that they have subscribed to. Its HTTP
+//! API is for backends, and closes the connection behind every answer: it is no place to publish from thousands of times a second.
 
 use std::fmt::Write;
-use std::time::SystemTime;
 
 use fanfare::bench::connect;
 use fanfare::bench::dialect::{Dialect, Message, Notice, Opening, Role, Sink, Standing};
 use fanfare::bench::{frames, message};
 use hmac::{Hmac, KeyInit, Mac};
-use md5::{Digest, Md5};
 use sha2::Sha256;
 
 /// The application of our configuration.
-pub const APP: &str = "bench";
+const APP: &str = "bench";
 /// Its key.
-pub const KEY: &str = "bench-key";
+const KEY: &str = "bench-key";
 /// Its secret.
-pub const SECRET: &str = "bench-secret";
+const SECRET: &str = "bench-secret";
+
+/// What the server says first, with the name that signatures are for.
+const SOCKET_ID: &str = r#"\"socket_id\":\""#;
 
 /// A server of Pusher's protocol.
 pub struct Pusher {
     /// The size of a message's data.
     pub payload: usize,
+    /// The topics that are published to.
+    pub topics: Vec<String>,
+}
+
+/// What is kept of a session.
+#[derive(Default)]
+pub struct Member {
+    /// The channels that it is yet to subscribe to.
+    channels: Vec<String>,
+    /// How many subscriptions are yet to stand.
+    awaited: usize,
+    /// Where the last message had its data.
+    hint: usize,
 }
 
 impl Dialect for Pusher {
-    type Carry = usize;
+    type Carry = Member;
 
-    fn request(&self, opening: Opening<'_>) -> Vec<u8> {
-        match opening.role {
-            Role::Subscriber => {
-                super::request(&format!("/app/{KEY}?protocol=7&client=bench&version=1"), "")
-            }
-            Role::Publisher => Vec::new(),
+    fn carry(&self, opening: Opening<'_>) -> Member {
+        let channels = match opening.role {
+            Role::Subscriber => vec![channel(opening.topic)],
+            Role::Publisher => self.topics.iter().map(|topic| channel(topic)).collect(),
+        };
+        Member {
+            awaited: channels.len(),
+            channels,
+            hint: 0,
         }
+    }
+
+    fn request(&self, _opening: Opening<'_>) -> Vec<u8> {
+        super::request(&format!("/app/{KEY}?protocol=7&client=bench&version=1"), "")
     }
 
     fn is_open(&self, _role: Role, head: &str) -> bool {
         connect::is_websocket(head)
     }
 
-    fn begin(&self, opening: Opening<'_>, out: &mut Vec<u8>) -> bool {
-        let channel = opening.topic.replace('/', "-");
-        let frame = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
-        frames::put_masked(out, frames::TEXT, &[frame.as_bytes()]);
+    fn begin(&self, _opening: Opening<'_>, _out: &mut Vec<u8>) -> bool {
+        // What the server says first is in every subscription's signature.
         true
     }
 
     fn put_publish(&self, out: &mut Vec<u8>, topic: &str, data: &[u8]) {
-        let channel = topic.replace('/', "-");
-        let data = String::from_utf8_lossy(data);
-        let body = format!(r#"{{"name":"m","channel":"{channel}","data":"{data}"}}"#);
-        let path = format!("/apps/{APP}/events");
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let query = format!(
-            "auth_key={KEY}&auth_timestamp={}&auth_version=1.0&body_md5={}",
-            now.as_secs(),
-            hex(&Md5::digest(body.as_bytes()))
+        let head = format!(
+            r#"{{"event":"client-m","channel":"{}","data":""#,
+            channel(topic)
         );
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-        mac.update(format!("POST\n{path}\n{query}").as_bytes());
-        let signature = hex(&mac.finalize().into_bytes());
-        let request = format!(
-            "POST {path}?{query}&auth_signature={signature} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        out.extend_from_slice(request.as_bytes());
+        frames::put_masked(out, frames::TEXT, &[head.as_bytes(), data, br#""}"#]);
     }
 
     fn read(
         &self,
-        hint: &mut usize,
-        role: Role,
+        member: &mut Member,
+        _role: Role,
         bytes: &[u8],
         sink: &mut impl Sink,
     ) -> Result<usize, &'static str> {
-        if role == Role::Publisher {
-            return answers(bytes, sink);
-        }
         let mut at = 0;
         while let Some(frame) = frames::next(bytes, at)? {
             let payload = &bytes[frame.start..frame.end];
@@ -95,11 +96,11 @@ impl Dialect for Pusher {
             if frame.opcode != frames::TEXT {
                 continue;
             }
-            if !message::is_data(payload, *hint) {
-                *hint = message::find_data(payload).unwrap_or_default();
+            if !message::is_data(payload, member.hint) {
+                member.hint = message::find_data(payload).unwrap_or_default();
             }
-            let data = &payload[*hint..];
-            if *hint > 0 && data.get(self.payload) == Some(&b'"') {
+            let data = &payload[member.hint..];
+            if member.hint > 0 && data.get(self.payload) == Some(&b'"') {
                 sink.message(Message {
                     data,
                     is_whole: true,
@@ -107,52 +108,60 @@ impl Dialect for Pusher {
                     offset: None,
                 });
             } else {
-                sink.notice(understand(payload));
+                sink.notice(member.understand(payload));
             }
         }
         Ok(at)
     }
 }
 
-fn understand(payload: &[u8]) -> Notice<'_> {
-    let has = |text: &str| String::from_utf8_lossy(payload).contains(text);
-    if has("subscription_succeeded") {
-        Notice::Stands(Standing::default())
-    } else if has("pusher:connection_established") || has("pusher:pong") {
-        Notice::Nothing
-    } else if has("pusher:ping") {
-        let mut pong = Vec::new();
-        let text = br#"{"event":"pusher:pong","data":{}}"#;
-        frames::put_masked(&mut pong, frames::TEXT, &[text]);
-        Notice::Answer(pong)
-    } else {
-        Notice::Unexpected(payload)
+impl Member {
+    fn understand<'a>(&mut self, payload: &'a [u8]) -> Notice<'a> {
+        let text = String::from_utf8_lossy(payload);
+        if text.contains("subscription_succeeded") {
+            self.awaited = self.awaited.saturating_sub(1);
+            match self.awaited {
+                0 => Notice::Stands(Standing::default()),
+                _ => Notice::Nothing,
+            }
+        } else if text.contains("pusher:connection_established") {
+            let id = text.split_once(SOCKET_ID).and_then(|(_, rest)| {
+                let (id, _) = rest.split_once('\\')?;
+                Some(id)
+            });
+            id.map_or(Notice::Unexpected(payload), |id| {
+                Notice::Answer(self.subscribe(id))
+            })
+        } else if text.contains("pusher:ping") {
+            let mut pong = Vec::new();
+            let text = br#"{"event":"pusher:pong","data":{}}"#;
+            frames::put_masked(&mut pong, frames::TEXT, &[text]);
+            Notice::Answer(pong)
+        } else if text.contains("pusher:pong") {
+            Notice::Nothing
+        } else {
+            Notice::Unexpected(payload)
+        }
+    }
+
+    /// The frames that subscribe to all of its channels.
+    fn subscribe(&mut self, id: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        for channel in std::mem::take(&mut self.channels) {
+            let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+            mac.update(format!("{id}:{channel}").as_bytes());
+            let signature = hex(&mac.finalize().into_bytes());
+            let frame = format!(
+                r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}","auth":"{KEY}:{signature}"}}}}"#
+            );
+            frames::put_masked(&mut out, frames::TEXT, &[frame.as_bytes()]);
+        }
+        out
     }
 }
 
-/// The answers to publishes: all that counts is that none of them is a refusal.
-fn answers(bytes: &[u8], sink: &mut impl Sink) -> Result<usize, &'static str> {
-    let mut at = 0;
-    loop {
-        let rest = &bytes[at..];
-        let Some(body_at) = connect::head_end(rest) else {
-            return Ok(at);
-        };
-        let head = String::from_utf8_lossy(&rest[..body_at]);
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            let is_length = name.eq_ignore_ascii_case("content-length");
-            is_length.then(|| value.trim().parse::<usize>().ok())?
-        });
-        let end = body_at + length.ok_or("an answer that does not tell its length")?;
-        if end > rest.len() {
-            return Ok(at);
-        }
-        if !connect::is_status(&head, "200") {
-            sink.notice(Notice::Unexpected(&rest[..end]));
-        }
-        at += end;
-    }
+fn channel(topic: &str) -> String {
+    format!("private-{}", topic.replace('/', "-"))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -164,6 +173,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The configuration of a server that takes so many sessions.
 pub fn pusher_app(port: u16, metrics_port: u16, most: usize) -> String {
+    // Without a figure for client events nothing counts them.
     format!(
         r#"{{
   "debug": false,
@@ -186,11 +196,10 @@ pub fn pusher_app(port: u16, metrics_port: u16, most: usize) -> String {
           "policy": {{
             "limits": {{
               "max_connections": {most},
-              "max_client_events_per_second": 1000000,
-              "max_backend_events_per_second": 1000000,
-              "max_read_requests_per_second": 1000000,
+              "max_client_events_per_second": 0,
               "max_event_payload_in_kb": 100
-            }}
+            }},
+            "features": {{ "enable_client_messages": true }}
           }}
         }}
       ]

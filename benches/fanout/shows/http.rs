@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use fanfare::bench::dialect::{Dialect, Opening, Role, Sink};
 use fanfare::bench::fanfare::{Fanfare, Publishing};
-use fanfare::bench::load::{Load, Plan};
+use fanfare::bench::load::{Load, Outcome, Plan};
 use serde::Deserialize;
 
 use super::show::{Show, Target as Wanted};
@@ -19,7 +19,7 @@ use crate::scenario::{ONE_TOPIC, Scenario};
 use crate::target::{Kind, Target};
 
 /// Connections that are kept open, each with one request at a time.
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 const PATH: &str = "/v1/publish";
 
 /// To topics that nobody subscribed to and that keep nothing.
@@ -35,34 +35,13 @@ pub fn kept(options: &Options) -> io::Result<Show> {
 }
 
 fn measure(options: &Options, name: &'static str, prefix: &str) -> io::Result<Show> {
-    let scenario = Scenario {
-        name,
-        topics: CONNECTIONS,
-        subscribers: 0,
-        outstanding: CONNECTIONS,
-        ..ONE_TOPIC
-    };
     let handler = Kind::Own(vec!["handler".into()]);
     let mut show = Show::new(name);
     let both = rounds(options, 2, |which| {
         let kind = if which == 0 { &handler } else { &Kind::Broker };
         let target = Target::start(kind, CONNECTIONS)?;
-        let posts = Posts(Fanfare {
-            publishing: Publishing::Http,
-            ..round::dialect(&target, &scenario)
-        });
-        let plan = Plan {
-            prefix: prefix.into(),
-            publishers: CONNECTIONS,
-            is_answered: true,
-            // Nothing is delivered, which is what patience waits for.
-            patience: Duration::from_secs(600),
-            ..plan(&target, &scenario)
-        };
-        let mut load = Load::open(posts, plan)?;
-        load.run_for(WARM_UP)?;
-        let stretch = Stretch::of(&target, &mut load, options.time())?;
-        show.outcome(&load.finish()?);
+        let (stretch, outcome) = publishing(options, &target, name, prefix)?;
+        show.outcome(&outcome);
         Ok(stretch)
     })?;
     let answers = |round: &Stretch| round.tally.answers.total() as f64;
@@ -95,6 +74,38 @@ fn measure(options: &Options, name: &'static str, prefix: &str) -> io::Result<Sh
         "",
     );
     Ok(show)
+}
+
+/// A stretch of publishing to that server, one topic a connection.
+pub fn publishing(
+    options: &Options,
+    target: &Target,
+    name: &'static str,
+    prefix: &str,
+) -> io::Result<(Stretch, Outcome)> {
+    let scenario = Scenario {
+        name,
+        topics: CONNECTIONS,
+        subscribers: 0,
+        outstanding: CONNECTIONS,
+        ..ONE_TOPIC
+    };
+    let posts = Posts(Fanfare {
+        publishing: Publishing::Http,
+        ..round::dialect(target, &scenario)
+    });
+    let plan = Plan {
+        prefix: prefix.into(),
+        publishers: CONNECTIONS,
+        is_answered: true,
+        // Nothing is delivered, which is what patience waits for.
+        patience: Duration::from_secs(600),
+        ..plan(target, &scenario)
+    };
+    let mut load = Load::open(posts, plan)?;
+    load.run_for(WARM_UP)?;
+    let stretch = Stretch::of(target, &mut load, options.time())?;
+    Ok((stretch, load.finish()?))
 }
 
 /// Publishes as an object with the topic in it.

@@ -3,6 +3,7 @@
 
 mod compressed;
 mod deflate;
+mod durable;
 mod heartbeat;
 pub mod http;
 mod interval;
@@ -31,13 +32,16 @@ pub use show::Show;
 type Measurement = (&'static str, fn(&Options) -> io::Result<Show>);
 
 /// All of them, in the order in which they are run.
-pub const SHOWS: [Measurement; 13] = [
+pub const SHOWS: [Measurement; 16] = [
     ("deflate-w1", deflate::one),
     ("deflate-w16", deflate::burst),
     ("deflate-idle", deflate::idle),
     ("heartbeat", heartbeat::measure),
     ("http", http::live),
     ("http-history", http::kept),
+    ("written", durable::written),
+    ("synced", durable::synced),
+    ("live-beside-disk", durable::live),
     ("slow-reader", slow::measure),
     ("workers-w1", workers::one),
     ("workers-w16", workers::burst),

@@ -201,15 +201,13 @@ impl<D: Dialect> Load<D> {
                 return Ok(());
             }
         };
-        let opening = opening(
+        (session.carry, session.out) = opening(
             (number, subscribers),
             &self.topics,
             session.seen.is_back.then(|| session.seen.checker.next()),
-            |opening| self.dialect.request(opening),
+            |opening| (self.dialect.carry(opening), self.dialect.request(opening)),
         );
-        session.out = opening;
         session.partial.clear();
-        session.carry = D::Carry::default();
         session.state = State::Connecting;
         session.writing = true;
         self.poll.add(&stream, number)?;

@@ -1,5 +1,6 @@
 //! How a session's bytes get to its wire, and how that is counted.
 
+use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Instant;
@@ -109,6 +110,12 @@ impl Subscriber {
             self.outbox.borrow_mut().push(segment);
             self.mark();
         }
+    }
+
+    /// Touches what [`Subscriber::write`] will: it is near when it is needed.
+    pub(in crate::broker) fn fetch(&self) {
+        black_box(self.flags.get());
+        self.wire.fetch();
     }
 
     /// Writes chunks of messages straight to the wire; what the kernel does not take is queued.

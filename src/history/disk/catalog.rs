@@ -1,14 +1,14 @@
 //! The topics of which the store keeps something: a little of each in memory, whatever their histories
 //! amount to.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::state::State;
-use crate::history::Left;
 use crate::history::slot::Slot;
-use crate::model::{Durability, TopicName};
+use crate::history::{Left, Retained as _};
+use crate::model::{Durability, Timestamp, TopicName};
 
 /// One topic, shared by its history and the thread that writes.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(super) struct Kept {
     pub(super) is_in_line: bool,
     /// The oldest message of that life that is written to be there, dropped or not, if that is known.
     pub(super) first_there: Option<(i64, u64)>,
+    /// Up to which offset of that life damage has been told of.
+    pub(super) damaged: Option<(i64, u64)>,
     /// Whether the disk has a row of it.
     pub(super) has_row: bool,
 }
@@ -52,6 +54,7 @@ impl Kept {
             tail: VecDeque::new(),
             is_in_line: false,
             first_there: None,
+            damaged: None,
             has_row: false,
         }
     }
@@ -75,7 +78,13 @@ impl Entry {
 pub(super) struct Catalog {
     topics: Mutex<HashMap<TopicName, Arc<Entry>>>,
     next: AtomicI64,
+    /// Topics that hold nothing and are not open, by the time of their last message: what is known of
+    /// them is their epoch and how far it has come.
+    dormant: Mutex<BTreeSet<(Timestamp, TopicName)>>,
 }
+
+/// As many topics are known that hold nothing; of more, those go first that had nothing for the longest time.
+const DORMANT: usize = if cfg!(test) { 16 } else { 100_000 };
 
 impl Catalog {
     /// `next` is the first number that no topic has had.
@@ -83,6 +92,7 @@ impl Catalog {
         Self {
             topics: Mutex::default(),
             next: AtomicI64::new(next),
+            dormant: Mutex::default(),
         }
     }
 
@@ -110,6 +120,30 @@ impl Catalog {
         }
     }
 
+    /// The topic is open no more. Which topic is to be forgotten for it, if there are too many that hold
+    /// nothing.
+    pub(super) fn closed(&self, entry: &Entry) -> Option<Arc<Entry>> {
+        let time = {
+            let kept = entry.lock();
+            let is_empty = kept.committed.len() == 0 && kept.slot.message().is_none();
+            if !is_empty || !kept.has_row || kept.in_flight > 0 {
+                return None;
+            }
+            kept.committed.time
+        };
+        let mut dormant = self.lock_dormant();
+        dormant.insert((time, entry.topic.clone()));
+        let (_, topic) = (dormant.len() > DORMANT).then(|| dormant.pop_first())??;
+        drop(dormant);
+        self.get(&topic)
+    }
+
+    /// The topic is opened.
+    pub(super) fn opened(&self, entry: &Entry) {
+        let time = entry.lock().committed.time;
+        self.lock_dormant().remove(&(time, entry.topic.clone()));
+    }
+
     /// All topics, in no order.
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
         self.lock().values().cloned().collect()
@@ -122,11 +156,15 @@ impl Catalog {
             Left {
                 topic: entry.topic.clone(),
                 has_history: kept.committed.len() > 0,
-                has_retained: crate::history::Retained::message(&kept.slot).is_some(),
+                has_retained: kept.slot.message().is_some(),
             }
         });
         left.filter(|left| left.has_history || left.has_retained)
             .collect()
+    }
+
+    fn lock_dormant(&self) -> MutexGuard<'_, BTreeSet<(Timestamp, TopicName)>> {
+        self.dormant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TopicName, Arc<Entry>>> {

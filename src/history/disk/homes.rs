@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::queue::Item;
+use super::queue::{Item, STORE};
 use crate::history::{HistoryError, News, Ticket, Told};
 use crate::model::Durability;
 
@@ -30,7 +30,7 @@ impl Homes {
     pub(super) fn stands(&self, item: &Item) -> bool {
         let homes = self.lock();
         let home = homes.get(&item.home);
-        home.is_some_and(|home| home.generation <= item.generation)
+        item.home == STORE || home.is_some_and(|home| home.generation <= item.generation)
     }
 
     /// Tells each home of the last of its tickets among these.

@@ -141,7 +141,9 @@ impl Looking<'_> {
                 topic.state.lost_before = topic.state.lost_before.max(self.load.now);
                 write_row(conn, &topic.name, topic.durability, &topic.state, &mut out)?;
             }
-            catalog.insert(self.entry(topic, &figures)?);
+            let entry = catalog.insert(self.entry(topic, &figures)?);
+            // What is too many goes when others come to it.
+            let _ = catalog.closed(&entry);
         }
         let once = self.once(settings)?;
         transaction.commit()?;

@@ -136,6 +136,7 @@ impl Shared {
         }
         kept.is_open = true;
         drop(kept);
+        self.catalog.opened(&entry);
         Ok(entry)
     }
 
@@ -147,26 +148,34 @@ impl Shared {
         drop(kept);
         if is_nothing {
             self.catalog.remove(entry);
+        } else if let Some(other) = self.catalog.closed(entry) {
+            self.forget(&other);
         }
     }
 
-    /// Drops what the disk has of a topic that is not to be kept there any more.
-    fn forget(&self, topic: &TopicName, news: &Arc<News>) {
-        let Some(entry) = self.catalog.get(topic) else {
-            return;
-        };
+    /// Drops what the disk has of a topic that is not open.
+    fn forget(&self, entry: &Arc<Entry>) {
         if self.fault.is_on() || self.queue.reserve(ITEM).is_err() {
             return;
         }
-        self.homes.know(news);
-        let (state, durability) = {
-            let kept = entry.lock();
-            (kept.committed, kept.durability)
-        };
-        self.forgotten.note(topic, state.time);
-        let item = Item::new(&entry, news, durability, state, What::Forget);
-        self.catalog.remove(&entry);
+        let kept = entry.lock();
+        let (state, durability) = (kept.committed, kept.durability);
+        if kept.is_open || kept.in_flight > 0 {
+            self.queue.release(ITEM);
+            return;
+        }
+        drop(kept);
+        self.forgotten.note(&entry.topic, state.time);
+        self.catalog.remove(entry);
+        let item = Item::of_the_store(entry, durability, state, What::Forget);
         self.queue.push(item);
+    }
+
+    /// The topic is kept in memory from now on.
+    fn leave(&self, topic: &TopicName) {
+        if let Some(entry) = self.catalog.get(topic) {
+            self.forget(&entry);
+        }
     }
 
     /// Part of a topic's history is damaged: it is named, counted, and set aside.
@@ -198,7 +207,7 @@ impl HistoryStore for DiskStore {
             return Err(HistoryError::NoMessages);
         }
         if terms.durability == Durability::Memory {
-            self.shared.forget(topic, news);
+            self.shared.leave(topic);
             return self.shared.memory.open(topic, terms, news);
         }
         let entry = self.shared.enter(topic, terms.durability, news)?;
@@ -213,7 +222,7 @@ impl HistoryStore for DiskStore {
         news: &Arc<News>,
     ) -> Result<Box<dyn Retained>, HistoryError> {
         if durability == Durability::Memory {
-            self.shared.forget(topic, news);
+            self.shared.leave(topic);
             return self.shared.memory.open_retained(topic, durability, news);
         }
         let entry = self.shared.enter(topic, durability, news)?;
@@ -265,7 +274,7 @@ impl HistoryStore for DiskStore {
     }
 
     fn is_short(&self) -> bool {
-        self.shared.ceiling.is_short()
+        self.shared.ceiling.is_full()
     }
 
     fn close(&self) {

@@ -13,8 +13,14 @@ use super::schema;
 /// As many rows are changed at once: some milliseconds. Tests see many slices and rounds.
 const SLICE: usize = if cfg!(test) { 4 } else { 1024 };
 
+/// As many messages are deleted at once: they lie beside each other.
+const DEAD: i64 = if cfg!(test) { 4 } else { 1024 };
+
 /// As many messages wait before a round begins.
 const ROUND: usize = if cfg!(test) { 8 } else { 64 * 1024 };
+
+/// As many bytes of messages wait before a round begins: what is trimmed meanwhile takes room.
+const ROUND_BYTES: usize = 16 * 1024 * 1024;
 
 /// What is to be placed.
 #[derive(Debug, Default)]
@@ -23,6 +29,8 @@ pub(super) struct Places {
     in_line: Vec<Arc<Entry>>,
     /// How many messages they have.
     waiting: usize,
+    /// What these weigh.
+    bytes: usize,
     /// The topics of the round that is under way, the next one last.
     round: Vec<Arc<Entry>>,
     /// The last message that is placed once the round is over.
@@ -32,9 +40,10 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// A topic has changed, by so many messages.
-    pub(super) fn changed(&mut self, entry: &Arc<Entry>, messages: usize) {
+    /// A topic has changed, by so many messages of that weight.
+    pub(super) fn changed(&mut self, entry: &Arc<Entry>, messages: usize, bytes: usize) {
         self.waiting += messages;
+        self.bytes = self.bytes.saturating_add(bytes);
         let mut kept = entry.lock();
         if !std::mem::replace(&mut kept.is_in_line, true) {
             self.in_line.push(Arc::clone(entry));
@@ -48,7 +57,7 @@ impl Places {
 
     /// Whether a round is under way, or is due.
     pub(super) fn is_due(&self) -> bool {
-        !self.round.is_empty() || self.waiting >= ROUND
+        !self.round.is_empty() || self.waiting >= ROUND || self.bytes >= ROUND_BYTES
     }
 
     /// Whether there is anything to place.
@@ -69,12 +78,13 @@ impl Places {
             self.round
                 .sort_by_cached_key(|entry| std::cmp::Reverse(entry.lock().committed.id));
             self.waiting = 0;
+            self.bytes = 0;
             self.upto = last;
         }
         let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
         let dead = self.dead.len().min(SLICE);
         for seq in self.dead.iter().rev().take(dead) {
-            delete_message(conn, *seq)?;
+            bury(conn, *seq)?;
         }
         let mut changed = dead;
         let mut done = Vec::new();
@@ -114,7 +124,7 @@ impl Places {
                 break;
             }
             if has_new {
-                self.changed(&entry, 0);
+                self.changed(&entry, 0, 0);
             }
         }
         Ok(behind)
@@ -189,7 +199,7 @@ fn place(
         .prepare_cached("INSERT OR REPLACE INTO place(topic, offset, seq) VALUES (?1, ?2, ?3)")?;
     for (offset, seq) in &tail {
         if *offset < start {
-            delete_message(conn, *seq)?;
+            bury(conn, *seq)?;
         } else {
             insert.execute(params![state.id, offset.cast_signed(), seq])?;
             if *offset == 1 {
@@ -210,10 +220,24 @@ fn place(
     Ok(placed)
 }
 
-fn delete_message(conn: &Connection, seq: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM message WHERE seq = ?1")?
+/// A message is to be deleted.
+fn bury(conn: &Connection, seq: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT OR IGNORE INTO dead(seq) VALUES (?1)")?
         .execute([seq])
         .map(|_| ())
+}
+
+/// Deletes some messages that are to be deleted. Whether there may be more.
+pub(super) fn delete_dead(conn: &Connection) -> rusqlite::Result<bool> {
+    let some = "SELECT seq FROM dead ORDER BY seq LIMIT ?1";
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    conn.prepare_cached(&format!("DELETE FROM message WHERE seq IN ({some})"))?
+        .execute([DEAD])?;
+    let deleted = conn
+        .prepare_cached(&format!("DELETE FROM dead WHERE seq IN ({some})"))?
+        .execute([DEAD])?;
+    transaction.commit()?;
+    Ok(deleted as i64 == DEAD)
 }
 
 /// Deletes some of what a topic has dropped. Whether there may be more.
@@ -260,11 +284,12 @@ fn some_before(conn: &Connection, id: i64, start: u64) -> rusqlite::Result<Optio
     Ok(first.map(|first| start.min(first.saturating_add(SLICE as u64 / 2))))
 }
 
-/// Deletes the placed messages of a topic before that offset.
+/// The placed messages of a topic before that offset are to be deleted.
 fn delete_range(conn: &Connection, id: i64, upto: u64) -> rusqlite::Result<()> {
     let range = params![id, upto.cast_signed()];
     conn.prepare_cached(
-        "DELETE FROM message WHERE seq IN (SELECT seq FROM place WHERE topic = ?1 AND offset < ?2)",
+        "INSERT OR IGNORE INTO dead(seq)
+         SELECT seq FROM place WHERE topic = ?1 AND offset < ?2",
     )?
     .execute(range)?;
     conn.prepare_cached("DELETE FROM place WHERE topic = ?1 AND offset < ?2")?

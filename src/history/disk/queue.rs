@@ -65,10 +65,33 @@ struct Waiting {
     sleeps: bool,
 }
 
+/// No home has that number.
+pub(super) const STORE: u64 = 0;
+
 /// What an item takes beside its message.
 pub(super) const ITEM: usize = 256;
 
 impl Item {
+    /// A change of the store's own.
+    pub(super) fn of_the_store(
+        entry: &Arc<Entry>,
+        durability: Durability,
+        state: State,
+        what: What,
+    ) -> Self {
+        entry.lock().in_flight += 1;
+        Self {
+            entry: Arc::clone(entry),
+            home: STORE,
+            generation: 0,
+            ticket: None,
+            durability,
+            state,
+            what,
+            weight: ITEM,
+        }
+    }
+
     /// A change that comes from a home, of its present generation.
     pub(super) fn new(
         entry: &Arc<Entry>,

@@ -37,10 +37,10 @@ impl Recent {
 
     /// Gives messages away that the disk has, while there is no room for them.
     pub(super) fn give_way(&mut self, state: &State, keep: usize) {
-        while self.ring.len() > keep.max(1) && self.ceiling.is_short() {
+        while self.ring.len() > keep.max(1) && self.ceiling.is_crowded() {
             self.pop(state);
         }
-        if self.ceiling.is_exceeded() {
+        if self.ceiling.overflows() {
             while !self.ring.is_empty() {
                 self.pop(state);
             }

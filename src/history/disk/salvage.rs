@@ -12,6 +12,7 @@ use super::reader::is_corrupt;
 use super::record::{read_message, read_once, read_retained, read_topic};
 use super::schema;
 use super::seen::mark_of;
+use super::start::sync_names;
 use super::state::{Mark, State};
 use crate::history::memory::Random;
 use crate::model::{Durability, Epoch, Timestamp, TopicName};
@@ -86,6 +87,9 @@ pub(super) fn salvage(
     }
     let _was_not_there = fs::remove_file(beside(file, "-shm"));
     fs::rename(&new, file).map_err(failed)?;
+    if let Some(directory) = file.parent() {
+        sync_names(directory);
+    }
     Ok((salvaged, old))
 }
 

@@ -22,7 +22,7 @@ const LOG_BYTES: i64 = 16 * 1024 * 1024;
 
 /// A commit of messages only appends to `message`. Where they stand (`place`) and what is known of their
 /// topics (`topic`) follows in bulk, up to the message that `meta` names as `placed`: a page is not written for
-/// every message.
+/// every message. What is to be deleted is collected (`dead`), and goes in the order in which it lies.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta(
         key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -34,6 +34,8 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS place(
         topic INTEGER NOT NULL, offset INTEGER NOT NULL, seq INTEGER NOT NULL,
         PRIMARY KEY (topic, offset)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS dead(
+        seq INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS retained(
         topic INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS once(

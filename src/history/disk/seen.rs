@@ -25,26 +25,36 @@ pub(super) struct Seen<'a> {
     pub(super) damaged: Option<u64>,
 }
 
-/// What of a topic's messages has not been placed.
-pub(super) fn tail(ask: &Ask) -> Vec<(u64, i64)> {
+/// What of a topic's messages has not been placed, from the one before the first that is asked about on: at
+/// most so many; and whether there are more.
+pub(super) fn tail(ask: &Ask, most: usize) -> (Vec<(u64, i64)>, bool) {
     let kept = ask.entry.lock();
     if kept.committed.id != ask.id {
-        return Vec::new();
+        return (Vec::new(), false);
     }
     // With the one before, whose time is asked for.
     let first = ask.first.saturating_sub(1);
     let first = kept.tail.partition_point(|(offset, _)| *offset < first);
-    kept.tail.range(first..).copied().collect()
+    let tail: Vec<_> = kept.tail.range(first..).take(most).copied().collect();
+    let has_more = first + tail.len() < kept.tail.len();
+    (tail, has_more)
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(conn: &'a Connection, ask: &'a Ask, tail: Vec<(u64, i64)>) -> Self {
+    pub(super) fn new(
+        conn: &'a Connection,
+        ask: &'a Ask,
+        (tail, has_more): (Vec<(u64, i64)>, bool),
+    ) -> Self {
+        // What is not looked at is not asked about.
+        let known = tail.last().filter(|_| has_more);
+        let last = known.map_or(ask.last, |(offset, _)| ask.last.min(*offset));
         Self {
             conn,
             ask,
             tail,
             first: ask.first,
-            last: ask.last,
+            last,
             held: ask.first,
             damaged: None,
         }

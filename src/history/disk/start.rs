@@ -1,6 +1,6 @@
 //! How a store begins: what it finds in its directory, and whether that can be relied on.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -186,6 +186,8 @@ fn prepare(directory: &Path) -> Result<Lock, StoreError> {
         .map_err(unusable)?;
     let lock = Lock::take(directory)?;
     schema::touch(&schema::file(directory)).map_err(unusable)?;
+    // Or what is synced in the file may be in one that has no name after the machine stopped.
+    sync_names(directory);
     Ok(lock)
 }
 
@@ -210,6 +212,15 @@ fn salvage_what_is_left(file: &Path, random: &Random, now: Timestamp) -> Result<
         "the store was damaged: what was whole of it goes on, the old file is kept beside it"
     );
     Ok(())
+}
+
+/// Waits until the disk has the names of what is in the directory, and the directory's own.
+pub(super) fn sync_names(directory: &Path) {
+    let directory = directory.canonicalize().unwrap_or(directory.to_owned());
+    for directory in [Some(directory.as_path()), directory.parent()] {
+        // Not every file system can.
+        let _ = directory.and_then(|path| File::open(path).and_then(|open| open.sync_all()).ok());
+    }
 }
 
 /// Opens the file, which is made where it is empty.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 
 use super::catalog::Entry;
-use super::place::{Places, delete_dropped, delete_life};
+use super::place::{Places, delete_dead, delete_dropped, delete_life};
 use super::queue::{Item, What};
 use crate::model::Timestamp;
 
@@ -30,6 +30,8 @@ pub(super) struct Tidy {
     behind: VecDeque<Arc<Entry>>,
     /// Whether lives of topics wait to be deleted.
     has_dropped: bool,
+    /// Whether messages wait to be deleted.
+    has_dead: bool,
     /// Whether there may be pages to give back.
     room: Room,
     /// What was published once only before this is forgotten.
@@ -44,11 +46,17 @@ enum Room {
     None,
     /// There may be.
     Some,
+    /// Some were, and there may be more.
+    Given,
     /// The list of those that are free is damaged.
     Damaged,
 }
 
 impl Room {
+    fn may_be(self) -> bool {
+        matches!(self, Self::Some | Self::Given)
+    }
+
     fn grows(&mut self) {
         if *self == Self::None {
             *self = Self::Some;
@@ -63,6 +71,7 @@ enum Doing {
     Placing,
     Deleting(Arc<Entry>),
     DeletingLife(i64),
+    DeletingDead,
     ForgettingOnce,
     GivingBack,
 }
@@ -75,7 +84,7 @@ impl Tidy {
         for entry in &topics {
             let tail = entry.lock().tail.len();
             if tail > 0 {
-                places.changed(entry, tail);
+                places.changed(entry, tail, 0);
             }
         }
         places.bury(dead.into_iter().map(|seq| (0, seq)));
@@ -84,6 +93,7 @@ impl Tidy {
             placed: Instant::now(),
             behind: topics.into(),
             has_dropped: true,
+            has_dead: true,
             room: Room::Some,
             once_until: Timestamp(0),
             has_old_once: false,
@@ -117,8 +127,9 @@ impl Tidy {
             What::Retained { .. } | What::Trim => {}
         }
         drop(kept);
-        self.places
-            .changed(&item.entry, usize::from(item.is_message()));
+        let messages = usize::from(item.is_message());
+        let bytes = if item.is_message() { item.weight } else { 0 };
+        self.places.changed(&item.entry, messages, bytes);
         if let Some(now) = once {
             let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
             let until = now.0.saturating_sub(window);
@@ -136,7 +147,8 @@ impl Tidy {
             || (self.places.has_work() && self.placed.elapsed() >= LONG)
             || !self.behind.is_empty()
             || self.has_dropped
-            || self.room == Room::Some
+            || self.has_dead
+            || self.room.may_be()
             || self.has_old_once
     }
 
@@ -157,11 +169,17 @@ impl Tidy {
         if self.has_dropped {
             return self.delete_dropped(conn);
         }
+        if self.has_dead {
+            self.doing = Doing::DeletingDead;
+            self.has_dead = delete_dead(conn)?;
+            self.room.grows();
+            return Ok(());
+        }
         if self.has_old_once {
             self.doing = Doing::ForgettingOnce;
             return self.delete_once(conn);
         }
-        if self.room == Room::Some {
+        if self.room.may_be() {
             self.doing = Doing::GivingBack;
             return self.give_back(conn);
         }
@@ -184,6 +202,10 @@ impl Tidy {
             Doing::DeletingLife(id) => {
                 conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
                     .execute([id])?;
+                Some(Vec::new())
+            }
+            Doing::DeletingDead => {
+                self.has_dead = false;
                 Some(Vec::new())
             }
             Doing::ForgettingOnce => {
@@ -214,6 +236,7 @@ impl Tidy {
         self.doing = Doing::Placing;
         let behind = self.places.step(conn, last, out)?;
         self.behind.extend(behind);
+        self.has_dead = true;
         if !self.places.has_work() {
             self.placed = Instant::now();
         }
@@ -227,7 +250,7 @@ impl Tidy {
         out: &mut Vec<u8>,
     ) -> rusqlite::Result<()> {
         if delete_dropped(conn, &entry, out)? {
-            self.room.grows();
+            self.has_dead = true;
             self.behind.push_back(entry);
         } else {
             let mut kept = entry.lock();
@@ -247,7 +270,7 @@ impl Tidy {
         };
         self.doing = Doing::DeletingLife(id);
         if delete_life(conn, id)? {
-            self.room.grows();
+            self.has_dead = true;
             return Ok(());
         }
         conn.prepare_cached("DELETE FROM dropped WHERE topic = ?1")?
@@ -272,8 +295,13 @@ impl Tidy {
         let count = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")?, count("page_count")?);
         if free <= PAGES || free <= all / 8 {
+            // The file is cut only where the log is carried over.
+            if self.room == Room::Given {
+                conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            }
             self.room = Room::None;
         } else {
+            self.room = Room::Given;
             let mut vacuum = conn.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}

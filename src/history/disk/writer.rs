@@ -21,6 +21,9 @@ const GROUP: usize = 8192;
 /// As many bytes of messages are committed at once, or one change.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
+/// Between groups, one thing is done for as many changes.
+const TIDIED: usize = 512;
+
 /// How often it is tried whether a fault is over.
 const PROBE: Duration = Duration::from_millis(500);
 
@@ -76,14 +79,18 @@ impl Writer {
             };
             let (items, is_closed) = self.shared.queue.take(patience);
             let is_idle = items.is_empty();
+            // As much as comes is placed and deleted, or it would be more and more.
+            let mut steps = items.len().div_ceil(TIDIED).max(1);
             self.write(items);
             if is_idle && is_closed {
                 break;
             }
+            while steps > 0 && self.tidy.has_work() && !self.shared.fault.is_on() {
+                self.tidy();
+                steps -= 1;
+            }
             if self.shared.fault.is_on() {
                 self.probe();
-            } else if self.tidy.has_work() {
-                self.tidy();
             }
         }
         self.finish();

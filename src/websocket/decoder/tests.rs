@@ -89,10 +89,7 @@ fn read(stream: &[u8]) -> Read {
 
 fn text(data: &str) -> Event {
     let carried = data.len();
-    Event::Message(
-        Incoming::Text(Bytes::copy_from_slice(data.as_bytes())),
-        carried,
-    )
+    Event::Message(Incoming::Text(data.into()), carried)
 }
 
 fn joined(data: &[u8], carried: usize) -> Event {
@@ -136,7 +133,7 @@ fn fragments_are_joined_and_control_frames_stand_between_them() {
         frame(TEXT, b"\xe2"),
         frame(FIN | CONTINUE, b"\x82\xac"),
     ];
-    let euro = Event::Message(Incoming::Text(bytes("€".as_bytes())), 2);
+    let euro = Event::Message(Incoming::Text("€".into()), 2);
     let events = vec![
         Event::Fragment(2),
         Event::Ping(bytes(b"1")),

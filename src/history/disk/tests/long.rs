@@ -153,3 +153,38 @@ fn a_hundred_thousand_messages_are_read_in_pieces() {
         after = last;
     }
 }
+
+#[test]
+fn of_topics_that_hold_nothing_only_so_many_are_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = begin(directory.path(), usize::MAX, T);
+    let news = News::new();
+    let open = |n: usize| {
+        let terms = terms(WIDE, Durability::Written);
+        store.open(&topic(&format!("t/{n}")), terms, &news).unwrap()
+    };
+    let mut epochs = Vec::new();
+    for n in 0..40 {
+        let mut history = open(n);
+        let now = Timestamp(T.0 + n as u64);
+        history
+            .append(message("t", 1), Retain::Leave.into(), now)
+            .unwrap();
+        calm(&store, &news, &mut *history, now);
+        let nothing = Bounds {
+            age: Some(Duration::ZERO),
+            ..WIDE
+        };
+        history.rebound(terms(nothing, Durability::Written), Timestamp(now.0 + 1));
+        calm(&store, &news, &mut *history, now);
+        assert_eq!((history.len(), history.newest()), (0, 1));
+        epochs.push(history.epoch());
+    }
+    store.quiet();
+    let known: Vec<bool> = (0..40).map(|n| open(n).epoch() == epochs[n]).collect();
+    assert!(!known[0] && known[39]);
+    assert_eq!(known.iter().filter(|known| **known).count(), 16);
+    let all = Filter::new("#").unwrap();
+    assert!(!store.remembers(&all, T, Durability::Written));
+    assert!(store.remembers(&all, Timestamp(T.0 + 30), Durability::Written));
+}

@@ -61,7 +61,10 @@ fn model(frames: &[Sent], limits: Limits) -> Read {
             events.push(Event::Fragment(carried));
             message = Some((kind, data, fragments + 1, overhead));
         } else if is_text {
-            events.push(Event::Message(Incoming::Text(data.into()), carried));
+            events.push(Event::Message(
+                Incoming::Text(data.try_into().unwrap()),
+                carried,
+            ));
         } else {
             events.push(Event::Message(Incoming::Binary(data.into()), carried));
         }
