@@ -245,7 +245,7 @@ fn on_a_slow_disk_publishers_share_its_syncs_and_other_topics_do_not_wait() {
         "acknowledged before it was synced"
     );
     let alone = acknowledged(&broker, 1, time);
-    let (together, slowest) = std::thread::scope(|scope| {
+    let (together, [median, slowest]) = std::thread::scope(|scope| {
         let many = scope.spawn(|| acknowledged(&broker, 64, time));
         let mut client = Client::open(broker.address, "/ws");
         for topic in ["live", "memory/#"] {
@@ -261,7 +261,10 @@ fn on_a_slow_disk_publishers_share_its_syncs_and_other_topics_do_not_wait() {
             }
         }
         took.sort();
-        (many.join().unwrap(), took[took.len() * 99 / 100])
+        (
+            many.join().unwrap(),
+            [50, 99].map(|percent| took[took.len() * percent / 100]),
+        )
     });
     println!("{alone} alone, {together} together, others' p99 {slowest:?}");
     assert!(
@@ -269,7 +272,10 @@ fn on_a_slow_disk_publishers_share_its_syncs_and_other_topics_do_not_wait() {
         "{alone} acknowledged by {time:?} of syncs of {DELAY:?}"
     );
     assert!(together >= alone * 16, "{together} of 64, {alone} of one");
-    assert!(slowest < DELAY / 2, "{slowest:?}");
+    assert!(
+        median < DELAY / 4 && slowest < DELAY,
+        "{median:?}, {slowest:?}"
+    );
     // Nobody is thrown out for it, and it is as ready as it was.
     assert_eq!(ready(&broker).0, 200);
 }

@@ -291,6 +291,9 @@ fn whoever_was_away_for_long_catches_up_about_as_fast_as_the_others_hear_and_hol
         "{messages}: live {live:?}, recovered {recovered:?}, others' p99 {worst:?}, {grown} bytes more"
     );
     assert!(recovered < live * 2, "{recovered:?}, live {live:?}");
-    assert!(worst < Duration::from_millis(50), "{worst:?}");
+    // Where other tests run beside it, time says less.
+    let is_measured = std::env::var_os("FANFARE_MANY_MESSAGES").is_some();
+    let most = Duration::from_millis(if is_measured { 50 } else { 250 });
+    assert!(worst < most, "{worst:?}");
     assert!(grown < 32 << 20, "{grown} bytes more");
 }

@@ -48,12 +48,11 @@ fn directory(
     outer: ConfigOptions,
     process: &Process<'_>,
 ) -> Result<PathBuf, Failure> {
-    let path = match args.path {
-        Some(path) => path,
-        None => {
-            let loaded = configuration::load(process, outer.with(args.options))?;
-            loaded.config.store.path
-        }
+    let path = if let Some(path) = args.path {
+        path
+    } else {
+        let loaded = configuration::load(process, outer.with(args.options))?;
+        loaded.config.store.path
     };
     Ok(process.working_dir.join(path))
 }

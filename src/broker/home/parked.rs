@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Delivery, Home, unavailable};
+use crate::broker::directory::TopicCard;
 use crate::broker::message::{Cleared, Receipt, Token};
 use crate::history::{HistoryError, Ticket};
 use crate::model::{Durability, Epoch, Message, Origin, Timestamp, TopicName};
@@ -187,6 +188,13 @@ impl Home {
                 entry.due = None;
                 entry.is_emptied = false;
                 if let Some(history) = entry.kept.history() {
+                    if entry.card.epoch != Some(history.epoch()) {
+                        // It was cleared and is not, or what the disk has of it is damaged.
+                        let card = TopicCard::new(topic.clone(), Some(history.epoch()));
+                        card.set_subscribers(entry.interest.total());
+                        entry.card = Arc::clone(&card);
+                        self.common.directory.insert(card);
+                    }
                     entry.card.set_history(history.len(), history.newest());
                 }
             }

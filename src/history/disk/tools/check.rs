@@ -284,14 +284,12 @@ impl Checking<'_> {
                     Seen::Unreadable(first, last) => {
                         self.damaged(Place::Records { table, first, last }, UNREADABLE);
                     }
-                    Seen::Row(row) => match once_of(row) {
-                        Some(_) => self.found.once += 1,
-                        None => {
-                            let first = number_of(row);
-                            let last = first;
-                            self.damaged(Place::Records { table, first, last }, CHECKSUM);
-                        }
-                    },
+                    Seen::Row(row) if once_of(row).is_some() => self.found.once += 1,
+                    Seen::Row(row) => {
+                        let first = number_of(row);
+                        let last = first;
+                        self.damaged(Place::Records { table, first, last }, CHECKSUM);
+                    }
                 }
                 Ok(())
             },

@@ -35,6 +35,7 @@ pub(super) struct First<'a> {
 /// What begins a topic.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "as the line has them")]
 pub(super) struct Topic<'a> {
     pub(super) topic: Cow<'a, str>,
     pub(super) epoch: Cow<'a, str>,
@@ -72,6 +73,7 @@ pub(super) struct Published<'a> {
 /// What is not to be published again.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "as the line has them")]
 pub(super) struct Once<'a> {
     pub(super) once: Cow<'a, str>,
     pub(super) body: Cow<'a, str>,
