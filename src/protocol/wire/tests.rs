@@ -114,7 +114,9 @@ fn an_event_has_the_id_of_its_message() {
 
 #[test]
 fn frames_of_every_length_have_the_right_header() {
-    for len in [0, 60, 61, 62, 125, 126, 3_900, 4_200, 8_190, 65_480, 65_535, 65_536, 100_000] {
+    for len in [
+        0, 60, 61, 62, 125, 126, 3_900, 4_200, 8_190, 65_480, 65_535, 65_536, 100_000,
+    ] {
         let message = message(Payload::text("x".repeat(len)));
         for format in [WireFormat::Json, WireFormat::Msgpack, WireFormat::Raw] {
             let bytes = message_bytes(format, &message, Sent::Live);
