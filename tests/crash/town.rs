@@ -18,6 +18,7 @@ pub const CONFIG: &str = r#"
 server.workers = 2
 server.drain = "100ms"
 api.idempotency_window = "30m"
+limits.replay_messages = 10000000
 topic = [
     { filter = "crash/written/#", history = { messages = 10000000, bytes = "4GiB" }, durability = "written" },
     { filter = "crash/#", history = { messages = 10000000, bytes = "4GiB" }, durability = "synced" },

@@ -10,7 +10,7 @@ use super::catalog::{Catalog, Entry, Kept};
 use super::figures::Figures;
 use super::record::{read_message, read_once, read_retained, read_topic};
 use super::state::{Mark, State};
-use super::watermark::Reached;
+use super::watermark::Watermark;
 use super::{Settings, schema, standing};
 use crate::history::Remembered;
 use crate::history::ceiling::Ceiling;
@@ -64,9 +64,9 @@ impl Load<'_> {
         &self,
         conn: &Connection,
         settings: &Settings,
-        reached: Reached,
+        watermark: &mut Watermark,
     ) -> rusqlite::Result<Found> {
-        Looking { load: self, conn }.run(settings, reached)
+        Looking { load: self, conn }.run(settings, watermark)
     }
 }
 
@@ -77,7 +77,7 @@ struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    fn run(&self, settings: &Settings, reached: Reached) -> rusqlite::Result<Found> {
+    fn run(&self, settings: &Settings, watermark: &mut Watermark) -> rusqlite::Result<Found> {
         let conn = self.conn;
         let figures = Figures::new(self.load.metrics.clone());
         schema::set_synced(conn, true)?;
@@ -99,7 +99,10 @@ impl Looking<'_> {
         let is_topic_lost = figures.all_damaged() > 0;
         let (dead, is_tail_whole) = self.tails(&mut topics)?;
         let last = last(conn)?;
-        let expected = if is_same_boot || is_clean {
+        // The watermark itself is never synced: to another boot it tells of what it knew to be there for
+        // good, an earlier one perhaps, and of no more.
+        let reached = watermark.reached();
+        let expected = if is_same_boot {
             reached.last
         } else {
             reached.synced
@@ -148,6 +151,9 @@ impl Looking<'_> {
             let _ = catalog.closed(&entry);
         }
         let once = self.once(settings)?;
+        // Before the store says that it is of this boot: what was lost with the one before is not to be
+        // missed again by the next start, should this process end before anything is written.
+        watermark.stand(last);
         transaction.commit()?;
         schema::set_synced(conn, false)?;
         Ok(Found {

@@ -13,7 +13,7 @@ use super::load::Load;
 use super::lock::Lock;
 use super::queue::Queue;
 use super::reader::is_corrupt;
-use super::watermark::{Reached, Watermark};
+use super::watermark::Watermark;
 use super::writer::Writer;
 use super::{DiskStore, Settings, Shared, reader, salvage, schema};
 use crate::history::HistoryError;
@@ -110,7 +110,7 @@ impl DiskStore {
             file: file.clone(),
             error,
         };
-        let watermark = Watermark::open(directory).map_err(|error| StoreError::Directory {
+        let mut watermark = Watermark::open(directory).map_err(|error| StoreError::Directory {
             directory: directory.clone(),
             error,
         })?;
@@ -127,7 +127,7 @@ impl DiskStore {
             None
         } else {
             match open(&file) {
-                Ok(conn) => match load.run(&conn, settings, watermark.reached()) {
+                Ok(conn) => match load.run(&conn, settings, &mut watermark) {
                     Ok(found) => Some((conn, found)),
                     Err(error) if is_corrupt(&error) => None,
                     Err(error) => return Err(unusable(error)),
@@ -141,7 +141,8 @@ impl DiskStore {
         } else {
             salvage_what_is_left(&file, &random, now)?;
             let conn = open(&file)?;
-            let found = load.run(&conn, settings, Reached::default());
+            watermark.forget();
+            let found = load.run(&conn, settings, &mut watermark);
             let found = found.map_err(unusable)?;
             found.figures.damaged(1);
             (conn, found)

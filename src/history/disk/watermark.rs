@@ -54,6 +54,21 @@ impl Watermark {
         if synced {
             self.reached.synced = last;
         }
+        self.write();
+    }
+
+    /// A start has found all up to that message, which the disk has, and nothing beyond it.
+    pub(super) fn stand(&mut self, last: i64) {
+        self.reached = Reached { last, synced: last };
+        self.write();
+    }
+
+    /// What it tells is of a store that is not there any more.
+    pub(super) fn forget(&mut self) {
+        self.reached = Reached::default();
+    }
+
+    fn write(&self) {
         let mut bytes = [0; 20];
         let words = [self.reached.last, self.reached.synced];
         for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
