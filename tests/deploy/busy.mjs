@@ -10,10 +10,12 @@ export const CONFIG = config({
   // A few scrapes long.
   server: 'drain = "5s"',
   session: 'queue = "64MiB"\nwrite_timeout = "3s"',
-  kept: "history = { messages = 500 }\npresence = true\njoin_leave = true\nretain = true",
+  kept: "history = { messages = 500 }\ndurability = \"synced\"\npresence = true\njoin_leave = true\nretain = true",
   endpoint: "last = 3",
   // The timeout is longer than a reader that stops is waited for, which answers no ping either.
   more: `
+[store]
+kind = "disk"
 [limits]
 memory = "4GiB"
 [heartbeat]

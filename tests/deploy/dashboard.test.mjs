@@ -21,6 +21,7 @@ const MAY_BE_ZERO = new Map([
   ["Limits exceeded", "nobody does too much"],
   ["Short of descriptors", "there are enough"],
   ["Short of memory", "there is enough"],
+  ["Faults of the store", "the disk works"],
   ["Bytes still waiting", "nothing waits when the run is over"],
 ]);
 
@@ -34,7 +35,8 @@ before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "fanfare-"));
   const file = path.join(folder, "fanfare.toml");
   await writeFile(file, CONFIG);
-  broker = await Broker.start({ FANFARE_CONFIG: file, TEST_KEY: KEY });
+  const store = path.join(folder, "data");
+  broker = await Broker.start({ FANFARE_CONFIG: file, FANFARE__STORE__PATH: store, TEST_KEY: KEY });
   prometheus = await Prometheus.start(`127.0.0.1:${broker.port}`, KEY);
   start = Math.floor(Date.now() / 1000);
   await new Busy(broker).run();
