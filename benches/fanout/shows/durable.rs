@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use fanfare::bench::connect;
 use fanfare::bench::load::Load;
 use rusqlite::Connection;
+use tempfile::TempDir;
 
 use super::http::{CONNECTIONS, publishing};
 use super::show::{Show, Target as Wanted};
-use super::{Stretch, WARM_UP, each, plan, ratios, rounds};
+use super::{Stretch, WARM_UP, each, metric, plan, ratios, rounds};
 use crate::cores::{Core, on_core};
 use crate::options::Options;
 use crate::round;
@@ -26,7 +26,8 @@ pub fn written(options: &Options) -> io::Result<Show> {
     let mut show = Show::new("written");
     let both = rounds(options, 2, |which| {
         let durability = ["memory", "written"][which];
-        let target = Target::start(&disk(durability)?, CONNECTIONS)?;
+        let directory = directory()?;
+        let target = Target::start(&disk(&directory, durability), CONNECTIONS)?;
         let (stretch, outcome) = publishing(options, &target, "written", "kept")?;
         show.outcome(&outcome);
         Ok(stretch)
@@ -53,7 +54,8 @@ pub fn synced(options: &Options) -> io::Result<Show> {
             let alone = || library(group.get(), options.time());
             return Ok((on_core(Core::Server, alone)?, group.get()));
         }
-        let target = Target::start(&disk("synced")?, CONNECTIONS)?;
+        let directory = directory()?;
+        let target = Target::start(&disk(&directory, "synced"), CONNECTIONS)?;
         let (stretch, outcome) = publishing(options, &target, "synced", "kept")?;
         let syncs = metric(&target, "fanfare_store_sync_seconds_count")?;
         let published = metric(&target, "fanfare_messages_published_total")?;
@@ -79,10 +81,11 @@ pub fn synced(options: &Options) -> io::Result<Show> {
 pub fn live(options: &Options) -> io::Result<Show> {
     let mut show = Show::new("live-beside-disk");
     let both = rounds(options, 2, |which| {
+        let directory = directory()?;
         let kind = if which == 0 {
             Kind::Broker
         } else {
-            disk("written")?
+            disk(&directory, "written")
         };
         let sessions = ONE_TOPIC.topics * ONE_TOPIC.subscribers + 1;
         let target = Target::start(&kind, sessions)?;
@@ -115,14 +118,14 @@ fn answers(stretch: &Stretch) -> f64 {
     stretch.tally.answers.total() as f64 / stretch.seconds()
 }
 
-/// A broker whose topics below `kept` are that durable, in a directory that was never used.
-fn disk(durability: &str) -> io::Result<Kind> {
-    let directory = tempfile::Builder::new()
-        .prefix("store-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?
-        // The broker is killed at the end of its round; what lies in the build tree goes with it.
-        .keep();
-    Ok(Kind::Configured(format!(
+/// A place for a store, which goes with it: after the broker, which is killed at the end of its round.
+fn directory() -> io::Result<TempDir> {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// A broker whose topics below `kept` are that durable, in that directory.
+fn disk(directory: &TempDir, durability: &str) -> Kind {
+    Kind::Configured(format!(
         r#"
 store = {{ kind = "disk", path = "{}" }}
 [[topic]]
@@ -130,13 +133,13 @@ filter = "kept/#"
 history = {{ messages = 1000 }}
 durability = "{durability}"
 "#,
-        directory.display()
-    )))
+        directory.path().display()
+    ))
 }
 
 /// Messages a second that the library appends and syncs, in groups of that size.
 fn library(group: f64, time: Duration) -> io::Result<f64> {
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let directory = directory()?;
     let run = || -> rusqlite::Result<f64> {
         let conn = Connection::open(directory.path().join("alone.db"))?;
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
@@ -163,17 +166,4 @@ fn library(group: f64, time: Duration) -> io::Result<f64> {
         Ok(messages as f64 / start.elapsed().as_secs_f64())
     };
     run().map_err(io::Error::other)
-}
-
-/// The sum of a metric over its labels.
-fn metric(target: &Target, name: &str) -> io::Result<f64> {
-    let (_, text) = connect::get(target.address, "/metrics", "")?;
-    let text = String::from_utf8_lossy(&text);
-    let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let (_, value) = rest.rsplit_once(' ')?;
-        rest.starts_with(['{', ' '])
-            .then(|| value.parse::<f64>().ok())?
-    });
-    Ok(values.sum())
 }

@@ -17,6 +17,7 @@ mod workers;
 use std::io;
 use std::time::Duration;
 
+use fanfare::bench::connect;
 use fanfare::bench::dialect::Dialect;
 use fanfare::bench::load::{Load, Plan, Tally};
 use fanfare::bench::process::own_cpu;
@@ -110,6 +111,21 @@ fn cpu(target: &Target) -> io::Result<f64> {
 fn memory(target: &Target) -> io::Result<f64> {
     let known = target.memory();
     known.ok_or_else(|| io::Error::other("the server's memory is not known: has it ended?"))
+}
+
+/// A series of the broker's metrics, or the sum of those of that name; 0 where there is none yet.
+fn metric(target: &Target, wanted: &str) -> io::Result<f64> {
+    let (head, body) = connect::get(target.address, "/metrics", "")?;
+    if !connect::is_status(&head, "200") {
+        return Err(io::Error::other(format!("no metrics: {head}")));
+    }
+    let body = String::from_utf8_lossy(&body);
+    let values = body.lines().filter_map(|line| {
+        let rest = line.strip_prefix(wanted)?;
+        let (_, value) = rest.rsplit_once(' ')?;
+        rest.starts_with(['{', ' ']).then(|| value.parse::<f64>())
+    });
+    values.sum::<Result<_, _>>().map_err(io::Error::other)
 }
 
 /// A load of that shape at a server.

@@ -4,13 +4,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use fanfare::bench::connect;
 use fanfare::bench::dialect::{Dialect, Gap, Message, Notice, Opening, Role, Sink};
 use fanfare::bench::fanfare::Fanfare;
 use fanfare::bench::load::{Load, Outcome};
 
 use super::show::{Show, Target as Wanted};
-use super::{Stretch, WARM_UP, each, memory, plan, ratios, rounds};
+use super::{Stretch, WARM_UP, each, memory, metric, plan, ratios, rounds};
 use crate::options::Options;
 use crate::round;
 use crate::scenario::{ONE_TOPIC, Scenario};
@@ -115,7 +114,7 @@ fn round(options: &Options, scenario: &Scenario, policy: Option<&str>) -> io::Re
     }
     let stretch = Stretch::of(&target, &mut load, options.time())?;
     let (queued, grown) = (
-        gauge(&target, "fanfare_session_queued_bytes")?,
+        metric(&target, "fanfare_session_queued_bytes")?,
         memory(&target)? - before,
     );
     load.drain()?;
@@ -153,7 +152,7 @@ fn fill(target: &Target, load: &mut Load<Told>, scenario: &Scenario) -> io::Resu
     let dropped = || {
         let slow = r#"fanfare_messages_dropped_total{reason="slow"}"#;
         let conflated = r#"fanfare_messages_dropped_total{reason="conflated"}"#;
-        Ok::<_, io::Error>(gauge(target, slow)? + gauge(target, conflated)?)
+        Ok::<_, io::Error>(metric(target, slow)? + metric(target, conflated)?)
     };
     while dropped()? == 0.0 {
         if start.elapsed() > FILL {
@@ -163,18 +162,6 @@ fn fill(target: &Target, load: &mut Load<Told>, scenario: &Scenario) -> io::Resu
         load.run_for(Duration::from_millis(200))?;
     }
     Ok(())
-}
-
-/// A series' value in the broker's metrics; 0 where it is not there yet.
-fn gauge(target: &Target, series: &str) -> io::Result<f64> {
-    let (head, body) = connect::get(target.address, "/metrics", "")?;
-    if !connect::is_status(&head, "200") {
-        return Err(io::Error::other(format!("no metrics: {head}")));
-    }
-    let body = String::from_utf8_lossy(&body);
-    let line = body.lines().find_map(|line| line.strip_prefix(series));
-    let value = line.map_or(Ok(0.0), |value| value.trim().parse());
-    value.map_err(io::Error::other)
 }
 
 /// Fanfare, where a message may stand for others that were skipped.
