@@ -52,12 +52,16 @@ impl Scene {
         }
     }
 
-    fn fail(&self, code: Option<i32>) {
-        *self.store.shared.trouble.fails.lock().unwrap() = code;
+    /// Every commit fails with that `code` from now on, the first of them once `does` is through.
+    fn fail(&mut self, code: i32, does: impl FnOnce(&mut Self)) {
+        let shared = Arc::clone(&self.store.shared);
+        let mut fails = shared.trouble.fails.lock().unwrap();
+        *fails = Some(code);
+        does(self);
     }
 
     fn mended(&self) {
-        self.fail(None);
+        *self.store.shared.trouble.fails.lock().unwrap() = None;
         until("the store works again", || self.store.fault().is_none());
     }
 
@@ -75,12 +79,13 @@ fn what_a_failing_disk_refuses_was_never_there() {
         let mut scene = Scene::new(durability);
         let first = scene.append(Retain::Set).unwrap();
         assert!(!scene.calm());
-        scene.fail(Some(SQLITE_IOERR_FSYNC));
-        for retain in [Retain::Set, Retain::Clear, Retain::Leave] {
-            scene.append(retain).unwrap();
-        }
-        assert_eq!((scene.history.newest(), scene.history.settled()), (4, 1));
-        assert_eq!(scene.read(), [1], "only what is settled is shown");
+        scene.fail(SQLITE_IOERR_FSYNC, |scene| {
+            for retain in [Retain::Set, Retain::Clear, Retain::Leave] {
+                scene.append(retain).unwrap();
+            }
+            assert_eq!((scene.history.newest(), scene.history.settled()), (4, 1));
+            assert_eq!(scene.read(), [1], "only what is settled is shown");
+        });
         assert!(scene.calm());
         assert_eq!((scene.history.newest(), scene.history.settled()), (1, 1));
         assert_eq!(scene.read(), [1]);
@@ -124,12 +129,13 @@ fn a_clear_that_fails_leaves_the_life_before_it() {
     scene.append(Retain::Set).unwrap();
     scene.calm();
     let epoch = scene.history.epoch();
-    scene.fail(Some(SQLITE_FULL));
-    let completion = scene.history.clear().unwrap();
-    assert!(matches!(completion, Completion::Later(_)));
-    scene.append(Retain::Leave).unwrap();
-    assert_ne!(scene.history.epoch(), epoch);
-    assert_eq!((scene.history.newest(), scene.history.settled()), (1, 0));
+    scene.fail(SQLITE_FULL, |scene| {
+        let completion = scene.history.clear().unwrap();
+        assert!(matches!(completion, Completion::Later(_)));
+        scene.append(Retain::Leave).unwrap();
+        assert_ne!(scene.history.epoch(), epoch);
+        assert_eq!((scene.history.newest(), scene.history.settled()), (1, 0));
+    });
     assert!(scene.calm());
     assert_eq!((scene.history.epoch(), scene.history.newest()), (epoch, 1));
     assert!(scene.history.retained().is_some());
@@ -191,8 +197,9 @@ fn of_two_homes_both_are_told_and_neither_keeps_what_it_gave_before() {
         .store
         .open(&topic("u"), terms(WIDE, Durability::Written), &other_news);
     let mut other = opened.unwrap();
-    scene.fail(Some(SQLITE_FULL));
-    scene.append(Retain::Leave).unwrap();
+    scene.fail(SQLITE_FULL, |scene| {
+        scene.append(Retain::Leave).unwrap();
+    });
     assert!(scene.calm());
     scene.mended();
     // It has not heard yet that it failed: what it gives stands on what is gone.
