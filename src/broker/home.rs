@@ -44,6 +44,9 @@ use question::Questions;
 pub use scan::{Looked, Scan};
 use topic::Topic;
 
+/// For as many turns in a row what the store is given is put off, while each gives more.
+const PUT_OFF: u32 = 8;
+
 /// What all homes of a node share.
 pub struct Common {
     /// What topics keep and tell.
@@ -80,6 +83,8 @@ pub struct Home {
     answers: Answers,
     /// What the store tells this home.
     news: Arc<News>,
+    /// For how many turns what the store was given has been put off.
+    put_off: u32,
     /// What is not yet as durable as it should be.
     parked: Queues,
     /// What waits until the store has found out.
@@ -119,6 +124,7 @@ impl Home {
             gave_way: None,
             expiries: BinaryHeap::new(),
             news: News::new(),
+            put_off: 0,
             parked: Queues::default(),
             questions: Questions::default(),
             unamended: BTreeSet::new(),
@@ -128,6 +134,20 @@ impl Home {
     /// What the store tells this home.
     pub fn news(&self) -> &Arc<News> {
         &self.news
+    }
+
+    /// A turn has ended. Has the store begin with what this home has given it, unless this turn gave
+    /// more: then what else has come meanwhile is looked at first, so that it goes along. Whether it is to be
+    /// asked again.
+    pub fn begin_storing(&mut self) -> bool {
+        if self.news.has_given() && self.put_off < PUT_OFF {
+            self.put_off += 1;
+            return true;
+        }
+        if std::mem::take(&mut self.put_off) > 0 {
+            self.common.store.begin();
+        }
+        false
     }
 
     /// Opens the topics of which something was left by the process before this, as far as they are at

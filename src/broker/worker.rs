@@ -124,6 +124,7 @@ pub fn enter(broker: &Broker) -> Result<Rc<Worker>, WorkerError> {
                 worker: Rc::downgrade(&worker),
             }
             .start();
+            worker.registry.borrow().home.news().have_turns();
             actix_rt::spawn(turns(Rc::downgrade(&worker)));
             started = Some(worker);
             address
@@ -276,6 +277,7 @@ impl Worker {
         for shard in gone {
             registry.lost(shard);
         }
+        let unstored = registry.home.begin_storing();
         drop(registry);
         if is_free {
             for waker in self.held.borrow_mut().drain(..) {
@@ -283,7 +285,7 @@ impl Worker {
             }
         }
         self.turn.metrics.flush();
-        if unscanned || progress.unfinished || undelivered || self.turn.is_dirty() {
+        if unstored || unscanned || progress.unfinished || undelivered || self.turn.is_dirty() {
             // Woken once sockets have been looked at: what comes by them is not to wait for all of it.
             let _pending = std::pin::pin!(tokio::task::yield_now()).poll(cx);
         }

@@ -221,6 +221,9 @@ pub trait HistoryStore: Send + Sync {
         Vec::new()
     }
 
+    /// Begins with what the home whose turn ends has given it ([`News::gives`]).
+    fn begin(&self) {}
+
     /// Writes what waits, and keeps nothing from now on: the process ends.
     fn close(&self) {}
 

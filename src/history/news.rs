@@ -21,6 +21,10 @@ pub struct News {
     synced: AtomicU64,
     /// Whether nothing was told since the home looked, and it is woken when something is.
     is_watched: AtomicBool,
+    /// Whether the home has turns.
+    has_turns: AtomicBool,
+    /// Whether the home has given its store something in this turn.
+    has_given: AtomicBool,
     inbox: Mutex<Inbox>,
 }
 
@@ -115,6 +119,8 @@ impl News {
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             is_watched: AtomicBool::new(false),
+            has_turns: AtomicBool::new(false),
+            has_given: AtomicBool::new(false),
             inbox: Mutex::default(),
         })
     }
@@ -137,6 +143,33 @@ impl News {
     /// takes it back.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
+    }
+
+    /// The home has turns from now on: at the end of one it has its store begin with what it gave it.
+    pub fn have_turns(&self) {
+        self.has_turns.store(true, Ordering::Relaxed);
+    }
+
+    /// The home gives its store something. Whether the store is to wait with it until the home says
+    /// so ([`HistoryStore::begin`](super::HistoryStore::begin)), at the end of its turn: so what comes in
+    /// one turn is one group, and the home is not interrupted by the store's own thread for the first of it.
+    pub fn gives(&self) -> bool {
+        if !self.has_turns.load(Ordering::Relaxed) {
+            return false;
+        }
+        if !self.has_given.swap(true, Ordering::Relaxed) {
+            let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            // Without a waker it is awake: something was told since it looked.
+            if let Some(waker) = &inbox.waker {
+                waker.wake_by_ref();
+            }
+        }
+        true
+    }
+
+    /// Whether the home has given its store anything since it asked this last.
+    pub fn has_given(&self) -> bool {
+        self.has_given.swap(false, Ordering::Relaxed)
     }
 
     /// The number of the home. No other in the process has it.
@@ -183,5 +216,50 @@ impl News {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         inbox.waker = Some(waker.clone());
         self.is_watched.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_home_without_turns_has_the_store_begin_at_once() {
+        let news = News::new();
+        assert!(!news.gives());
+        assert!(!news.has_given());
+    }
+
+    #[test]
+    fn a_home_with_turns_is_woken_once_for_all_that_it_gives_in_one() {
+        let news = News::new();
+        let woken = Arc::new(Woken::default());
+        let times = || woken.0.load(Ordering::Relaxed);
+        news.have_turns();
+        news.watch(&Waker::from(Arc::clone(&woken)));
+        assert!(news.gives() && news.gives());
+        assert_eq!(times(), 1);
+        assert!(news.has_given() && !news.has_given());
+        assert!(news.gives());
+        assert_eq!(times(), 2);
+        // What it gives while it is told of something is of the turn that this begins.
+        assert!(news.has_given());
+        news.tell([Told::Settled(news.ticket(Durability::Written))]);
+        assert_eq!(times(), 3);
+        assert!(news.gives());
+        assert_eq!(times(), 3);
+        assert!(news.has_given());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{
     Answer, Appended, Beside, Completion, Finding, History, HistoryError, HistoryStore, Limit,
@@ -10,8 +11,8 @@ use super::{
 use crate::model::{Durability, Epoch, Filter, Message, Position, Timestamp, TopicName};
 
 /// A store that numbers at once and completes what outlives the process only when its home is told of the
-/// tickets. Reads what is older than the newest message by a lookup.
-pub struct Tardy(pub MemoryStore);
+/// tickets. Reads what is older than the newest message by a lookup. Counts how often it is to begin.
+pub struct Tardy(pub MemoryStore, pub Arc<AtomicUsize>);
 
 impl HistoryStore for Tardy {
     fn open(
@@ -45,6 +46,10 @@ impl HistoryStore for Tardy {
             news: Arc::clone(news),
             pending: VecDeque::new(),
         }))
+    }
+
+    fn begin(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
     }
 
     fn usage(&self) -> Usage {

@@ -102,7 +102,7 @@ impl DiskHistory {
             settles: (self.state.id, self.state.newest),
             retained,
         });
-        self.shared.queue.push(item);
+        self.shared.queue.push_from(&self.news, item);
         Completion::Later(ticket)
     }
 

@@ -278,6 +278,10 @@ impl HistoryStore for DiskStore {
         self.shared.ceiling.is_full()
     }
 
+    fn begin(&self) {
+        self.shared.queue.begin();
+    }
+
     fn close(&self) {
         self.shared.queue.close();
         self.shared.lookups.close();

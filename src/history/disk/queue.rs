@@ -170,11 +170,24 @@ impl Queue {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Adds what room was reserved for.
+    /// Adds what room was reserved for, and has it begun with at once.
     pub(super) fn push(&self, item: Item) {
+        self.lock().items.push(item);
+        self.begin();
+    }
+
+    /// Adds what room was reserved for, which comes from that home.
+    pub(super) fn push_from(&self, news: &News, item: Item) {
+        self.lock().items.push(item);
+        if !news.gives() {
+            self.begin();
+        }
+    }
+
+    /// Has all that waits begun with.
+    pub(super) fn begin(&self) {
         let mut waiting = self.lock();
-        waiting.items.push(item);
-        let sleeps = std::mem::take(&mut waiting.sleeps);
+        let sleeps = !waiting.items.is_empty() && std::mem::take(&mut waiting.sleeps);
         drop(waiting);
         if sleeps {
             self.ready.notify_one();

@@ -30,7 +30,7 @@ impl DiskRetained {
         }
         state.begin_at(state.end(), state.time);
         let item = Item::new(&self.entry, &self.news, self.durability, state, What::Trim);
-        self.shared.queue.push(item);
+        self.shared.queue.push_from(&self.news, item);
     }
 }
 
@@ -58,10 +58,11 @@ impl Retained for DiskRetained {
         let what = What::Retained { message, once };
         let ticket = self.news.ticket(self.durability);
         self.pending.push_back((ticket, change));
-        self.shared.queue.push(Item {
+        let item = Item {
             ticket: Some(ticket),
             ..Item::new(&self.entry, &self.news, self.durability, state, what)
-        });
+        };
+        self.shared.queue.push_from(&self.news, item);
         Ok(Completion::Later(ticket))
     }
 

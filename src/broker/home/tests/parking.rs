@@ -1,6 +1,8 @@
 //! What waits for the disk: shown in its order once it is safe, and as if it had never been where it
 //! cannot be.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::broker::message::Token;
 use crate::broker::rules::{Rule, Rules, TopicRule};
@@ -12,6 +14,11 @@ use crate::protocol::ErrorCode;
 const T: Timestamp = Timestamp(1_000);
 
 fn slow_home() -> Home {
+    slow_home_telling(&Arc::default())
+}
+
+/// One whose store counts there how often it is to begin.
+fn slow_home_telling(begun: &Arc<AtomicUsize>) -> Home {
     let keeps = |durability| TopicRule {
         history: Some(Bounds {
             messages: 100,
@@ -31,7 +38,10 @@ fn slow_home() -> Home {
         ..keeps(Durability::Written)
     };
     let home = home_in(
-        Arc::new(Tardy(MemoryStore::new(usize::MAX, || 7, Timestamp(0)))),
+        Arc::new(Tardy(
+            MemoryStore::new(usize::MAX, || 7, Timestamp(0)),
+            Arc::clone(begun),
+        )),
         AnswerBound::new(Duration::from_secs(60), 10),
     );
     home.common.rules.replace(Rules::new(vec![
@@ -250,4 +260,25 @@ fn what_is_only_on_the_disk_is_read_while_the_home_goes_on() {
     let found = home.found(lookup, &topic("w/a"), Err(error), T).unwrap();
     assert_eq!(found.answer.err().unwrap().code, ErrorCode::Unavailable);
     assert!(home.questions.first().is_none());
+}
+
+#[test]
+fn the_store_begins_once_a_turn_gives_it_no_more_or_enough_turns_did() {
+    let begun = Arc::default();
+    let mut home = slow_home_telling(&begun);
+    let times = || begun.load(Ordering::Relaxed);
+    home.news().have_turns();
+    assert!(!home.begin_storing(), "it was given nothing");
+    for _ in 0..2 {
+        assert!(home.news().gives());
+        assert!(home.begin_storing());
+    }
+    assert_eq!(times(), 0);
+    assert!(!home.begin_storing() && !home.begin_storing());
+    assert_eq!(times(), 1);
+    let mut put_off = 0;
+    while home.news().gives() && home.begin_storing() {
+        put_off += 1;
+    }
+    assert_eq!((put_off, times()), (PUT_OFF, 2));
 }

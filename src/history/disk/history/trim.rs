@@ -99,6 +99,8 @@ impl DiskHistory {
             // The next append says it too.
             return;
         }
-        self.shared.queue.push(self.item(What::Trim));
+        self.shared
+            .queue
+            .push_from(&self.news, self.item(What::Trim));
     }
 }
