@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, Transaction, TransactionBehavior, params};
 
 use super::queue::{Item, What};
 use super::record::{write_message, write_once, write_retained, write_topic};
@@ -22,10 +22,11 @@ pub(super) fn commit(
 ) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     let mut seq = first;
+    let mut insert = Insert::prepare(conn)?;
     // The topics whose row says what no message says.
     let mut rows: HashMap<i64, &Item> = HashMap::new();
     for item in items {
-        apply(conn, item, seq, out)?;
+        apply(conn, &mut insert, item, seq, out)?;
         seq += i64::from(item.is_message());
         match item.what {
             What::Clear { old } => {
@@ -44,10 +45,17 @@ pub(super) fn commit(
     for item in rows.values() {
         write_row(conn, &item.entry.topic, item.durability, &item.state, out)?;
     }
+    drop(insert);
     transaction.commit()
 }
 
-fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+fn apply(
+    conn: &Connection,
+    insert: &mut Insert<'_>,
+    item: &Item,
+    seq: i64,
+    out: &mut Vec<u8>,
+) -> rusqlite::Result<()> {
     let id = item.state.id;
     match &item.what {
         What::Message {
@@ -56,7 +64,7 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
             retain,
             once,
         } => {
-            insert(conn, (seq, id), *mark, message, out)?;
+            insert.message((seq, id), *mark, message, out)?;
             match retain {
                 Retain::Leave => {}
                 Retain::Set => write_kept(conn, id, message, out)?,
@@ -84,28 +92,37 @@ fn apply(conn: &Connection, item: &Item, seq: i64, out: &mut Vec<u8>) -> rusqlit
     Ok(())
 }
 
-/// Writes a message under a number of its own.
-pub(super) fn insert(
-    conn: &Connection,
-    (seq, id): (i64, i64),
-    mark: Mark,
-    message: &Message,
-    out: &mut Vec<u8>,
-) -> rusqlite::Result<()> {
-    write_message(id, mark, message, out);
-    let (offset, time, before) = (mark.offset, mark.time.0, mark.before);
-    conn.prepare_cached(
-        "INSERT INTO message(seq, topic, offset, time, before, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![
-        seq,
-        id,
-        offset.cast_signed(),
-        time.cast_signed(),
-        before.cast_signed(),
-        &*out,
-    ])
-    .map(|_| ())
+/// Writes messages, each under a number of its own: looked up once for all of a group.
+pub(super) struct Insert<'conn>(CachedStatement<'conn>);
+
+impl<'conn> Insert<'conn> {
+    pub(super) fn prepare(conn: &'conn Connection) -> rusqlite::Result<Self> {
+        conn.prepare_cached(
+            "INSERT INTO message(seq, topic, offset, time, before, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .map(Self)
+    }
+
+    pub(super) fn message(
+        &mut self,
+        (seq, id): (i64, i64),
+        mark: Mark,
+        message: &Message,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<()> {
+        write_message(id, mark, message, out);
+        let (offset, time, before) = (mark.offset, mark.time.0, mark.before);
+        self.0
+            .execute(params![
+                seq,
+                id,
+                offset.cast_signed(),
+                time.cast_signed(),
+                before.cast_signed(),
+                &*out,
+            ])
+            .map(|_| ())
+    }
 }
 
 /// Writes what a topic retains.

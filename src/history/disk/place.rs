@@ -229,15 +229,25 @@ fn bury(conn: &Connection, seq: i64) -> rusqlite::Result<()> {
 
 /// Deletes some messages that are to be deleted. Whether there may be more.
 pub(super) fn delete_dead(conn: &Connection) -> rusqlite::Result<bool> {
-    let some = "SELECT seq FROM dead ORDER BY seq LIMIT ?1";
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    conn.prepare_cached(&format!("DELETE FROM message WHERE seq IN ({some})"))?
-        .execute([DEAD])?;
-    let deleted = conn
-        .prepare_cached(&format!("DELETE FROM dead WHERE seq IN ({some})"))?
-        .execute([DEAD])?;
+    let dead = conn
+        .prepare_cached("SELECT seq FROM dead ORDER BY seq LIMIT ?1")?
+        .query_map([DEAD], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<i64>>>()?;
+    // What was published together mostly goes together: many rows of a page, in one pass over it.
+    let mut delete = conn.prepare_cached("DELETE FROM message WHERE seq BETWEEN ?1 AND ?2")?;
+    for run in dead.chunk_by(|one, next| one + 1 == *next) {
+        if let (Some(first), Some(last)) = (run.first(), run.last()) {
+            delete.execute([first, last])?;
+        }
+    }
+    drop(delete);
+    if let Some(last) = dead.last() {
+        conn.prepare_cached("DELETE FROM dead WHERE seq <= ?1")?
+            .execute([last])?;
+    }
     transaction.commit()?;
-    Ok(deleted as i64 == DEAD)
+    Ok(dead.len() as i64 == DEAD)
 }
 
 /// Deletes some of what a topic has dropped. Whether there may be more.

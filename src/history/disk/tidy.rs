@@ -15,6 +15,13 @@ use crate::model::Timestamp;
 /// As many pages are given back at once.
 const PAGES: i64 = 64;
 
+/// As many free pages are kept while messages come: those of the next rounds of [placing](Places) go there,
+/// and a file that is cut off and grows again with each round is written the more for it.
+const SPARE: i64 = if cfg!(test) { PAGES } else { 8 * 1024 };
+
+/// No messages come, if none came for so long.
+const REST: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 2 });
+
 /// As many records of what is published once only are deleted at once.
 const ONCE: i64 = 256;
 
@@ -34,6 +41,8 @@ pub(super) struct Tidy {
     has_dead: bool,
     /// Whether there may be pages to give back.
     room: Room,
+    /// When a message came last.
+    came: Instant,
     /// What was published once only before this is forgotten.
     once_until: Timestamp,
     has_old_once: bool,
@@ -48,6 +57,8 @@ enum Room {
     Some,
     /// Some were, and there may be more.
     Given,
+    /// There are as many as are kept while messages come.
+    Spare,
     /// The list of those that are free is damaged.
     Damaged,
 }
@@ -58,7 +69,7 @@ impl Room {
     }
 
     fn grows(&mut self) {
-        if *self == Self::None {
+        if matches!(self, Self::None | Self::Spare) {
             *self = Self::Some;
         }
     }
@@ -95,6 +106,7 @@ impl Tidy {
             has_dropped: true,
             has_dead: true,
             room: Room::Some,
+            came: Instant::now(),
             once_until: Timestamp(0),
             has_old_once: false,
             doing: Doing::Placing,
@@ -128,6 +140,9 @@ impl Tidy {
         }
         drop(kept);
         let messages = usize::from(item.is_message());
+        if item.is_message() {
+            self.came = Instant::now();
+        }
         let bytes = if item.is_message() { item.weight } else { 0 };
         self.places.changed(&item.entry, messages, bytes);
         if let Some(now) = once {
@@ -148,8 +163,17 @@ impl Tidy {
             || !self.behind.is_empty()
             || self.has_dropped
             || self.has_dead
-            || self.room.may_be()
+            || self.has_room()
             || self.has_old_once
+    }
+
+    fn has_room(&self) -> bool {
+        self.room.may_be() || (self.room == Room::Spare && self.rests())
+    }
+
+    /// Whether no messages come.
+    fn rests(&self) -> bool {
+        self.came.elapsed() >= REST
     }
 
     /// Does a little of it. `last` is the last message that is committed.
@@ -179,7 +203,7 @@ impl Tidy {
             self.doing = Doing::ForgettingOnce;
             return self.delete_once(conn);
         }
-        if self.room.may_be() {
+        if self.has_room() {
             self.doing = Doing::GivingBack;
             return self.give_back(conn);
         }
@@ -294,12 +318,14 @@ impl Tidy {
     fn give_back(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let count = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (free, all) = (count("freelist_count")?, count("page_count")?);
-        if free <= PAGES || free <= all / 8 {
+        let rests = self.rests();
+        let kept = if rests { PAGES } else { SPARE };
+        if free <= kept.max(all / 8) {
             // The file is cut only where the log is carried over.
             if self.room == Room::Given {
                 conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             }
-            self.room = Room::None;
+            self.room = if rests { Room::None } else { Room::Spare };
         } else {
             self.room = Room::Given;
             let mut vacuum = conn.prepare_cached(&format!("PRAGMA incremental_vacuum({PAGES})"))?;

@@ -12,7 +12,7 @@ use super::line::{self, EXPORT, FORMAT, First, Last, Once, Published, Sort, Topi
 use super::target::Target;
 use super::{Epochs, ToolError};
 use crate::history::Remembered;
-use crate::history::disk::apply::{insert, remember, write_kept, write_row};
+use crate::history::disk::apply::{Insert, remember, write_kept, write_row};
 use crate::history::disk::schema;
 use crate::history::disk::standing::Standing;
 use crate::history::disk::state::{Mark, State};
@@ -231,7 +231,7 @@ impl<'a> Importing<'a> {
         let mark: Mark = state.take(message.weight(), message.time);
         let id = state.id;
         let seq = self.seq();
-        insert(self.conn, (seq, id), mark, &message, &mut self.out)?;
+        Insert::prepare(self.conn)?.message((seq, id), mark, &message, &mut self.out)?;
         self.conn
             .prepare_cached("INSERT INTO place(topic, offset, seq) VALUES (?1, ?2, ?3)")?
             .execute(params![id, mark.offset.cast_signed(), seq])?;
