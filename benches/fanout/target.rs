@@ -31,7 +31,12 @@ pub enum Kind {
     /// The same, on the load's core too.
     Spread(Vec<String>),
     /// The same with this file of configuration.
-    Configured(String),
+    Configured {
+        /// What is in the file.
+        text: String,
+        /// Where it runs.
+        core: Core,
+    },
     /// Another server of this program's: its command and what goes behind the port.
     Own(Vec<String>),
     /// A server that runs already.
@@ -92,7 +97,8 @@ impl Target {
                 core = Core::Both;
                 broker_with(port, sessions, settings)
             }
-            Kind::Configured(text) => {
+            Kind::Configured { text, core: given } => {
+                core = *given;
                 let file = directory.join(format!("fanout-{port}.toml"));
                 fs::write(&file, text)?;
                 let mut command = broker(port, sessions);

@@ -5,11 +5,12 @@ use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
-use fanfare::bench::load::Load;
+use fanfare::bench::load::{Load, Outcome};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::http::{CONNECTIONS, publishing};
+use super::asking::Asking;
+use super::http::{self, CONNECTIONS};
 use super::show::{Show, Target as Wanted};
 use super::{Stretch, WARM_UP, each, metric, plan, ratios, rounds};
 use crate::cores::{Core, on_core};
@@ -21,32 +22,86 @@ use crate::target::{Kind, Target};
 /// The bytes of a message in the library alone: about what a record of the store has.
 const RECORD: usize = 256;
 
-/// Publishes to topics of durability `written`, beside the same in memory.
+/// By which door is published.
+#[derive(Clone, Copy)]
+enum Door {
+    Http,
+    WebSocket,
+}
+
+impl Door {
+    fn publishing(
+        self,
+        options: &Options,
+        target: &Target,
+        name: &'static str,
+    ) -> io::Result<(Stretch, Outcome)> {
+        match self {
+            Self::Http => http::publishing(options, target, name, "kept"),
+            Self::WebSocket => http::publishing_by(options, target, (name, "kept"), Asking),
+        }
+    }
+}
+
+/// Publishes over HTTP to topics of durability `written`, beside the same in memory.
 pub fn written(options: &Options) -> io::Result<Show> {
-    let mut show = Show::new("written");
+    let promise = Wanted::AtLeast(0.6);
+    beside_memory(options, Door::Http, "written", Some(promise))
+}
+
+/// The same by frames that ask for an answer: less is done for each but what the store does.
+pub fn written_by_frames(options: &Options) -> io::Result<Show> {
+    beside_memory(options, Door::WebSocket, "written-frames", None)
+}
+
+/// Publishes over HTTP to topics of durability `synced`, beside the library alone.
+pub fn synced(options: &Options) -> io::Result<Show> {
+    beside_library(options, (Door::Http, Core::Server), "synced", None)
+}
+
+/// The same by frames that ask for an answer.
+pub fn synced_by_frames(options: &Options) -> io::Result<Show> {
+    let by = (Door::WebSocket, Core::Server);
+    beside_library(options, by, "synced-frames", None)
+}
+
+/// The same, and the store's thread need not wait for the worker's core.
+pub fn synced_on_both_cores(options: &Options) -> io::Result<Show> {
+    let promise = Wanted::AtLeast(0.5);
+    let by = (Door::WebSocket, Core::Both);
+    beside_library(options, by, "synced-spread", Some(promise))
+}
+
+fn beside_memory(
+    options: &Options,
+    door: Door,
+    name: &'static str,
+    promise: Option<Wanted>,
+) -> io::Result<Show> {
+    let mut show = Show::new(name);
     let both = rounds(options, 2, |which| {
         let durability = ["memory", "written"][which];
         let directory = directory()?;
-        let target = Target::start(&disk(&directory, durability), CONNECTIONS)?;
-        let (stretch, outcome) = publishing(options, &target, "written", "kept")?;
+        let target = Target::start(&disk(&directory, durability, Core::Server), CONNECTIONS)?;
+        let (stretch, outcome) = door.publishing(options, &target, name)?;
         show.outcome(&outcome);
         Ok(stretch)
     })?;
     let [memory, written] = [0, 1].map(|which| each(&both[which], answers));
     show.figure("memory: acknowledged a second", &memory, "");
     show.figure("written: acknowledged a second", &written, "");
-    show.promise(
-        "acknowledged a second, written to memory",
-        &ratios(&written, &memory),
-        "",
-        Wanted::AtLeast(0.6),
-    );
+    let what = "acknowledged a second, written to memory";
+    show.ratio(what, &ratios(&written, &memory), promise);
     Ok(show)
 }
 
-/// Publishes to topics of durability `synced`, beside the library alone.
-pub fn synced(options: &Options) -> io::Result<Show> {
-    let mut show = Show::new("synced");
+fn beside_library(
+    options: &Options,
+    (door, core): (Door, Core),
+    name: &'static str,
+    promise: Option<Wanted>,
+) -> io::Result<Show> {
+    let mut show = Show::new(name);
     // Of the last round of the broker.
     let group = Cell::new(16.0_f64);
     let both = rounds(options, 2, |which| {
@@ -55,8 +110,8 @@ pub fn synced(options: &Options) -> io::Result<Show> {
             return Ok((on_core(Core::Server, alone)?, group.get()));
         }
         let directory = directory()?;
-        let target = Target::start(&disk(&directory, "synced"), CONNECTIONS)?;
-        let (stretch, outcome) = publishing(options, &target, "synced", "kept")?;
+        let target = Target::start(&disk(&directory, "synced", core), CONNECTIONS)?;
+        let (stretch, outcome) = door.publishing(options, &target, name)?;
         let syncs = metric(&target, "fanfare_store_sync_seconds_count")?;
         let published = metric(&target, "fanfare_messages_published_total")?;
         show.outcome(&outcome);
@@ -68,12 +123,8 @@ pub fn synced(options: &Options) -> io::Result<Show> {
     let groups = each(&both[0], |(_, group)| *group);
     show.figure("messages in a group", &groups, "");
     show.figure("the library alone: messages a second", &library, "");
-    show.promise(
-        "messages a second, broker to library",
-        &ratios(&broker, &library),
-        "",
-        Wanted::AtLeast(0.5),
-    );
+    let what = "messages a second, broker to library";
+    show.ratio(what, &ratios(&broker, &library), promise);
     Ok(show)
 }
 
@@ -85,7 +136,7 @@ pub fn live(options: &Options) -> io::Result<Show> {
         let kind = if which == 0 {
             Kind::Broker
         } else {
-            disk(&directory, "written")
+            disk(&directory, "written", Core::Server)
         };
         let sessions = ONE_TOPIC.topics * ONE_TOPIC.subscribers + 1;
         let target = Target::start(&kind, sessions)?;
@@ -124,8 +175,8 @@ fn directory() -> io::Result<TempDir> {
 }
 
 /// A broker whose topics below `kept` are that durable, in that directory.
-fn disk(directory: &TempDir, durability: &str) -> Kind {
-    Kind::Configured(format!(
+fn disk(directory: &TempDir, durability: &str, core: Core) -> Kind {
+    let text = format!(
         r#"
 store = {{ kind = "disk", path = "{}" }}
 [[topic]]
@@ -134,7 +185,8 @@ history = {{ messages = 1000 }}
 durability = "{durability}"
 "#,
         directory.path().display()
-    ))
+    );
+    Kind::Configured { text, core }
 }
 
 /// Messages a second that the library appends and syncs, in groups of that size.

@@ -76,12 +76,22 @@ fn measure(options: &Options, name: &'static str, prefix: &str) -> io::Result<Sh
     Ok(show)
 }
 
-/// A stretch of publishing to that server, one topic a connection.
+/// A stretch of publishing to that server by requests, one topic a connection.
 pub(super) fn publishing(
     options: &Options,
     target: &Target,
     name: &'static str,
     prefix: &str,
+) -> io::Result<(Stretch, Outcome)> {
+    publishing_by(options, target, (name, prefix), Posts::new)
+}
+
+/// The same in the dialect that is made of Fanfare's.
+pub(super) fn publishing_by<D: Dialect>(
+    options: &Options,
+    target: &Target,
+    (name, prefix): (&'static str, &str),
+    dialect: impl FnOnce(Fanfare) -> D,
 ) -> io::Result<(Stretch, Outcome)> {
     let scenario = Scenario {
         name,
@@ -90,10 +100,6 @@ pub(super) fn publishing(
         outstanding: CONNECTIONS,
         ..ONE_TOPIC
     };
-    let posts = Posts(Fanfare {
-        publishing: Publishing::Http,
-        ..round::dialect(target, &scenario)
-    });
     let plan = Plan {
         prefix: prefix.into(),
         publishers: CONNECTIONS,
@@ -102,7 +108,7 @@ pub(super) fn publishing(
         patience: Duration::from_secs(600),
         ..plan(target, &scenario)
     };
-    let mut load = Load::open(posts, plan)?;
+    let mut load = Load::open(dialect(round::dialect(target, &scenario)), plan)?;
     load.run_for(WARM_UP)?;
     let stretch = Stretch::of(target, &mut load, options.time())?;
     Ok((stretch, load.finish()?))
@@ -110,6 +116,15 @@ pub(super) fn publishing(
 
 /// Publishes as an object with the topic in it.
 struct Posts(Fanfare);
+
+impl Posts {
+    fn new(fanfare: Fanfare) -> Self {
+        Self(Fanfare {
+            publishing: Publishing::Http,
+            ..fanfare
+        })
+    }
+}
 
 impl Dialect for Posts {
     type Carry = usize;

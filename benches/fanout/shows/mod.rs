@@ -1,6 +1,7 @@
 //! Measurements beside fan-out: each shows a promise of the broker's that is no ratio of deliveries to the bare
 //! loop's. They stand by a ratio to something else that is measured in the same run, in turn with it.
 
+mod asking;
 mod compressed;
 mod deflate;
 mod durable;
@@ -33,7 +34,7 @@ pub use show::Show;
 type Measurement = (&'static str, fn(&Options) -> io::Result<Show>);
 
 /// All of them, in the order in which they are run.
-pub const SHOWS: [Measurement; 16] = [
+pub const SHOWS: [Measurement; 19] = [
     ("deflate-w1", deflate::one),
     ("deflate-w16", deflate::burst),
     ("deflate-idle", deflate::idle),
@@ -41,7 +42,10 @@ pub const SHOWS: [Measurement; 16] = [
     ("http", http::live),
     ("http-history", http::kept),
     ("written", durable::written),
+    ("written-frames", durable::written_by_frames),
     ("synced", durable::synced),
+    ("synced-frames", durable::synced_by_frames),
+    ("synced-spread", durable::synced_on_both_cores),
     ("live-beside-disk", durable::live),
     ("slow-reader", slow::measure),
     ("workers-w1", workers::one),

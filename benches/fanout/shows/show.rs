@@ -77,6 +77,11 @@ impl Show {
         self.add(what.into(), rounds, unit, Some(target));
     }
 
+    /// Adds a ratio, which shall be so if there is a promise.
+    pub fn ratio(&mut self, what: &'static str, rounds: &[f64], promise: Option<Target>) {
+        self.add(what.into(), rounds, "", promise);
+    }
+
     fn add(&mut self, what: String, rounds: &[f64], unit: &'static str, target: Option<Target>) {
         let value = median(rounds.iter().copied());
         self.figures.push(Figure {

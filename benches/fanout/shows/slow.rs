@@ -10,6 +10,7 @@ use fanfare::bench::load::{Load, Outcome};
 
 use super::show::{Show, Target as Wanted};
 use super::{Stretch, WARM_UP, each, memory, metric, plan, ratios, rounds};
+use crate::cores::Core;
 use crate::options::Options;
 use crate::round;
 use crate::scenario::{ONE_TOPIC, Scenario};
@@ -100,7 +101,11 @@ fn round(options: &Options, scenario: &Scenario, policy: Option<&str>) -> io::Re
         "[[topic]]\nfilter = \"bench/#\"\noverflow = [\"{}\"]\n",
         policy.unwrap_or("disconnect")
     );
-    let target = Target::start(&Kind::Configured(rule), scenario.subscribers)?;
+    let kind = Kind::Configured {
+        text: rule,
+        core: Core::Server,
+    };
+    let target = Target::start(&kind, scenario.subscribers)?;
     let dialect = Told(round::dialect(&target, scenario));
     let mut load = Load::open(dialect, plan(&target, scenario))?;
     load.loosen(READER);
