@@ -150,25 +150,29 @@ impl<'a> Seen<'a> {
                 *next = last + 1;
                 break;
             };
-            let Ok((mark, body)) = mark_of(row) else {
-                self.note(*next);
-                *next += 1;
-                continue;
-            };
-            if mark.offset < *next {
+            // What the message says of its offset may be what is damaged of it.
+            let place = row.get::<_, i64>(4).map_or(0, i64::cast_unsigned);
+            if place < *next || place > last {
                 // Whatever that is, it does not stand here.
                 self.note(*next);
                 *next += 1;
                 continue;
             }
-            if mark.offset > *next {
-                self.note(mark.offset - 1);
+            if place > *next {
+                self.note(place - 1);
             }
-            *next = mark.offset + 1;
-            match each(self, mark, body) {
+            *next = place + 1;
+            let whole = mark_of(row).and_then(|(mark, body)| {
+                if mark.offset == place {
+                    each(self, mark, body)
+                } else {
+                    Err(Damaged)
+                }
+            });
+            match whole {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                Err(Damaged) => self.note(mark.offset),
+                Err(Damaged) => self.note(place),
             }
         }
         Ok(true)
@@ -318,7 +322,7 @@ impl<'a> Seen<'a> {
 fn placed_between(conn: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     // A place without its message is one that is damaged: its offset is missed.
     conn.prepare_cached(
-        "SELECT message.offset, message.time, message.before, message.body
+        "SELECT message.offset, message.time, message.before, message.body, place.offset
          FROM place CROSS JOIN message ON message.seq = place.seq
          WHERE place.topic = ?1 AND place.offset BETWEEN ?2 AND ?3 ORDER BY place.offset",
     )

@@ -111,6 +111,24 @@ fn a_record_with_a_flipped_byte_is_not_served_nor_what_is_before_it() {
 }
 
 #[test]
+fn of_a_record_that_says_another_offset_only_that_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    for (name, offset) in [("a", "offset + 4096"), ("b", "offset + 1")] {
+        let id = if name == "b" { 1 } else { 2 };
+        let change =
+            format!("UPDATE message SET offset = {offset} WHERE topic = {id} AND offset = 3");
+        amend(directory.path(), &change);
+    }
+    let store = begin(directory.path(), 0, T);
+    let news = News::new();
+    for name in ["a", "b"] {
+        let mut history = open(&store, name, &news);
+        assert_eq!(read(&store, &news, &mut *history, 0), [4, 5, 6], "{name}");
+    }
+}
+
+#[test]
 fn a_reading_in_pieces_goes_on_after_what_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
     filled(directory.path());
