@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::watermark::Watermark;
 use super::*;
 use crate::history::contract::{WIDE, message, topic};
 use crate::history::{Completion, Retain};
@@ -183,4 +184,49 @@ fn messages_that_are_missing_at_the_end_are_missed() {
     let all = Filter::new("#").unwrap();
     assert!(!store.remembers(&all, T, Durability::Synced));
     assert!(store.remembers(&all, Timestamp(T.0 + 1000), Durability::Synced));
+}
+
+/// What [`filled`] wrote, after the power went: three more that were only written are gone, and the
+/// watermark, which is never synced, tells of them.
+fn power_cut(directory: &std::path::Path) {
+    amend(
+        directory,
+        "UPDATE meta SET value = 'another' WHERE key = 'boot'",
+    );
+    let mut watermark = Watermark::open(&settings(directory, 0).directory).unwrap();
+    watermark.rise(6, true);
+    watermark.rise(9, false);
+}
+
+#[test]
+fn what_a_power_cut_took_is_not_missed_again_after_a_start_that_wrote_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let newest = filled(directory.path());
+    power_cut(directory.path());
+    amend(
+        directory.path(),
+        "UPDATE meta SET value = '0' WHERE key = 'clean'",
+    );
+    let killed = tempfile::tempdir().unwrap();
+    let epoch = |store: &DiskStore, durability: Durability| {
+        let entry = store.shared.catalog.get(&topic(durability.as_str()));
+        entry.unwrap().lock().committed.epoch
+    };
+    let first = begin(directory.path(), usize::MAX, T);
+    let written = epoch(&first, Durability::Written);
+    assert_ne!(written, newest[0].epoch, "the newest may be gone");
+    assert_eq!(epoch(&first, Durability::Synced), newest[1].epoch);
+    copy_killed(directory.path(), killed.path());
+    let second = begin(killed.path(), usize::MAX, T);
+    assert_eq!(second.shared.figures.all_damaged(), 0);
+    assert_eq!(epoch(&second, Durability::Written), written);
+    assert_eq!(epoch(&second, Durability::Synced), newest[1].epoch);
+}
+
+#[test]
+fn a_store_that_was_closed_misses_nothing_that_an_older_watermark_tells_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let newest = filled(directory.path());
+    power_cut(directory.path());
+    assert_eq!(recovers(directory.path(), newest), [true, true]);
 }
