@@ -21,9 +21,13 @@ pub(super) fn run(
     match command {
         StoreCommand::Check(args) => check(&directory(args, outer, process)?, process),
         StoreCommand::Compact(args) => compact(&directory(args, outer, process)?, process),
-        StoreCommand::Export(ExportArgs { store, topic }) => {
+        StoreCommand::Export(ExportArgs {
+            store,
+            topic,
+            aside,
+        }) => {
             let directory = directory(store, outer, process)?;
-            export(&directory, topic.as_ref(), process)
+            export(&directory, topic.as_ref(), aside, process)
         }
         StoreCommand::Import(args) => {
             let ImportArgs {
@@ -82,6 +86,13 @@ fn check(directory: &Path, process: &mut Process<'_>) -> Result<Exit, Failure> {
         Size(found.free),
     );
     print(process.stdout, &text)?;
+    if found.aside > 0 {
+        let text = format!(
+            "{} set aside before what was damaged: fanfare store export --aside writes them out\n",
+            Counts(&[(found.aside, "message")])
+        );
+        print(process.stdout, &text)?;
+    }
     if found.damages > 0 {
         let damages = Counts(&[(found.damages, "damage")]);
         return Err(Failure::failed(format!("the store has {damages}")));
@@ -103,6 +114,7 @@ fn compact(directory: &Path, process: &mut Process<'_>) -> Result<Exit, Failure>
 fn export(
     directory: &Path,
     filter: Option<&crate::model::Filter>,
+    is_aside: bool,
     process: &mut Process<'_>,
 ) -> Result<Exit, Failure> {
     let source = Source::open(directory, "fanfare store export").map_err(failure)?;
@@ -111,7 +123,12 @@ fn export(
         let _ = writeln!(stderr, "fanfare: left out, damaged: {damage}");
     };
     let mut out = BufWriter::with_capacity(64 * 1024, &mut *process.stdout);
-    let done = tools::export(&source, filter, Timestamp::now(), &mut out, &mut tell);
+    let export = if is_aside {
+        tools::export_aside
+    } else {
+        tools::export
+    };
+    let done = export(&source, filter, Timestamp::now(), &mut out, &mut tell);
     let done = match done {
         Err(ToolError::Output(error)) => {
             // What could not be written is not tried again.

@@ -49,6 +49,9 @@ pub(in crate::cli) struct ExportArgs {
     /// Only topics that this filter matches
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     pub(in crate::cli) topic: Option<Filter>,
+    /// Only what is whole and was set aside, since something after it in its topic is damaged
+    #[arg(long)]
+    pub(in crate::cli) aside: bool,
 }
 
 #[derive(Args)]

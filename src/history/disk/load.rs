@@ -1,11 +1,11 @@
 //! What a store finds of the one that it goes on from, and whether that can be relied on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::apply::{delete_kept, drop_life, write_row};
+use super::apply::{delete_kept, write_row};
 use super::catalog::{Catalog, Entry, Kept};
 use super::figures::Figures;
 use super::record::{read_message, read_once, read_retained, read_topic};
@@ -95,9 +95,9 @@ impl Looking<'_> {
         } else {
             known_from = Timestamp(self.number("known_from")?.unwrap_or(self.load.now.0));
         }
-        let mut topics = self.topics(&figures)?;
+        let (mut topics, nameless) = self.topics(&figures)?;
         let is_topic_lost = figures.all_damaged() > 0;
-        let (dead, is_tail_whole) = self.tails(&mut topics)?;
+        let (dead, is_tail_whole) = self.tails(&mut topics, &nameless)?;
         let last = last(conn)?;
         // The watermark itself is never synced: to another boot it tells of what it knew to be there for
         // good, an earlier one perhaps, and of no more.
@@ -171,14 +171,15 @@ impl Looking<'_> {
         Ok(text.and_then(|text| text.parse().ok()))
     }
 
-    /// All that is known of topics, by their number.
-    fn topics(&self, figures: &Figures) -> rusqlite::Result<HashMap<i64, Topic>> {
+    /// All that is known of topics, by their number, and the numbers of those of which nothing is: what
+    /// they kept stays on the disk, and nobody finds it.
+    fn topics(&self, figures: &Figures) -> rusqlite::Result<(HashMap<i64, Topic>, HashSet<i64>)> {
         let mut select = self
             .conn
             .prepare("SELECT id, body FROM topic ORDER BY id")?;
         let mut rows = select.query([])?;
         let mut topics: HashMap<i64, Topic> = HashMap::new();
-        let mut damaged = Vec::new();
+        let mut nameless = HashSet::new();
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
             let body = row.get_ref(1)?.as_blob().unwrap_or_default();
@@ -192,20 +193,30 @@ impl Looking<'_> {
                 };
                 topics.insert(id, topic);
             } else {
-                tracing::error!(id, "the store is damaged: a topic's record is set aside");
+                tracing::error!(
+                    id,
+                    "the store is damaged: a topic's record is set aside; `fanfare store export --aside` \
+                     writes out its messages"
+                );
                 figures.damaged(1);
-                damaged.push(id);
+                nameless.insert(id);
             }
         }
-        for id in damaged {
-            drop_life(self.conn, id)?;
+        for id in &nameless {
+            self.conn
+                .prepare_cached("DELETE FROM topic WHERE id = ?1")?
+                .execute([id])?;
         }
-        Ok(topics)
+        Ok((topics, nameless))
     }
 
     /// Adds to the topics the messages that have not been placed. Those of no topic, and whether all are
     /// whole.
-    fn tails(&self, topics: &mut HashMap<i64, Topic>) -> rusqlite::Result<(Vec<i64>, bool)> {
+    fn tails(
+        &self,
+        topics: &mut HashMap<i64, Topic>,
+        nameless: &HashSet<i64>,
+    ) -> rusqlite::Result<(Vec<i64>, bool)> {
         let placed = schema::meta(self.conn, "placed")?;
         let placed: i64 = placed.and_then(|text| text.parse().ok()).unwrap_or(0);
         let mut select = self.conn.prepare(
@@ -222,8 +233,18 @@ impl Looking<'_> {
                 time: Timestamp(number(3).cast_unsigned()),
                 before: number(4).cast_unsigned(),
             };
-            let Some(topic) = topics.get_mut(&number(1)) else {
-                dead.push(seq);
+            let id = number(1);
+            let Some(topic) = topics.get_mut(&id) else {
+                if nameless.contains(&id) {
+                    // No round of placing comes to them.
+                    self.conn
+                        .prepare_cached(
+                            "INSERT OR REPLACE INTO place(topic, offset, seq) VALUES (?1, ?2, ?3)",
+                        )?
+                        .execute(params![id, number(2), seq])?;
+                } else {
+                    dead.push(seq);
+                }
                 continue;
             };
             let state = &mut topic.state;

@@ -56,6 +56,8 @@ pub struct Edge {
     pub(super) upto: u64,
     /// The time of the last message before it, as far as one was found.
     pub(super) last: Option<Timestamp>,
+    /// The last that was found damaged.
+    pub(super) damaged: Option<u64>,
 }
 
 /// Questions that wait for a thread.

@@ -112,8 +112,8 @@ impl Places {
             let messages = placed.messages.min(kept.tail.len());
             kept.tail.drain(..messages);
             kept.first_there = placed.first_there;
-            let start = kept.committed.start.offset;
-            if placed.first_there.is_none_or(|(_, first)| first < start) {
+            let floor = kept.committed.floor();
+            if placed.first_there.is_none_or(|(_, first)| first < floor) {
                 behind.push(Arc::clone(&entry));
             }
             kept.is_in_line = placed.has_more;
@@ -194,11 +194,11 @@ fn place(
     if !has_row {
         return Ok(placed);
     }
-    let start = state.start.offset;
+    let floor = state.floor();
     let mut insert = conn
         .prepare_cached("INSERT OR REPLACE INTO place(topic, offset, seq) VALUES (?1, ?2, ?3)")?;
     for (offset, seq) in &tail {
-        if *offset < start {
+        if *offset < floor {
             bury(conn, *seq)?;
         } else {
             insert.execute(params![state.id, offset.cast_signed(), seq])?;
@@ -210,9 +210,9 @@ fn place(
     write_row(conn, &entry.topic, durability, &state, out)?;
     if let Some((id, first)) = placed.first_there
         && id == state.id
-        && first < start
+        && first < floor
     {
-        let upto = start.min(first.saturating_add(SLICE as u64));
+        let upto = floor.min(first.saturating_add(SLICE as u64));
         delete_range(conn, id, upto)?;
         placed.deleted = usize::try_from(upto - first).unwrap_or(SLICE);
         placed.first_there = Some((id, upto));
@@ -260,7 +260,7 @@ pub(super) fn delete_dropped(
         let kept = entry.lock();
         (kept.committed, kept.durability, kept.has_row)
     };
-    let Some(upto) = some_before(conn, state.id, state.start.offset)? else {
+    let Some(upto) = some_before(conn, state.id, state.floor())? else {
         return Ok(false);
     };
     if !has_row {
@@ -285,13 +285,13 @@ pub(super) fn delete_life(conn: &Connection, id: i64) -> rusqlite::Result<bool> 
     Ok(true)
 }
 
-/// The end of the oldest placed messages, as many as go at once, if there are any before `start`.
-fn some_before(conn: &Connection, id: i64, start: u64) -> rusqlite::Result<Option<u64>> {
+/// The end of the oldest placed messages, as many as go at once, if there are any before `floor`.
+fn some_before(conn: &Connection, id: i64, floor: u64) -> rusqlite::Result<Option<u64>> {
     let first: Option<i64> = conn
         .prepare_cached("SELECT min(offset) FROM place WHERE topic = ?1")?
         .query_row([id], |row| row.get(0))?;
-    let first = first.map(i64::cast_unsigned).filter(|first| *first < start);
-    Ok(first.map(|first| start.min(first.saturating_add(SLICE as u64 / 2))))
+    let first = first.map(i64::cast_unsigned).filter(|first| *first < floor);
+    Ok(first.map(|first| floor.min(first.saturating_add(SLICE as u64 / 2))))
 }
 
 /// The placed messages of a topic before that offset are to be deleted.

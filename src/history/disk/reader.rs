@@ -76,7 +76,9 @@ fn answer(shared: &Shared, conn: &Connection, ask: &Ask) -> rusqlite::Result<()>
             before >= told
         };
         if !is_told {
-            shared.damage(&ask.entry.topic, ask.first, damaged, "a record is damaged");
+            let what = "a record is damaged (`fanfare store export --aside` writes out what is whole \
+                        of those before it)";
+            shared.damage(&ask.entry.topic, ask.first, damaged, what);
         }
         if !matches!(finding, Finding::Edge(_)) {
             let edge = seen.edge(|mark| mark.offset > damaged)?;

@@ -26,6 +26,9 @@ const HAS_PUBLISHER: u8 = 1 << 4;
 const HAS_BYTES_AT: u8 = 1 << 5;
 const HAS_POSITION: u8 = 1 << 6;
 
+// What a topic's record has; the two lowest bits are its durability.
+const HAS_ASIDE: u8 = 1 << 2;
+
 /// What kind of record it is, so that none passes for one of another kind.
 #[derive(Clone, Copy)]
 enum Sort {
@@ -293,11 +296,13 @@ pub(super) fn write_topic(
     out: &mut Vec<u8>,
 ) {
     let mut writer = Writer::new(out, Sort::Topic, &[state.id.cast_unsigned()]);
-    writer.byte(match durability {
+    let durability = match durability {
         Durability::Memory => 0,
         Durability::Written => 1,
         Durability::Synced => 2,
-    });
+    };
+    let flag = state.aside.map_or(0, |_| HAS_ASIDE);
+    writer.byte(durability | flag);
     writer.epoch(state.epoch);
     for number in [
         state.newest,
@@ -310,6 +315,9 @@ pub(super) fn write_topic(
     ] {
         writer.number(number);
     }
+    if let Some(aside) = state.aside {
+        writer.number(aside);
+    }
     writer.end(topic.as_str().as_bytes());
 }
 
@@ -319,13 +327,14 @@ pub(super) fn read_topic(
     record: &[u8],
 ) -> Result<(TopicName, Durability, State), Damaged> {
     let mut reader = Reader::new(record, Sort::Topic, &[id.cast_unsigned()])?;
-    let durability = match reader.byte()? {
+    let flags = reader.byte()?;
+    let durability = match flags & !HAS_ASIDE {
         0 => Durability::Memory,
         1 => Durability::Written,
         2 => Durability::Synced,
         _ => return Err(Damaged),
     };
-    let state = State {
+    let mut state = State {
         id,
         epoch: reader.epoch()?,
         newest: reader.number()?,
@@ -337,7 +346,11 @@ pub(super) fn read_topic(
             before: reader.number()?,
         },
         lost_before: reader.time()?,
+        aside: None,
     };
+    if flags & HAS_ASIDE != 0 {
+        state.aside = Some(reader.number()?);
+    }
     if state.newest == u64::MAX || state.start.offset == 0 || state.start.offset > state.newest + 1
     {
         return Err(Damaged);

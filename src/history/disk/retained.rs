@@ -24,8 +24,8 @@ impl DiskRetained {
     /// Has the disk drop the messages of the time when the topic kept a history.
     pub(super) fn drop_history(&self) {
         let mut state = self.entry.lock().committed;
-        if state.len() == 0 || self.shared.fault.is_on() || self.shared.queue.reserve(ITEM).is_err()
-        {
+        let is_nothing = state.len() == 0 && state.aside.is_none();
+        if is_nothing || self.shared.fault.is_on() || self.shared.queue.reserve(ITEM).is_err() {
             return;
         }
         state.begin_at(state.end(), state.time);

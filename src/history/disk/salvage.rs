@@ -134,14 +134,17 @@ fn copy(
     let mut out = Vec::new();
     for topic in topics.values_mut() {
         let state = &mut topic.state;
+        let floor = state.floor();
         // In an epoch of its own an offset may be another message's.
         if let Some((start, end)) = topic.run {
             state.start = start;
+            state.aside = Some(floor).filter(|floor| *floor < start.offset);
             state.newest = end.offset - 1;
             state.time = state.time.max(end.time);
             state.weight = end.before;
         } else {
             state.start = state.end();
+            state.aside = None;
         }
         state.lost_before = state.lost_before.max(now);
         write_row(to, &topic.name, topic.durability, state, &mut out)?;
@@ -207,7 +210,7 @@ fn messages(
             salvaged.damaged += 1;
             return Ok(seq);
         };
-        if mark.offset < state.start.offset {
+        if mark.offset < state.floor() {
             return Ok(seq);
         }
         to.prepare_cached(

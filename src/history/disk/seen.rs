@@ -291,6 +291,7 @@ impl<'a> Seen<'a> {
             marks,
             upto: self.ask.last,
             last,
+            damaged: self.damaged,
         })
     }
 

@@ -27,6 +27,9 @@ pub(super) struct State {
     pub(super) start: Mark,
     /// Every message that was dropped, or that went with a life of the topic before this, is older.
     pub(super) lost_before: Timestamp,
+    /// From here to the oldest message, messages are set aside: they stood before one that is damaged, so
+    /// that they are not of the history any more, and stay on the disk.
+    pub(super) aside: Option<u64>,
 }
 
 impl State {
@@ -44,6 +47,7 @@ impl State {
                 before: 0,
             },
             lost_before,
+            aside: None,
         }
     }
 
@@ -91,6 +95,49 @@ impl State {
     pub(super) fn begin_at(&mut self, start: Mark, last: Timestamp) {
         self.lost_before = self.lost_before.max(after(last));
         self.start = start;
+        // They are older: what does not allow the one does not allow the others.
+        self.aside = None;
+    }
+
+    /// Begins after what is damaged, likewise, and sets aside what is before it.
+    pub(super) fn set_aside(&mut self, start: Mark, last: Timestamp) {
+        let first = self.floor();
+        self.begin_at(start, last);
+        self.aside = Some(first).filter(|first| *first < start.offset);
+    }
+
+    /// Drops of what is set aside what would be gone without the damage too: what is before `first`, and
+    /// all of it where that is from before `from`. Whether there was any.
+    pub(super) fn drop_aside(&mut self, first: u64, from: Timestamp) -> bool {
+        let Some(aside) = self.aside else {
+            return false;
+        };
+        if self.lost_before <= from || first >= self.start.offset {
+            self.aside = None;
+        } else if first > aside {
+            self.aside = Some(first);
+        }
+        self.aside != Some(aside)
+    }
+
+    /// The offset from which on messages stay on the disk, held or set aside.
+    pub(super) fn floor(&self) -> u64 {
+        let start = self.start.offset;
+        self.aside.map_or(start, |aside| aside.min(start))
+    }
+
+    /// What is set aside, as if it were a history that ends before `start`.
+    pub(super) fn before(&self, start: u64) -> Option<Self> {
+        let first = self.floor();
+        (first < start).then(|| Self {
+            newest: start - 1,
+            start: Mark {
+                offset: first,
+                ..self.start
+            },
+            aside: None,
+            ..*self
+        })
     }
 
     /// The life after this, which has had nothing.

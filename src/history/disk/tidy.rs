@@ -279,7 +279,7 @@ impl Tidy {
         } else {
             let mut kept = entry.lock();
             let state = kept.committed;
-            kept.first_there = Some((state.id, state.start.offset));
+            kept.first_there = Some((state.id, state.floor()));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ impl DiskHistory {
     /// dropped.
     pub(super) fn drop_excess(&mut self, now: Timestamp) -> bool {
         let from = cutoff(self.bounds.age, now);
-        let mut dropped = false;
+        let mut dropped = self.state.drop_aside(self.first_counted(), from);
         while self.state.len() > 0 && self.is_excess(from) {
             let Some(next) = self.recent.mark(&self.state, self.state.start.offset + 1) else {
                 self.seek_edge(from);
@@ -85,7 +85,11 @@ impl DiskHistory {
             return;
         }
         let last = edge.last.unwrap_or(start.time);
-        self.state.begin_at(start, last);
+        if start.offset.checked_sub(1) == edge.damaged {
+            self.state.set_aside(start, last);
+        } else {
+            self.state.begin_at(start, last);
+        }
         self.recent.begin_at(start.offset);
         self.recent.learn(edge.marks.iter().copied().skip(1));
         // More may have come since it was asked.

@@ -56,8 +56,9 @@ fn state() -> impl Strategy<Value = State> {
         0..u64::MAX - 1,
         any::<u64>(),
         mark(),
+        any::<Option<u64>>(),
     )
-        .prop_map(|(id, epoch, newest, number, start)| State {
+        .prop_map(|(id, epoch, newest, number, start, aside)| State {
             id,
             epoch: Epoch::from_random(epoch),
             newest,
@@ -68,6 +69,7 @@ fn state() -> impl Strategy<Value = State> {
                 ..start
             },
             lost_before: Timestamp(number / 3),
+            aside,
         })
 }
 

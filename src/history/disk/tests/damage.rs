@@ -110,6 +110,102 @@ fn a_record_with_a_flipped_byte_is_not_served_nor_what_is_before_it() {
     }
 }
 
+/// The offsets of a topic's messages that are on the disk.
+fn on_disk(directory: &Path, name: &str) -> Vec<u64> {
+    let conn = schema::to_read(&schema::file(&settings(directory, 0).directory)).unwrap();
+    let mut select = conn
+        .prepare("SELECT offset FROM message WHERE topic = ?1 ORDER BY offset")
+        .unwrap();
+    // In the order in which `filled` makes them.
+    let id = if name == "b" { 1 } else { 2 };
+    let offsets = select.query_map([id], |row| row.get::<_, i64>(0)).unwrap();
+    offsets
+        .map(|offset| offset.unwrap().cast_unsigned())
+        .collect()
+}
+
+/// Has the store drop messages of `b`, and waits until they are gone: what else was to go went before them.
+fn tidied(directory: &Path, store: &DiskStore, news: &Arc<News>, upto: u64) {
+    let mut other = open(store, "b", news);
+    let few = Bounds {
+        messages: 1,
+        ..WIDE
+    };
+    other.rebound(terms(few, Durability::Synced), T);
+    while other.newest() < upto {
+        let appended = other.append(message("b", 1), Retain::Leave.into(), T);
+        assert!(appended.is_ok());
+        calm(store, news, &mut *other, T);
+    }
+    until("the messages of b are deleted", || {
+        on_disk(directory, "b").first() >= Some(&(upto - 8))
+    });
+}
+
+#[test]
+fn what_is_whole_before_a_damaged_record_stays_on_the_disk_until_the_bounds_would_drop_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    filled(path);
+    amend(path, &flip("3"));
+    let aside = |store: &DiskStore| {
+        let entry = store.shared.catalog.get(&topic("a")).unwrap();
+        entry.lock().committed.aside
+    };
+    for round in 1..=2 {
+        let store = begin(path, 0, T);
+        let news = News::new();
+        let mut history = open(&store, "a", &news);
+        let after = if round == 1 { 0 } else { 3 };
+        assert_eq!(read(&store, &news, &mut *history, after), [4, 5, 6]);
+        calm(&store, &news, &mut *history, T);
+        assert_eq!((aside(&store), history.oldest()), (Some(1), 4));
+        tidied(path, &store, &news, 6 + round * 24);
+        assert_eq!(on_disk(path, "a"), [1, 2, 3, 4, 5, 6]);
+    }
+    let store = begin(path, 0, T);
+    let news = News::new();
+    let mut history = open(&store, "a", &news);
+    // What is held and what is set aside are together no more than the bound.
+    for (messages, stay, is_aside) in [(5, 2, Some(2)), (3, 4, None)] {
+        let bounds = Bounds { messages, ..WIDE };
+        history.rebound(terms(bounds, Durability::Synced), T);
+        calm(&store, &news, &mut *history, T);
+        assert_eq!((aside(&store), history.oldest()), (is_aside, 4));
+        let expected: Vec<u64> = (stay..=6).collect();
+        until("what the bounds do not allow is deleted", || {
+            on_disk(path, "a") == expected
+        });
+    }
+}
+
+#[test]
+fn what_is_set_aside_goes_when_it_is_too_old_or_its_topic_is_cleared() {
+    let aged = |age: u64| Bounds {
+        age: Some(Duration::from_millis(age)),
+        ..WIDE
+    };
+    for is_cleared in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        filled(path);
+        amend(path, &flip("6"));
+        let store = begin(path, 0, T);
+        let news = News::new();
+        let mut history = open(&store, "a", &news);
+        assert!(read(&store, &news, &mut *history, 0).is_empty());
+        calm(&store, &news, &mut *history, T);
+        tidied(path, &store, &news, 30);
+        assert_eq!(on_disk(path, "a"), [1, 2, 3, 4, 5, 6]);
+        if is_cleared {
+            history.clear().unwrap();
+        } else {
+            history.rebound(terms(aged(10), Durability::Synced), Timestamp(T.0 + 11));
+        }
+        until("all of it is deleted", || on_disk(path, "a").is_empty());
+    }
+}
+
 #[test]
 fn of_a_record_that_says_another_offset_only_that_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
@@ -224,6 +320,9 @@ fn a_damaged_topic_begins_anew_and_the_others_go_on() {
     drop((other, history, store));
     let store = begin(directory.path(), 0, Timestamp(T.0 + 50));
     assert_eq!(store.shared.figures.all_damaged(), 0, "once is enough");
+    // Nobody knows any more whose they were; that is no reason to delete them.
+    tidied(directory.path(), &store, &news, 30);
+    assert_eq!(on_disk(directory.path(), "a"), [1, 2, 3, 4, 5, 6]);
 }
 
 /// A store that was killed with something in its log.

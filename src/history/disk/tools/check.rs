@@ -24,6 +24,8 @@ pub struct Checked {
     pub retained: u64,
     /// Idempotency keys.
     pub once: u64,
+    /// Messages that are whole and were set aside, since one after them was damaged.
+    pub aside: u64,
     /// Damages.
     pub damages: u64,
     /// What the file takes, in bytes, its log left out.
@@ -188,8 +190,23 @@ impl Checking<'_> {
             let what = "its record does not end where its messages do";
             self.damaged(Place::Topic(topic.clone()), what);
         }
+        self.aside(topic, state)?;
         self.beyond(topic, state)?;
         self.retained(topic, state)
+    }
+
+    /// What was set aside; that some of it is damaged was told then.
+    fn aside(&mut self, topic: &TopicName, state: &State) -> Result<(), ToolError> {
+        let Some(aside) = state.before(state.start.offset) else {
+            return Ok(());
+        };
+        walk(self.conn, &aside, self.tail.of(state.id), |found| {
+            if let Found::Whole(mark, body) = found {
+                let message = read_message((state.id, state.epoch), mark, topic, body);
+                self.found.aside += u64::from(message.is_ok());
+            }
+            Ok::<(), ToolError>(())
+        })
     }
 
     /// Messages that the topic's record does not know of.

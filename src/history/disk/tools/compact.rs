@@ -86,19 +86,37 @@ fn delete_dropped(conn: &Connection) -> Result<(), ToolError> {
         delete_before(conn, row.get(0)?, i64::MAX)?;
     }
     conn.execute("DELETE FROM dropped", [])?;
+    drop(rows);
+    drop(select);
+    delete_nameless(conn)?;
     let mut select = conn.prepare("SELECT id, body FROM topic")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
         // What is damaged is left as it is, for whoever looks at it.
         if let Ok((_, _, state)) = read_topic(id, row.get_ref(1)?.as_blob().unwrap_or_default()) {
-            delete_before(conn, id, state.start.offset.cast_signed())?;
+            delete_before(conn, id, state.floor().cast_signed())?;
         }
     }
     drop(rows);
     drop(select);
     transaction.commit()?;
     Ok(())
+}
+
+/// Deletes what was kept by topics whose records were damaged when a broker began.
+fn delete_nameless(conn: &Connection) -> rusqlite::Result<()> {
+    let mut select =
+        conn.prepare("SELECT DISTINCT topic FROM place WHERE topic NOT IN (SELECT id FROM topic)")?;
+    let ids = select.query_map([], |row| row.get(0))?;
+    for id in ids.collect::<rusqlite::Result<Vec<i64>>>()? {
+        delete_before(conn, id, i64::MAX)?;
+    }
+    conn.execute(
+        "DELETE FROM retained WHERE topic NOT IN (SELECT id FROM topic)",
+        [],
+    )
+    .map(|_| ())
 }
 
 /// Deletes the messages of a topic before that offset.

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use rusqlite::OptionalExtension as _;
 
-use super::line::{self, EXPORT, FORMAT, First, Last, Once, Topic, write, write_digest};
+use super::line::{self, ASIDE, EXPORT, FORMAT, First, Last, Once, Topic, write, write_digest};
 use super::rows::{Seen, all, blob, number_of, once_of};
 use super::walk::{CHECKSUM, Damage, Found, Place, UNREADABLE, walk};
 use super::{Source, ToolError};
@@ -14,7 +14,7 @@ use crate::history::disk::reader::is_corrupt;
 use crate::history::disk::record::{read_message, read_retained, read_topic};
 use crate::history::disk::schema;
 use crate::history::disk::state::{State, after};
-use crate::model::{Durability, Filter, Message, Timestamp, TopicName};
+use crate::model::{Durability, Epoch, Filter, Message, Timestamp, TopicName};
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,12 +44,37 @@ pub fn export(
     out: &mut dyn Write,
     tell: &mut dyn FnMut(&Damage),
 ) -> Result<Exported, ToolError> {
+    write_out(source, (EXPORT, filter), now, out, tell)
+}
+
+/// Writes out what [`export`] leaves out of histories though it is whole, since something after it is
+/// damaged, and tells what is. A topic's line names the offsets between which that lies; there may be holes.
+///
+/// # Errors
+/// Where the store cannot be read, or `out` cannot be written.
+pub fn export_aside(
+    source: &Source,
+    filter: Option<&Filter>,
+    now: Timestamp,
+    out: &mut dyn Write,
+    tell: &mut dyn FnMut(&Damage),
+) -> Result<Exported, ToolError> {
+    write_out(source, (ASIDE, filter), now, out, tell)
+}
+
+fn write_out(
+    source: &Source,
+    (what, filter): (&'static str, Option<&Filter>),
+    now: Timestamp,
+    out: &mut dyn Write,
+    tell: &mut dyn FnMut(&Damage),
+) -> Result<Exported, ToolError> {
     let known_from = schema::meta(&source.conn, "known_from")?;
     let known_from = known_from.and_then(|text| text.parse().ok());
     // Of what is not exported nothing is known.
     let known_from = known_from.filter(|_| filter.is_none()).unwrap_or(now.0);
     let first = First {
-        fanfare: Cow::Borrowed(EXPORT),
+        fanfare: Cow::Borrowed(what),
         format: FORMAT,
         time: now.0,
         known_from,
@@ -60,13 +85,18 @@ pub fn export(
     let mut exporting = Exporting {
         source,
         filter,
+        is_aside: what == ASIDE,
         out,
         tell,
         done: Exported::default(),
     };
     exporting.end_of_log();
     exporting.topics()?;
-    exporting.once()?;
+    if exporting.is_aside {
+        exporting.all_nameless()?;
+    } else {
+        exporting.once()?;
+    }
     let done = exporting.done;
     let last = Last {
         end: true,
@@ -83,6 +113,8 @@ pub fn export(
 struct Exporting<'a> {
     source: &'a Source,
     filter: Option<&'a Filter>,
+    /// Whether what is set aside is written, and nothing else.
+    is_aside: bool,
     out: &'a mut dyn Write,
     tell: &'a mut dyn FnMut(&Damage),
     done: Exported,
@@ -130,12 +162,75 @@ impl Exporting<'_> {
                         None => {
                             let (first, last) = (id, id);
                             self.damaged(Place::Records { table, first, last }, CHECKSUM);
+                            if self.is_aside {
+                                self.nameless(id)?;
+                            }
                         }
                     }
                 }
             }
             Ok(())
         })
+    }
+
+    /// Topics whose records were damaged when a broker began.
+    fn all_nameless(&mut self) -> Result<(), ToolError> {
+        let source = self.source;
+        let mut select = source.conn.prepare(
+            "SELECT min(topic) FROM place WHERE topic > ?1 AND topic NOT IN (SELECT id FROM topic)
+             AND topic NOT IN (SELECT topic FROM dropped)",
+        )?;
+        let mut last = i64::MIN;
+        loop {
+            match select.query_row([last], |row| row.get::<_, Option<i64>>(0)) {
+                Ok(Some(id)) => {
+                    self.nameless(id)?;
+                    last = id;
+                }
+                Ok(None) => return Ok(()),
+                Err(error) if is_corrupt(&error) => {
+                    self.damaged(Place::File, UNREADABLE);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The messages of a topic of which nothing else is known; it is called by its number.
+    fn nameless(&mut self, id: i64) -> Result<(), ToolError> {
+        let source = self.source;
+        let conn = &source.conn;
+        let tail = source.tail.of(id);
+        let select = "SELECT min(offset), max(offset) FROM place WHERE topic = ?1";
+        let placed = conn.query_row(select, [id], |row| {
+            let number = |index| row.get::<_, Option<i64>>(index);
+            let ends = number(0)?.zip(number(1)?);
+            Ok(ends.map(|(first, last)| (first.cast_unsigned(), last.cast_unsigned())))
+        });
+        let placed = match placed {
+            Err(error) if is_corrupt(&error) => {
+                let (table, first, last) = ("topic", id, id);
+                self.damaged(Place::Records { table, first, last }, UNREADABLE);
+                return Ok(());
+            }
+            placed => placed?,
+        };
+        let ends = tail.first().zip(tail.last());
+        let ends = ends.map(|((first, _), (last, _))| (*first, *last));
+        let Some((first, last)) = placed.or(ends) else {
+            return Ok(());
+        };
+        let last = ends.map_or(last, |(_, end)| end.max(last));
+        let name = TopicName::new(&format!("unknown/{id}"));
+        let Some(topic) = name.ok().filter(|topic| self.is_asked_for(topic)) else {
+            return Ok(());
+        };
+        let epoch = Epoch::from_random(0);
+        let mut state = State::new(id, epoch, Timestamp(0), Timestamp(0));
+        state.start.offset = first;
+        state.newest = last;
+        self.write_topic(&topic, Durability::Written, &state, tail)
     }
 
     fn topic(
@@ -147,7 +242,35 @@ impl Exporting<'_> {
         let source = self.source;
         let state = source.tail.extend(&source.conn, topic, state)?;
         let tail = source.tail.of(state.id);
+        let whole = state;
         let state = self.unbroken(topic, state, tail)?;
+        let state = if self.is_aside {
+            let Some(aside) = whole.before(state.start.offset) else {
+                return Ok(());
+            };
+            aside
+        } else {
+            state
+        };
+        self.write_topic(topic, durability, &state, tail)?;
+        if !self.is_aside
+            && let Some(message) = self.retained(topic, state.id)?
+        {
+            line::write_message(self.out, &message, true)?;
+            self.done.retained += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes what a topic is, and the messages of its history.
+    fn write_topic(
+        &mut self,
+        topic: &TopicName,
+        durability: Durability,
+        state: &State,
+        tail: &[(u64, i64)],
+    ) -> Result<(), ToolError> {
+        let source = self.source;
         write(
             self.out,
             &Topic {
@@ -161,8 +284,8 @@ impl Exporting<'_> {
             },
         )?;
         self.done.topics += 1;
-        walk(&source.conn, &state, tail, |found| {
-            // What is damaged was left out above: this is the same moment.
+        walk(&source.conn, state, tail, |found| {
+            // What is damaged was left out above, or it was told when it was set aside.
             if let Found::Whole(mark, body) = found
                 && let Ok(message) = read_message((state.id, state.epoch), mark, topic, body)
             {
@@ -170,12 +293,7 @@ impl Exporting<'_> {
                 self.done.messages += 1;
             }
             Ok::<(), ToolError>(())
-        })?;
-        if let Some(message) = self.retained(topic, state.id)? {
-            line::write_message(self.out, &message, true)?;
-            self.done.retained += 1;
-        }
-        Ok(())
+        })
     }
 
     /// The topic without what is damaged of its history, and what is before that.

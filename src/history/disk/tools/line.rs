@@ -20,6 +20,9 @@ pub(super) const FORMAT: u32 = 1;
 /// What stands in the first line's `fanfare`.
 pub(super) const EXPORT: &str = "export";
 
+/// The same of what is set aside: it is no store, and is not imported.
+pub(super) const ASIDE: &str = "aside";
+
 /// The first line.
 #[derive(Serialize, Deserialize)]
 pub(super) struct First<'a> {

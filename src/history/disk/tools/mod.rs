@@ -27,7 +27,7 @@ use super::StoreError;
 pub use backup::{BackedUp, backup};
 pub use check::{Checked, check};
 pub use compact::{Compacted, compact};
-pub use export::{Exported, export};
+pub use export::{Exported, export, export_aside};
 pub use import::{Imported, import};
 pub use source::Source;
 pub use walk::{Damage, Place};

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 
 use super::*;
+use crate::history::contract::ALL;
 
 /// A store of two topics of a hundred messages each, on many pages.
 fn two_topics() -> TempDir {
@@ -222,4 +223,78 @@ fn a_page_that_cannot_be_read_is_named_by_what_was_on_it() {
     let to = tempfile::tempdir().unwrap();
     imported(&text, to.path()).unwrap();
     assert_eq!(checked(to.path()).1, [""; 0]);
+}
+
+/// What is set aside, as it is written out.
+fn aside(directory: &Path) -> (String, Vec<String>) {
+    let source = Source::open(directory, "a test").unwrap();
+    let (mut out, mut damages) = (Vec::new(), Vec::new());
+    let mut tell = |damage: &Damage| damages.push(damage.to_string());
+    export_aside(&source, None, T, &mut out, &mut tell).unwrap();
+    (String::from_utf8(out).unwrap(), damages)
+}
+
+fn messages_of(text: &str, name: &str) -> Vec<u64> {
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let messages = lines.filter(|line: &serde_json::Value| {
+        line["topic"] == name && line.get("data").is_some() && line.get("retained").is_none()
+    });
+    messages
+        .map(|line| line["offset"].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn what_an_export_leaves_out_though_it_is_whole_is_written_out_apart() {
+    let directory = two_topics();
+    let path = directory.path();
+    flip(path, "message", "topic = 1 AND offset = 7");
+    flip(path, "topic", "id = 2");
+    let expected: Vec<u64> = (1..=6).collect();
+    let all: Vec<u64> = (1..=100).collect();
+    // Before a broker has found it, and after that.
+    for round in 0..3 {
+        let (text, _) = aside(path);
+        assert!(text.starts_with(r#"{"fanfare":"aside""#), "{text}");
+        assert_eq!(messages_of(&text, "a"), expected);
+        assert_eq!(messages_of(&text, "unknown/2"), all);
+        assert!(!text.contains(r#""retained":true"#), "{text}");
+        let to = tempfile::tempdir().unwrap();
+        let refused = imported(&text, to.path()).unwrap_err().to_string();
+        assert!(refused.contains("line 1"), "{refused}");
+        let (found, damages) = checked(path);
+        assert_eq!(found.messages, if round == 0 { 99 } else { 93 });
+        assert_eq!(found.aside, if round == 0 { 0 } else { 6 });
+        assert!(!damages.is_empty());
+        let mut kept = Kept::begin(path, T);
+        let a = kept.open("a", WIDE, Durability::Written);
+        if round == 0 {
+            let _asked = a.read(0, ALL, T);
+            find(&mut kept, "a");
+        }
+        assert_eq!(kept.open("a", WIDE, Durability::Written).oldest(), 8);
+    }
+    // Of a topic that has no name nothing is left then.
+    compact(path).unwrap();
+    assert_eq!(checked(path).1, [""; 0]);
+    let (text, damages) = aside(path);
+    assert_eq!(messages_of(&text, "a"), expected);
+    assert!(!text.contains("unknown") && damages.is_empty(), "{text}");
+}
+
+/// Waits until the topic begins after what is damaged.
+fn find(kept: &mut Kept, name: &str) {
+    let begun = Instant::now();
+    while kept.open[name].oldest() == 1 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "nothing is found"
+        );
+        for told in kept.news.take() {
+            let history = kept.open.get_mut(name).unwrap();
+            crate::history::contract::heed(&mut **history, told, T);
+        }
+        std::thread::yield_now();
+    }
+    kept.settle();
 }
