@@ -24,6 +24,8 @@ pub(super) struct Found {
     pub(super) catalog: Catalog,
     /// Of what went with a whole topic before this time, nothing is known.
     pub(super) known_from: Timestamp,
+    /// The same of topics that were only written.
+    pub(super) written_from: Timestamp,
     pub(super) once: Vec<Remembered>,
     pub(super) figures: Figures,
     /// The number that the next message gets.
@@ -95,6 +97,7 @@ impl Looking<'_> {
         } else {
             known_from = Timestamp(self.number("known_from")?.unwrap_or(self.load.now.0));
         }
+        let mut written_from = Timestamp(self.number("written_from")?.unwrap_or(0));
         let (mut topics, nameless) = self.topics(&figures)?;
         let is_topic_lost = figures.all_damaged() > 0;
         let (dead, is_tail_whole) = self.tails(&mut topics, &nameless)?;
@@ -133,7 +136,11 @@ impl Looking<'_> {
         if lost > Lost::Unsynced || is_topic_lost {
             known_from = self.load.now;
         }
+        if lost >= Lost::Unsynced {
+            written_from = self.load.now;
+        }
         schema::set_meta(conn, "known_from", &known_from.0.to_string())?;
+        schema::set_meta(conn, "written_from", &written_from.0.to_string())?;
         schema::set_meta(conn, "clean", "0")?;
         schema::set_meta(conn, "boot", boot.as_deref().unwrap_or_default())?;
         let catalog = Catalog::new(self.first_free(topics.keys().copied().max())?);
@@ -159,6 +166,7 @@ impl Looking<'_> {
         Ok(Found {
             catalog,
             known_from,
+            written_from,
             once,
             figures,
             next: last.max(expected) + 1,

@@ -103,6 +103,8 @@ struct Shared {
     figures: Figures,
     /// What is known of messages that went with a topic as a whole.
     forgotten: Forgotten,
+    /// Of whole topics that were only written and went before this time, with the machine, nothing is known.
+    written_from: Timestamp,
     once: Vec<Remembered>,
     #[cfg(test)]
     trouble: tests::Trouble,
@@ -124,7 +126,10 @@ impl Shared {
         let entry = self.catalog.get(topic).unwrap_or_else(|| {
             let whole_from = self.forgotten.whole_from(topic);
             // It may have been kept in memory before.
-            let lost_before = whole_from.max(self.memory.gone_before(topic));
+            let mut lost_before = whole_from.max(self.memory.gone_before(topic));
+            if durability < Durability::Synced {
+                lost_before = lost_before.max(self.written_from);
+            }
             let id = self.catalog.number();
             let committed = State::new(id, self.new_epoch(), Timestamp(0), lost_before);
             let kept = Kept::new(committed, durability, Slot::new(&self.ceiling));
@@ -272,6 +277,7 @@ impl HistoryStore for DiskStore {
     fn remembers(&self, filter: &Filter, from: Timestamp, least: Durability) -> bool {
         self.shared.forgotten.remembers(filter, from)
             && (least > Durability::Memory || self.shared.memory.remembers(filter, from, least))
+            && (least > Durability::Written || from >= self.shared.written_from)
     }
 
     fn is_short(&self) -> bool {

@@ -161,6 +161,7 @@ impl DiskStore {
             fault: super::Fault::default(),
             figures: found.figures,
             forgotten: Forgotten::new(found.known_from),
+            written_from: found.written_from,
             once: found.once,
             #[cfg(test)]
             trouble: super::tests::Trouble::default(),

@@ -162,6 +162,48 @@ fn after_the_machine_stopped_without_notice_what_was_only_written_begins_another
 }
 
 #[test]
+fn of_whole_topics_that_were_only_written_a_store_knows_nothing_from_before_the_machine_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    let all = Filter::new("#").unwrap();
+    let remembers = |now: u64, from: u64, least| {
+        let store = begin(directory.path(), usize::MAX, Timestamp(now));
+        store.remembers(&all, Timestamp(from), least)
+    };
+    let before = T.0 + 1;
+    assert!(remembers(before, T.0, Durability::Written));
+    amend(
+        directory.path(),
+        "UPDATE meta SET value = '0' WHERE key = 'clean';
+         UPDATE meta SET value = 'another' WHERE key = 'boot'",
+    );
+    let stopped = T.0 + 10;
+    assert!(!remembers(stopped, stopped - 1, Durability::Written));
+    // The start after that knows it still.
+    for (from, least, knows) in [
+        (stopped - 1, Durability::Written, false),
+        (stopped, Durability::Written, true),
+        (T.0, Durability::Synced, true),
+    ] {
+        assert_eq!(
+            remembers(stopped + 1, from, least),
+            knows,
+            "{from} {least:?}"
+        );
+    }
+    let store = begin(directory.path(), usize::MAX, Timestamp(stopped + 2));
+    let news = News::new();
+    for (durability, whole) in [(Durability::Written, false), (Durability::Synced, true)] {
+        let name = topic(&format!("born/{}", durability.as_str()));
+        let opened = store.open(&name, terms(WIDE, durability), &news);
+        let born = opened.unwrap();
+        let holds = |from| born.holds_since(Timestamp(from), Timestamp(stopped + 2));
+        assert_eq!(holds(stopped - 1), whole, "{durability:?}");
+        assert!(holds(stopped));
+    }
+}
+
+#[test]
 fn messages_that_are_missing_at_the_end_are_missed() {
     let directory = tempfile::tempdir().unwrap();
     let newest = filled(directory.path());

@@ -69,10 +69,15 @@ fn write_out(
     out: &mut dyn Write,
     tell: &mut dyn FnMut(&Damage),
 ) -> Result<Exported, ToolError> {
-    let known_from = schema::meta(&source.conn, "known_from")?;
-    let known_from = known_from.and_then(|text| text.parse().ok());
+    let known = |key| -> Result<Option<u64>, ToolError> {
+        let text = schema::meta(&source.conn, key)?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    };
     // Of what is not exported nothing is known.
-    let known_from = known_from.filter(|_| filter.is_none()).unwrap_or(now.0);
+    let known_from = known("known_from")?.filter(|_| filter.is_none());
+    let known_from = known_from.unwrap_or(now.0);
+    // An export does not tell durabilities apart.
+    let known_from = known_from.max(known("written_from")?.unwrap_or(0));
     let first = First {
         fanfare: Cow::Borrowed(what),
         format: FORMAT,
