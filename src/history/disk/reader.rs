@@ -69,16 +69,22 @@ fn answer(shared: &Shared, conn: &Connection, ask: &Ask) -> rusqlite::Result<()>
     };
     if let Some(damaged) = seen.damaged {
         let told = Some((ask.id, damaged));
-        let is_told = {
+        let (is_told, first) = {
             let mut kept = ask.entry.lock();
             let before = kept.damaged;
             kept.damaged = told.max(before);
-            before >= told
+            // All that is held before it goes with it, asked about or not, but what was told of.
+            let held = Some(kept.committed.start.offset).filter(|_| kept.committed.id == ask.id);
+            let known = before
+                .filter(|(id, _)| *id == ask.id)
+                .map(|(_, last)| last + 1);
+            let first = held.max(known).unwrap_or(ask.first);
+            (before >= told, first.min(damaged))
         };
         if !is_told {
             let what = "a record is damaged (`fanfare store export --aside` writes out what is whole \
                         of those before it)";
-            shared.damage(&ask.entry.topic, ask.first, damaged, what);
+            shared.damage(&ask.entry.topic, first, damaged, what);
         }
         if !matches!(finding, Finding::Edge(_)) {
             let edge = seen.edge(|mark| mark.offset > damaged)?;

@@ -244,6 +244,8 @@ fn a_reading_in_pieces_goes_on_after_what_is_damaged() {
         pieces.push(piece);
     }
     assert_eq!(pieces, [vec![1, 2], vec![5, 6]]);
+    // Those that were read before are set aside with it.
+    assert_eq!(store.shared.figures.all_damaged(), 4);
 }
 
 #[test]
