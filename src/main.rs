@@ -3,10 +3,6 @@
 use std::process::ExitCode;
 
 use fanfare::app::App;
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     fanfare::cli::main(|config, shutdown, listening| async move {
