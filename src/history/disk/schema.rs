@@ -13,9 +13,9 @@ pub(super) const FORMAT: i64 = 1;
 /// Says that the file is a store of Fanfare's: `Fanf`.
 const APPLICATION: i64 = 0x4661_6e66;
 
-/// As many pages of log before it is carried over into the file: more stalls the thread that writes for
-/// longer, and saves little.
-const LOG_PAGES: i64 = 1000;
+/// As many pages of log before it is carried over into the file: with half of it the thread that writes waits
+/// for the disk more often than it need, with more it waits longer at a time and saves little.
+const LOG_PAGES: i64 = 2000;
 
 /// What the log's file is cut to when it has grown.
 const LOG_BYTES: i64 = 16 * 1024 * 1024;
