@@ -33,6 +33,8 @@ const LONG: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 pub(super) struct Tidy {
     places: Places,
     placed: Instant,
+    /// How often in a row a step of placing came upon a damaged page that no topic alone came upon.
+    stumbles: u32,
     /// Topics that have messages on the disk from before their oldest, as far as is known.
     behind: VecDeque<Arc<Entry>>,
     /// Whether lives of topics wait to be deleted.
@@ -102,6 +104,7 @@ impl Tidy {
         Self {
             places,
             placed: Instant::now(),
+            stumbles: 0,
             behind: topics.into(),
             has_dropped: true,
             has_dead: true,
@@ -220,7 +223,10 @@ impl Tidy {
         Ok(match std::mem::take(&mut self.doing) {
             Doing::Placing => {
                 let damaged = self.places.damaged(conn, out)?;
-                (!damaged.is_empty()).then_some(damaged)
+                // Each alone may go where all together came upon the page: they are placed now, and again
+                // in the next step, which changes no page's size.
+                self.stumbles += u32::from(damaged.is_empty());
+                (!damaged.is_empty() || self.stumbles == 1).then_some(damaged)
             }
             Doing::Deleting(entry) => Some(vec![entry]),
             Doing::DeletingLife(id) => {
@@ -259,6 +265,7 @@ impl Tidy {
     fn place(&mut self, conn: &Connection, last: i64, out: &mut Vec<u8>) -> rusqlite::Result<()> {
         self.doing = Doing::Placing;
         let behind = self.places.step(conn, last, out)?;
+        self.stumbles = 0;
         self.behind.extend(behind);
         self.has_dead = true;
         if !self.places.has_work() {
